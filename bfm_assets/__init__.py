@@ -1,0 +1,20 @@
+"""Morphable face models: one schema, readers of the public formats, and the open face that ships with Synergy."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import as_file, files
+
+from bfm_assets.bfm68 import read_bfm68
+from bfm_assets.ict import read_ict
+from bfm_assets.npz import ModelFileError
+from bfm_assets.schema import MorphableModel
+
+__all__ = ["ModelFileError", "MorphableModel", "open_face", "read_bfm68", "read_ict"]
+
+
+@cache
+def open_face() -> MorphableModel:
+    """The bundled open face: 68 landmarks on exact vertices, shape and expression modes, free of every licence."""
+    with as_file(files("bfm_assets") / "data" / "open_face.npz") as path:
+        return MorphableModel.load(path)

@@ -1,0 +1,202 @@
+"""The mean face: mesh, landmarks and the index sets that deformations and colours refer to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator, RBFInterpolator
+
+from bfm_assets.openface import controls, mesh, rings
+
+Points = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+FINEST, COARSE = 1.9, 7.5
+"""Edge lengths in the plane, at the features and far from them, in millimetres."""
+DRAWN_SMOOTHING = 10.0
+"""How freely the surface may pass beside a control point drawn by hand, in the thin-plate spline's units."""
+IN_RINGS = (*range(42, 48), *range(51, 58), *range(62, 67))
+"""Landmarks of x >= 0 that lie on an edge loop."""
+EYEBALL_RINGS, EYEBALL_SEGMENTS = 9, 24
+EYEBALL_HALF_ANGLE = np.radians(105)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A symmetric face mesh and what is where in it.
+
+    Attributes:
+        vertices: (V, 3) mm; skin first, then the eyeballs.
+        triangles: (F, 3) counter-clockwise seen from outside.
+        landmarks: (68,) vertex indices.
+        mirror: (V,) index of each vertex's mirror image.
+        plane: (V, 2) layout of the skin in the plane; NaN for the eyeballs.
+        eyes: (2, 6, 24) vertex indices of the eye rings of x > 0 and of x < 0, see `rings.eye_rings`.
+        mouth: (2, 11, 25) vertex indices of the half mouth rings, see `rings.mouth_rings`.
+        eyeballs: (2, B) vertex indices of the eyeballs, pole first, then ring by ring.
+        border: (K,) vertex indices of the mesh's outer border.
+    """
+
+    vertices: Points
+    triangles: Indices
+    landmarks: Indices
+    mirror: Indices
+    plane: Points
+    eyes: Indices
+    mouth: Indices
+    eyeballs: Indices
+    border: Indices
+
+
+def _skin() -> RBFInterpolator:
+    """The smooth surface: plane coordinates (N, 2) to points (N, 3), a thin-plate spline through the controls."""
+    lm = controls.landmarks68()[list(controls.LANDMARKS)]
+    eye, mouth = rings.eye_rings()[rings.N_EYE_INNER :], rings.mouth_rings()[rings.N_MOUTH_INNER :]
+    looped = [r.reshape(-1, 3)[~np.isnan(r.reshape(-1, 3)[:, 2])] for r in (eye, mouth)]
+    exact = np.concatenate([lm, *looped])
+    drawn = np.array([*controls.MIDLINE, *controls.SIDE])
+    points = np.concatenate([exact, drawn])
+    weight = np.concatenate([np.zeros(len(exact)), np.full(len(drawn), DRAWN_SMOOTHING)])
+    points, weight = np.column_stack([points, weight]).T[:3].T, weight
+    both = np.concatenate([points, (points * [-1, 1, 1])[points[:, 0] > 1e-9]])
+    smoothing = np.concatenate([weight, weight[points[:, 0] > 1e-9]])
+    plane = mesh.unroll(both)
+    _, first = np.unique(np.round(plane, 3), axis=0, return_index=True)
+    first.sort()
+    return RBFInterpolator(plane[first], both[first], kernel="thin_plate_spline", smoothing=smoothing[first])
+
+
+def _depth() -> RBFInterpolator:
+    """A first guess of z at frontal positions (N, 2), to find the plane coordinates of points on the skin."""
+    front = np.array([*controls.LANDMARKS.values(), *controls.MIDLINE, *controls.SIDE])
+    front = controls.mirrored(front[(front[:, 2] > 60) & (front[:, 1] > -80)])
+    return RBFInterpolator(front[:, :2], front[:, 2:], kernel="thin_plate_spline", smoothing=1.0)
+
+
+def _midline(skip: tuple[float, float], fine: Points) -> Points:
+    """Plane points (N, 2) on the axis of symmetry, at the landmarks and in between, outside the skipped heights."""
+    ends = mesh.unroll(np.array(controls.BOUNDARY)[[0, -1]])[:, 1]
+    marked = [mesh.unroll(np.array(controls.LANDMARKS[k]))[1] for k in (27, 28, 29, 30, 33, 8)]
+    knots = np.array(sorted([*ends, *marked, *skip]))
+    heights = list(knots)
+    for low, high in zip(knots[:-1], knots[1:], strict=True):
+        if low >= skip[0] - 1e-9 and high <= skip[1] + 1e-9:
+            continue
+        dense = np.linspace(low, high, 400)
+        wanted = mesh.spacing(np.column_stack([0 * dense, dense]), fine, COARSE, FINEST)
+        count = np.concatenate([[0], np.cumsum(np.diff(dense) / wanted[1:])])
+        parts = max(1, round(count[-1]))
+        heights += list(np.interp(np.arange(1, parts) / parts * count[-1], count, dense))
+    return np.column_stack([np.zeros(len(heights)), sorted(heights)])
+
+
+def _border(fine: Points) -> Points:
+    """Plane points (N, 2) along the mesh's border, its two ends on the axis of symmetry included."""
+    corners = mesh.unroll(np.array(controls.BOUNDARY))
+    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
+    curve = PchipInterpolator(along, corners)
+    return np.asarray(curve(np.linspace(0, along[-1], round(along[-1] / COARSE) + 1)))
+
+
+def _eyeball() -> tuple[Points, Indices]:
+    """A cap of a sphere around z, vertices (B, 3) and triangles, pole first and ring by ring."""
+    polar = EYEBALL_HALF_ANGLE * (np.arange(1, EYEBALL_RINGS + 1) / EYEBALL_RINGS) ** 1.15
+    turn = np.arange(EYEBALL_SEGMENTS) / EYEBALL_SEGMENTS * 2 * np.pi
+    ring = np.stack(
+        [
+            np.outer(np.sin(polar), np.cos(turn)),
+            np.outer(np.sin(polar), np.sin(turn)),
+            np.outer(np.cos(polar), np.ones_like(turn)),
+        ],
+        -1,
+    )
+    vertices = np.concatenate([[[0, 0, 1]], ring.reshape(-1, 3)]) * controls.EYE_RADIUS
+    index = 1 + np.arange(EYEBALL_RINGS * EYEBALL_SEGMENTS).reshape(EYEBALL_RINGS, -1)
+    after = np.roll(index[0], -1)
+    triangles = [np.column_stack([np.zeros_like(after), index[0], after])]
+    triangles += [mesh.strip(a, b, closed=True) for a, b in zip(index[:-1], index[1:], strict=True)]
+    return vertices, np.concatenate(triangles)
+
+
+def build() -> Head:
+    """Lay out, triangulate and lift the mean face."""
+    eye, mouth = rings.eye_rings(), rings.mouth_rings()
+    mouth[:, [0, -1], 0] = 0
+    depth = _depth()
+    for ring in (eye, mouth):
+        unknown = np.isnan(ring[..., 2])
+        ring_xy = ring[..., :2][unknown]
+        guess = depth(ring_xy)
+        ring[unknown] = np.column_stack([ring_xy, guess])
+    eye_plane, mouth_plane = mesh.unroll(eye), mesh.unroll(mouth)
+
+    lone = [k for k in controls.LANDMARKS if k not in IN_RINGS]
+    lone_plane = mesh.unroll(np.array([controls.LANDMARKS[k] for k in lone]))
+    fine = np.concatenate([eye_plane[-1], mouth_plane[-1], lone_plane[[lone.index(k) for k in (29, 30, 33, 34, 35)]]])
+    fine = np.concatenate([fine, mesh.unroll(np.array([[5.0, -1, 129], [17, -6, 110], [14, 1, 114], [18, -12, 105]]))])
+    midline = _midline((mouth_plane[-1, -1, 1], mouth_plane[-1, 0, 1]), fine)
+    border = _border(fine)
+    side = lone_plane[lone_plane[:, 0] > 0]
+    fixed = np.concatenate([eye_plane[-1], mouth_plane[-1], midline, side, border[1:-1]])
+    _, unique = np.unique(np.round(fixed, 6), axis=0, return_index=True)
+    fixed = fixed[np.sort(unique)]
+    hole = np.concatenate([mouth_plane[-1] * [1, 1], [[-5, mouth_plane[-1, -1, 1]], [-5, mouth_plane[-1, 0, 1]]]])
+    layout = mesh.fill(fixed, border, [eye_plane[-1], hole], fine, COARSE, FINEST)
+
+    # plane and space of the half: the layout first, then the rings inside it
+    n_layout = len(layout.points)
+    plane = np.concatenate([layout.points, eye_plane[:-1].reshape(-1, 2), mouth_plane[:-1].reshape(-1, 2)])
+    vertices = _skin()(plane)
+    eye_index = np.empty(eye.shape[:2], np.intp)
+    eye_index[-1] = np.arange(eye.shape[1])
+    eye_index[:-1] = n_layout + np.arange(eye[:-1].size // 3).reshape(eye_index[:-1].shape)
+    mouth_index = np.empty(mouth.shape[:2], np.intp)
+    mouth_index[-1] = eye.shape[1] + np.arange(mouth.shape[1])
+    mouth_index[:-1] = n_layout + eye_index[:-1].size + np.arange(mouth[:-1].size // 3).reshape(mouth_index[:-1].shape)
+    vertices[eye_index[: rings.N_EYE_INNER + 1]] = eye[: rings.N_EYE_INNER + 1]
+    vertices[mouth_index[: rings.MOUTH_BORDER + 1]] = mouth[: rings.MOUTH_BORDER + 1]
+    triangles = [layout.triangles]
+    triangles += [mesh.strip(b, a, closed=True) for a, b in zip(eye_index, eye_index[1:], strict=False)]
+    triangles += [mesh.strip(b, a, closed=False) for a, b in zip(mouth_index, mouth_index[1:], strict=False)]
+    half = np.concatenate(triangles)
+
+    # the other half
+    on_axis = np.abs(plane[:, 0]) < 1e-6
+    vertices[on_axis, 0] = plane[on_axis, 0] = 0
+    other = np.arange(len(plane))
+    other[~on_axis] = len(plane) + np.arange((~on_axis).sum())
+    mirror = np.concatenate([other, np.flatnonzero(~on_axis)])
+    n_skin = len(mirror)
+    vertices = np.concatenate([vertices, vertices[~on_axis] * [-1, 1, 1]])
+    plane = np.concatenate([plane, plane[~on_axis] * [-1, 1]])
+    triangles_all = [half, other[half][:, ::-1]]
+
+    # the eyeballs
+    ball, ball_triangles = _eyeball()
+    right = n_skin + np.arange(len(ball))
+    left = right + len(ball)
+    centre = np.array(controls.EYE_CENTRE)
+    vertices = np.concatenate([vertices, ball + centre, (ball + centre) * [-1, 1, 1]])
+    plane = np.concatenate([plane, np.full((2 * len(ball), 2), np.nan)])
+    mirror = np.concatenate([mirror, left, right])
+    triangles_all += [ball_triangles + right[0], ball_triangles[:, ::-1] + left[0]]
+
+    landmarks = np.empty(68, np.intp)
+    wanted = mesh.unroll(np.array(list(controls.LANDMARKS.values())))
+    for k, position in zip(controls.LANDMARKS, wanted, strict=True):
+        landmarks[k] = np.linalg.norm(plane[:n_skin] - position, axis=1).argmin()
+        landmarks[controls.MIRROR_68[k]] = mirror[landmarks[k]]
+    border_index = np.array([np.linalg.norm(plane[:n_skin] - p, axis=1).argmin() for p in border])
+    return Head(
+        vertices=vertices,
+        triangles=np.concatenate(triangles_all),
+        landmarks=landmarks,
+        mirror=mirror,
+        plane=plane,
+        eyes=np.stack([eye_index, other[eye_index]]),
+        mouth=np.stack([mouth_index, other[mouth_index]]),
+        eyeballs=np.stack([right, left]),
+        border=np.unique(np.concatenate([border_index, mirror[border_index]])),
+    )

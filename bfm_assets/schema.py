@@ -1,0 +1,186 @@
+"""The one schema every 3D morphable model (3DMM) is read into, and its `.npz` form.
+
+A 3DMM is a mean mesh with two linear bases (Blanz and Vetter 1999; expressions as in Chu et al. 2014):
+
+    vertices = mean + shape_basis @ shape + expression_basis @ expression
+
+Model space has x right, y up and z towards the camera, in units of `mm_per_unit` millimetres.
+Coefficients are raw: `shape / shape_std` is standard normal under the model's prior.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfm_assets.npz import ModelFileError, read_arrays
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+N_LANDMARKS = 68
+
+
+@dataclass(frozen=True, eq=False)
+class MorphableModel:
+    """A linear face model of V vertices, F triangles, S shape and E expression modes.
+
+    Attributes:
+        name: short identifier, for example "open-face-1".
+        licence: SPDX identifier or one line on the terms of use.
+        mean: (V, 3) float32 vertices of the mean face.
+        shape_basis: (V, 3, S) float32 identity modes, ordered by variance.
+        shape_std: (S,) float32 standard deviation of each shape coefficient.
+        expression_basis: (V, 3, E) float32 expression modes.
+        expression_std: (E,) float32 standard deviation of each expression coefficient.
+        triangles: (F, 3) int32 vertex indices, counter-clockwise seen from outside; F = 0 for a landmark-only basis.
+        landmarks: (68,) int32 vertex indices in iBUG order.
+        mm_per_unit: millimetres in one model unit.
+        expression_names: one name per expression mode, or empty.
+        uv: (V, 2) float32 texture coordinates in [0, 1], v up, or None.
+        colours: (V, 3) uint8 RGB, or None.
+        regions: (V,) uint8 index into `region_names` per vertex, or None.
+        region_names: names of the regions, for example ("skin", "lips").
+    """
+
+    name: str
+    licence: str
+    mean: Floats
+    shape_basis: Floats
+    shape_std: Floats
+    expression_basis: Floats
+    expression_std: Floats
+    triangles: Ints
+    landmarks: Ints
+    mm_per_unit: float = 1.0
+    expression_names: tuple[str, ...] = ()
+    uv: Floats | None = None
+    colours: NDArray[np.uint8] | None = None
+    regions: NDArray[np.uint8] | None = None
+    region_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        problem = _first_problem(self)
+        if problem:
+            raise ModelFileError(f"morphable model '{self.name}': {problem}")
+
+    @property
+    def n_vertices(self) -> int:
+        return len(self.mean)
+
+    @property
+    def n_shape(self) -> int:
+        return self.shape_basis.shape[2]
+
+    @property
+    def n_expression(self) -> int:
+        return self.expression_basis.shape[2]
+
+    @property
+    def is_dense(self) -> bool:
+        """False for a basis of the 68 landmark vertices only, which has no mesh."""
+        return len(self.triangles) > 0
+
+    @cached_property
+    def digest(self) -> str:
+        """First 16 hex digits of a SHA-256 over geometry and bases: what weights trained with a model refer to."""
+        sha = hashlib.sha256()
+        for array in (self.mean, self.shape_basis, self.expression_basis, self.triangles, self.landmarks):
+            sha.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        return sha.hexdigest()[:16]
+
+    @cached_property
+    def _basis(self) -> Floats:
+        joined = np.concatenate([self.shape_basis, self.expression_basis], axis=2)
+        return np.ascontiguousarray(joined.reshape(3 * self.n_vertices, -1).T)
+
+    def vertices(self, shape: NDArray[np.floating], expression: NDArray[np.floating]) -> Floats:
+        """Meshes (..., V, 3) of coefficients (..., <= S) and (..., <= E); missing trailing coefficients are zero."""
+        shape, expression = np.asarray(shape), np.asarray(expression)
+        batch = np.broadcast_shapes(shape.shape[:-1], expression.shape[:-1])
+        if shape.shape[-1] > self.n_shape or expression.shape[-1] > self.n_expression:
+            raise ValueError(
+                f"model '{self.name}' has {self.n_shape} shape and {self.n_expression} expression modes, "
+                f"got {shape.shape[-1]} and {expression.shape[-1]} coefficients"
+            )
+        coefficients = np.zeros((*batch, self.n_shape + self.n_expression), np.float32)
+        coefficients[..., : shape.shape[-1]] = shape
+        coefficients[..., self.n_shape : self.n_shape + expression.shape[-1]] = expression
+        return self.mean + (coefficients @ self._basis).reshape(*batch, self.n_vertices, 3)
+
+    def landmark_model(self) -> MorphableModel:
+        """The same model restricted to its 68 landmark vertices."""
+        at = self.landmarks
+        return MorphableModel(
+            name=f"{self.name}-68",
+            licence=self.licence,
+            mean=self.mean[at],
+            shape_basis=self.shape_basis[at],
+            shape_std=self.shape_std,
+            expression_basis=self.expression_basis[at],
+            expression_std=self.expression_std,
+            triangles=np.empty((0, 3), np.int32),
+            landmarks=np.arange(N_LANDMARKS, dtype=np.int32),
+            mm_per_unit=self.mm_per_unit,
+            expression_names=self.expression_names,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the `.npz` form: one array per field, names as unicode arrays, no pickle."""
+        arrays = {f.name: np.asarray(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        np.savez_compressed(path, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> MorphableModel:
+        """Read the `.npz` form; `ModelFileError` in one line when it is not one."""
+        required = tuple(f.name for f in fields(cls) if f.default is MISSING)
+        arrays = read_arrays(path, required, "morphable model")
+        known = {f.name for f in fields(cls)}
+        values: dict[str, object] = {key: value for key, value in arrays.items() if key in known}
+        for key in ("name", "licence"):
+            values[key] = str(values[key])
+        values["mm_per_unit"] = float(arrays.get("mm_per_unit", np.asarray(1.0)))
+        for key in ("expression_names", "region_names"):
+            values[key] = tuple(arrays.get(key, np.empty(0, str)).tolist())
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _first_problem(model: MorphableModel) -> str | None:
+    """The first inconsistency of a model as one phrase, or None."""
+    v, s, e = len(model.mean), len(model.shape_std), len(model.expression_std)
+    expected: dict[str, tuple[tuple[int, ...], type]] = {
+        "mean": ((v, 3), np.float32),
+        "shape_basis": ((v, 3, s), np.float32),
+        "shape_std": ((s,), np.float32),
+        "expression_basis": ((v, 3, e), np.float32),
+        "expression_std": ((e,), np.float32),
+        "triangles": ((len(model.triangles), 3), np.int32),
+        "landmarks": ((N_LANDMARKS,), np.int32),
+        "uv": ((v, 2), np.float32),
+        "colours": ((v, 3), np.uint8),
+        "regions": ((v,), np.uint8),
+    }
+    for name, (shape, dtype) in expected.items():
+        array = getattr(model, name)
+        if array is None:
+            continue
+        if array.shape != shape or array.dtype != dtype:
+            return f"{name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+        if array.dtype == np.float32 and not np.isfinite(array).all():
+            return f"{name} has values that are not finite"
+    for name in ("triangles", "landmarks"):
+        array = getattr(model, name)
+        if array.size and (array.min() < 0 or array.max() >= v):
+            return f"{name} has indices outside 0..{v - 1}"
+    if (model.shape_std <= 0).any() or (model.expression_std <= 0).any():
+        return "standard deviations must be positive"
+    if model.expression_names and len(model.expression_names) != e:
+        return f"{len(model.expression_names)} expression names for {e} modes"
+    if model.regions is not None and model.regions.max(initial=0) >= len(model.region_names):
+        return "regions index past region_names"
+    return None

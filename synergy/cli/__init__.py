@@ -1,0 +1,51 @@
+"""The `synergy` command. Modules below import torch and everything heavy inside their functions, so help is instant."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+import synergy
+from bfm_assets.npz import ModelFileError
+from synergy.cli import assets, bench, demo, evaluate, label, predict, train
+from synergy.errors import UserError
+
+app = typer.Typer(
+    name="synergy",
+    help="3D face landmarks, head pose and a face mesh from one image.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo.demo)
+app.command("predict")(predict.predict)
+app.command("bench")(bench.bench)
+app.add_typer(assets.app, name="assets")
+app.add_typer(evaluate.app, name="eval")
+app.add_typer(label.app, name="label")
+app.command("train", context_settings=train.PASS_THROUGH)(train.train)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"synergy {synergy.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: one line and exit status 2 for what the user can mend."""
+    try:
+        app()
+    except (UserError, ModelFileError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/] {error}", markup=True)
+        sys.exit(2)

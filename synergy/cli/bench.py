@@ -1,0 +1,35 @@
+"""`synergy bench`: latency, throughput, parameters, multiply-adds and memory on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    model: Annotated[str, typer.Option(help="Bundled weights by name, or a .safetensors file.")] = "synergynet",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
+    repeats: Annotated[int, typer.Option(help="Timed calls per figure; the median is reported.")] = 50,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+) -> None:
+    """Time each stage from image to landmarks; medians in milliseconds."""
+    import json
+
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from synergy.benchmark import measure
+    from synergy.weights import load
+
+    if threads:
+        torch.set_num_threads(threads)
+    figures = measure(load(model), repeats)
+    table = Table("figure", "value", "unit", title=f"{model}, {torch.get_num_threads()} threads")
+    for figure in figures:
+        table.add_row(figure.name, f"{figure.value:.4g}", figure.unit)
+    Console().print(table)
+    if json_file:
+        json_file.write_text(json.dumps({f.name: {"value": f.value, "unit": f.unit} for f in figures}, indent=2) + "\n")

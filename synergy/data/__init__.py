@@ -1,0 +1,19 @@
+"""Readers: every data set of the field as one stream of `FaceSample`, converted to our conventions at the door."""
+
+from synergy.data.aflw import AFLWReader
+from synergy.data.aflw2000 import AFLW2000Reader
+from synergy.data.pts300w import PtsReader
+from synergy.data.reader import FaceReader, Problem, SampleError
+from synergy.data.sample import FaceSample
+from synergy.data.w300lp import W300LPReader
+
+__all__ = [
+    "AFLW2000Reader",
+    "AFLWReader",
+    "FaceReader",
+    "FaceSample",
+    "Problem",
+    "PtsReader",
+    "SampleError",
+    "W300LPReader",
+]

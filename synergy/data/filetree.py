@@ -1,0 +1,99 @@
+"""The files of a folder, a tar or a zip, by name. Nothing is extracted to disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from synergy.errors import UserError
+
+
+class FileTree:
+    """A read-only set of named files.
+
+    Attributes:
+        path: the folder or archive on disk.
+        names: relative names with forward slashes, sorted; hidden files and macOS's archive litter are left out.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise UserError(f"{self.path}: no such file or folder")
+        self._tar_members: dict[str, tarfile.TarInfo] = {}
+        self._archive: zipfile.ZipFile | tarfile.TarFile | None = None
+        self._owner = os.getpid()
+        self.names = tuple(sorted(name for name in self._list() if _is_wanted(name)))
+        self._known = frozenset(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def read(self, name: str) -> bytes:
+        """The content of one file; `OSError` with one line when it cannot be had in full."""
+        try:
+            return self._read(name)
+        except KeyError:
+            raise FileNotFoundError(f"{name}: not in {self.path}") from None
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise OSError(f"{name}: damaged in {self.path} ({error})") from None
+
+    def beside(self, name: str) -> Path | None:
+        """A file of this name in the folder, or next to the archive, on disk; None when there is none."""
+        candidate = (self.path if self.path.is_dir() else self.path.parent) / name
+        return candidate if candidate.is_file() else None
+
+    def with_suffix(self, *suffixes: str) -> list[str]:
+        """Names that end in one of the suffixes (lower case, with their dot), whatever their case."""
+        return [name for name in self.names if PurePosixPath(name).suffix.lower() in suffixes]
+
+    def digest(self, names: list[str]) -> str:
+        """First 16 hex digits of a SHA-256 over the names and contents of the given files, in the given order."""
+        sha = hashlib.sha256()
+        for name in names:
+            content = self.read(name)
+            sha.update(f"{name}\0{len(content)}\0".encode() + content)
+        return sha.hexdigest()[:16]
+
+    def _list(self) -> list[str]:
+        if self.path.is_dir():
+            return [
+                Path(folder, file).relative_to(self.path).as_posix()
+                for folder, _, files in os.walk(self.path, followlinks=True)
+                for file in files
+            ]
+        if zipfile.is_zipfile(self.path):
+            self._archive = zipfile.ZipFile(self.path)
+            return [entry.filename for entry in self._archive.infolist() if not entry.is_dir()]
+        try:
+            self._archive = tarfile.open(self.path)
+            self._tar_members = {member.name: member for member in self._archive if member.isfile()}
+        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            raise UserError(f"{self.path}: neither a folder, nor a complete tar or zip ({error})") from None
+        return list(self._tar_members)
+
+    def _read(self, name: str) -> bytes:
+        if self.path.is_dir():
+            return (self.path / name).read_bytes()
+        if self._owner != os.getpid() or self._archive is None:  # a forked or unpickled reader needs its own position
+            self._archive = zipfile.ZipFile(self.path) if not self._tar_members else tarfile.open(self.path)
+            self._owner = os.getpid()
+        if isinstance(self._archive, zipfile.ZipFile):
+            return self._archive.read(name)
+        member = self._tar_members[name]
+        file = self._archive.extractfile(member)
+        content = b"" if file is None else file.read()
+        if len(content) != member.size:
+            raise EOFError("cut short")
+        return content
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_archive": None}
+
+
+def _is_wanted(name: str) -> bool:
+    return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)

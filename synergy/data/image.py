@@ -1,0 +1,18 @@
+"""Encoded image bytes to HxWx3 uint8 RGB."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def decode_image(content: bytes) -> NDArray[np.uint8]:
+    """The image as (H, W, 3) uint8 RGB, in the file's own orientation, as labels are; `ValueError` when it is none."""
+    if not content:
+        raise ValueError("the image file is empty")
+    data = np.frombuffer(content, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise ValueError("not a readable image")
+    return np.asarray(image, np.uint8)

@@ -1,0 +1,26 @@
+"""The 300-W `.pts` text format: `version: 1`, `n_points: N`, then N lines `x y` between braces, in 1-based pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synergy.data.reader import SampleError, checked_points
+
+
+def read_pts(content: bytes, name: str) -> NDArray[np.float32]:
+    """The 68 points as (68, 2) float32 in 0-based pixels."""
+    text = content.decode("latin-1")
+    head, opened, rest = text.partition("{")
+    body, closed, _ = rest.partition("}")
+    if not opened or not closed:
+        raise SampleError(f"{name} is not a complete .pts file: no points between braces")
+    rows = [line.split() for line in body.splitlines() if line.strip()]
+    try:
+        points = np.array([[float(value) for value in row] for row in rows])
+    except ValueError:
+        raise SampleError(f"{name} has a line that is not a point 'x y'") from None
+    stated = [line.split(":")[1].strip() for line in head.splitlines() if line.strip().startswith("n_points")]
+    if stated and stated[0] != str(len(rows)):
+        raise SampleError(f"{name} states {stated[0]} points and holds {len(rows)}")
+    return checked_points(points, 68, (2,), name) - np.float32(1)

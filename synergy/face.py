@@ -1,0 +1,105 @@
+"""What a prediction is: one `Face` per face, plain numpy, in image pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bfm_assets import MorphableModel
+from synergy.camera import project_plain
+from synergy.crop import affine_scale, invert_affine, transform_points
+from synergy.geometry import decompose_pose, matrix_to_euler
+
+N_POSE = 12
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Head pose in the convention of `synergy.geometry` and AFLW2000-3D.
+
+    Attributes:
+        pitch, yaw, roll: degrees; positive pitch looks up, positive yaw turns the nose to the image's left, positive
+            roll lowers the eye on the image's right.
+        matrix: (3, 3) float32 rotation from model space (x right, y up, z to the camera) to camera space.
+        scale: image pixels per unit of the morphable model.
+    """
+
+    pitch: float
+    yaw: float
+    roll: float
+    matrix: Floats
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face found in an image; points are in image pixels with centres at integers (`synergy.geometry`).
+
+    Attributes:
+        box: (4,) float32 x0, y0, x1, y1: the detector's or the given box, or the bounding box of given landmarks.
+        score: the detector's confidence in 0..1; 1 for a face that was given.
+        landmarks68: (68, 3) float32, z in pixel scale, larger is nearer, zero mean.
+        pose: head pose.
+        params: (12 + S + E,) float32 pose `[s R | t]` in crop pixels, raw shape and expression coefficients.
+        crop: (2, 3) float64 affine map from image pixels to crop pixels.
+        crop_size: side of the crop in pixels.
+        model_id: which weights predicted it.
+        morphable_model: the 3DMM that `params` belong to.
+    """
+
+    box: Floats
+    score: float
+    landmarks68: Floats
+    pose: Pose
+    params: Floats
+    crop: NDArray[np.float64] = field(repr=False)
+    crop_size: int
+    model_id: str
+    morphable_model: MorphableModel = field(repr=False)
+
+    def vertices(self) -> Floats:
+        """The dense mesh (V, 3) in image pixels, z as in `landmarks68`; triangles are `morphable_model.triangles`.
+
+        Raises:
+            ValueError: the weights' morphable model has the 68 landmark vertices only.
+        """
+        model = self.morphable_model
+        if not model.is_dense:
+            raise ValueError(f"morphable model '{model.name}' has landmark vertices only, there is no mesh")
+        shape, expression = np.split(self.params[N_POSE:], [model.n_shape])
+        pose = torch.from_numpy(self.params[:N_POSE])
+        points = project_plain(torch.from_numpy(model.vertices(shape, expression)), pose, self.crop_size).numpy()
+        points = points - points[model.landmarks].mean(0) * [0, 0, 1]
+        return transform_points(invert_affine(self.crop), points).astype(np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The face as plain lists and numbers, ready for JSON."""
+        return {
+            "box": _rounded(self.box, 2),
+            "score": round(self.score, 4),
+            "landmarks68": _rounded(self.landmarks68, 3),
+            "pose_deg": {name: round(getattr(self.pose, name), 3) for name in ("pitch", "yaw", "roll")},
+            "rotation": _rounded(self.pose.matrix, 6),
+            "scale": round(self.pose.scale, 6),
+            "params": [float(f"{value:.6g}") for value in self.params],
+            "crop_affine": _rounded(self.crop, 6),
+            "crop_size": self.crop_size,
+            "model_id": self.model_id,
+            "morphable_model": self.morphable_model.name,
+        }
+
+
+def _rounded(array: NDArray[np.floating], digits: int) -> Any:
+    return np.round(np.asarray(array, np.float64), digits).tolist()
+
+
+def pose_from_params(params: Floats, crop: NDArray[np.float64]) -> Pose:
+    """The `Pose` of parameters (12 + S + E,) in the pixels of a crop (2, 3); crops do not rotate, so R is the same."""
+    scale, rotation, _ = decompose_pose(torch.from_numpy(params[:N_POSE]).double())
+    pitch, yaw, roll = np.degrees(matrix_to_euler(rotation).numpy()).tolist()
+    return Pose(pitch, yaw, roll, rotation.float().numpy(), float(scale / affine_scale(crop)))

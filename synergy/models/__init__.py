@@ -1,0 +1,7 @@
+"""The networks, one `nn.Module` family per file."""
+
+from synergy.models.mobilenet import MobileNetV1, MobileNetV2
+from synergy.models.pointnet import MAFA, LandmarkTo3DMM
+from synergy.models.synergynet import SynergyNet, SynergyOutput
+
+__all__ = ["MAFA", "LandmarkTo3DMM", "MobileNetV1", "MobileNetV2", "SynergyNet", "SynergyOutput"]

@@ -1,0 +1,178 @@
+"""From images to faces: detect, crop, predict in batches, map back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from bfm_assets import MorphableModel, open_face
+from synergy.crop import invert_affine, landmark_box, square_crop, transform_points, warp
+from synergy.detect import CenterFace, Detector
+from synergy.face import Face, pose_from_params
+from synergy.images import check_image
+from synergy.models.synergynet import SynergyOutput
+from synergy.weights import load
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+class Network(Protocol):
+    """A `SynergyNet`, or one of `synergy.compat`: crops (B, 3, size, size), RGB in 0..255, to a `SynergyOutput`."""
+
+    size: int
+    model_id: str
+
+    def __call__(self, images: torch.Tensor) -> SynergyOutput: ...
+
+    def to(self, device: str) -> object: ...
+
+    def eval(self) -> object: ...
+
+
+class FacePredictor:
+    """Finds faces and predicts landmarks, pose and mesh.
+
+        predictor = FacePredictor()
+        faces = predictor(image)                          # the bundled detector finds the faces
+        faces = predictor(image, boxes=[[40, 30, 180, 200]])      # or they are given
+
+    Args:
+        net: the network; the bundled weights by default.
+        detector: finds faces where none are given; CenterFace by default, made at its first use.
+        device: "cpu" or "cuda".
+        batch_size: how many crops go through the network at once.
+        morphable_model: the 3DMM of the network's parameters; the bundled open face by default.
+    """
+
+    def __init__(
+        self,
+        net: Network | None = None,
+        detector: Detector | None = None,
+        device: str = "cpu",
+        batch_size: int = 64,
+        morphable_model: MorphableModel | None = None,
+    ) -> None:
+        self.net = load() if net is None else net
+        self.net.to(device)
+        self.net.eval()
+        self.device = device
+        self.batch_size = batch_size
+        self.morphable_model = open_face() if morphable_model is None else morphable_model
+        self._detector = detector
+
+    @property
+    def detector(self) -> Detector:
+        if self._detector is None:
+            self._detector = CenterFace()
+        return self._detector
+
+    def __call__(self, image: Image, boxes: ArrayLike | None = None, landmarks: ArrayLike | None = None) -> list[Face]:
+        """Faces of one image; see `predict_batch`."""
+        return self.predict_batch(
+            [image], None if boxes is None else [boxes], None if landmarks is None else [landmarks]
+        )[0]
+
+    def predict_batch(
+        self,
+        images: Sequence[Image],
+        boxes: Sequence[ArrayLike] | None = None,
+        landmarks: Sequence[ArrayLike] | None = None,
+    ) -> list[list[Face]]:
+        """Faces of each image; crops of all images share the network's batches.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each, of any size.
+            boxes: per image (K, 4) x0, y0, x1, y1 around the 68 landmarks (brows to chin); no detector runs.
+            landmarks: per image (K, N, 2 or 3) points whose bounding box is taken as such a box.
+
+        Raises:
+            ValueError: arrays of other shapes, boxes without area, or boxes outside their image.
+        """
+        if boxes is not None and landmarks is not None:
+            raise ValueError("give boxes or landmarks, not both")
+        for given, name in ((boxes, "boxes"), (landmarks, "landmarks")):
+            if given is not None and len(given) != len(images):
+                raise ValueError(f"{len(images)} images but {name} for {len(given)}")
+        images = [check_image(image) for image in images]
+        found: list[tuple[Floats, Floats, Floats]] = []
+        for i, image in enumerate(images):
+            if boxes is None and landmarks is None:
+                detection = self.detector(image)
+                found.append((detection.boxes, detection.scores, self.detector.crop_box(detection.boxes)))
+            else:
+                given_boxes = _boxes_of(landmarks[i]) if landmarks is not None else _as_boxes(boxes[i])  # type: ignore[index]
+                _check_boxes(given_boxes, image)
+                found.append((given_boxes, np.ones(len(given_boxes), np.float32), given_boxes))
+        affines = [square_crop(crop_box, self.net.size) for _, _, crop_box in found]
+        crops = [warp(image, a, self.net.size) for image, per_image in zip(images, affines, strict=True) for a in per_image]
+        points, params = self.predict_crops(np.stack(crops)) if crops else (np.empty(0), np.empty(0))
+
+        faces: list[list[Face]] = []
+        n = 0
+        for (face_boxes, scores, _), per_image in zip(found, affines, strict=True):
+            faces.append([])
+            for box, score, affine in zip(face_boxes, scores, per_image, strict=True):
+                faces[-1].append(
+                    Face(
+                        box=box,
+                        score=float(score),
+                        landmarks68=transform_points(invert_affine(affine), points[n]).astype(np.float32),
+                        pose=pose_from_params(params[n], affine),
+                        params=params[n],
+                        crop=affine,
+                        crop_size=self.net.size,
+                        model_id=self.net.model_id,
+                        morphable_model=self.morphable_model,
+                    )
+                )
+                n += 1
+        return faces
+
+    @torch.inference_mode()
+    def predict_crops(self, crops: Image) -> tuple[Floats, Floats]:
+        """Landmarks (N, 68, 3) in crop pixels and parameters (N, 12 + S + E) of crops (N, size, size, 3) uint8 RGB."""
+        outputs = []
+        for start in range(0, len(crops), self.batch_size):
+            batch = torch.from_numpy(crops[start : start + self.batch_size]).permute(0, 3, 1, 2).to(self.device)
+            outputs.append(self.net(batch))
+        landmarks = torch.cat([output.landmarks for output in outputs]).float().cpu().numpy()
+        params = torch.cat([output.params for output in outputs]).float().cpu().numpy()
+        return landmarks, params
+
+
+def _as_boxes(boxes: ArrayLike) -> Floats:
+    array = np.asarray(boxes, np.float32)
+    if array.size == 0:
+        return np.empty((0, 4), np.float32)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"boxes are (K, 4) x0, y0, x1, y1, got shape {array.shape}")
+    return array
+
+
+def _boxes_of(landmarks: ArrayLike) -> Floats:
+    array = np.asarray(landmarks, np.float32)
+    if array.size == 0:
+        return np.empty((0, 4), np.float32)
+    if array.ndim != 3 or array.shape[2] not in (2, 3):
+        raise ValueError(f"landmarks are (K, N, 2 or 3), got shape {array.shape}")
+    if np.isfinite(array[..., :2]).all(-1).sum(-1).min() < 2:
+        raise ValueError("a face needs at least two finite landmarks")
+    return landmark_box(array)
+
+
+def _check_boxes(boxes: Floats, image: Image) -> None:
+    height, width = image.shape[:2]
+    for box in boxes:
+        x0, y0, x1, y1 = (float(value) for value in box)
+        label = f"box [{x0:g}, {y0:g}, {x1:g}, {y1:g}]"
+        if not np.isfinite(box).all():
+            raise ValueError(f"{label} is not finite")
+        if x1 <= x0 or y1 <= y0:
+            raise ValueError(f"{label} has no area: boxes are x0, y0, x1, y1")
+        if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:
+            raise ValueError(f"{label} lies outside the {width}x{height} image")

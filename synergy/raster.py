@@ -1,0 +1,125 @@
+"""Which triangle covers each pixel: one interface, a vectorised z-buffer for CPUs, pytorch3d for GPUs and gradients.
+
+Points are in image space (`synergy.geometry`): x right, y down in pixels with centres at integers, z larger is nearer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+# Candidate pixels handled at once; bounds the memory of a render with large triangles.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Fragments:
+    """Per-pixel result of rasterising a mesh on an H x W image.
+
+    Attributes:
+        face_index: (H, W) int32 triangle nearest to the camera, -1 where there is none.
+        barycentric: (H, W, 3) float32 weights of that triangle's corners, 0 where there is none.
+        depth: (H, W) float32 interpolated z, -inf where there is none.
+    """
+
+    face_index: NDArray[np.int32]
+    barycentric: Floats
+    depth: Floats
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H, W) pixels that the mesh covers."""
+        return self.face_index >= 0
+
+    def interpolate(self, values: NDArray[np.floating], triangles: NDArray[np.integer]) -> Floats:
+        """Vertex attributes (V, C) at every pixel, (H, W, C); 0 where there is no triangle."""
+        out = np.zeros((*self.face_index.shape, values.shape[-1]), np.float32)
+        corners = values[triangles[self.face_index[self.mask]]]
+        out[self.mask] = np.einsum("pkc,pk->pc", corners, self.barycentric[self.mask])
+        return out
+
+
+def rasterize(points: Floats, triangles: NDArray[np.integer], height: int, width: int) -> Fragments:
+    """Nearest triangles of a mesh, points (V, 3) and triangles (F, 3), by a vectorised z-buffer on the CPU.
+
+    Both windings are drawn: cull with `facing` first where the back must not show.
+    """
+    points = np.asarray(points, np.float64)
+    corners = points[triangles]
+    xy = corners[..., :2]
+    low = np.maximum(np.ceil(xy.min(1)).astype(np.int64), 0)
+    high = np.minimum(np.floor(xy.max(1)).astype(np.int64), [width - 1, height - 1])
+    edges = xy[:, 1:] - xy[:, :1]
+    area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
+    extent = np.maximum(high - low + 1, 0)
+    counts = extent.prod(1) * (np.abs(area) > 1e-12)
+
+    best = np.full(height * width, -np.inf, np.float64)
+    owner = np.full(height * width, -1, np.int32)
+    weights = np.zeros((height * width, 3), np.float32)
+    faces = np.flatnonzero(counts)
+    for chunk in _chunks(faces, counts[faces]):
+        face = np.repeat(chunk, counts[chunk])
+        ordinal = np.arange(len(face)) - np.repeat(np.cumsum(counts[chunk]) - counts[chunk], counts[chunk])
+        x = low[face, 0] + ordinal % extent[face, 0]
+        y = low[face, 1] + ordinal // extent[face, 0]
+        offset = np.stack([x, y], 1) - xy[face, 0]
+        e = edges[face]
+        b1 = (offset[:, 0] * e[:, 1, 1] - offset[:, 1] * e[:, 1, 0]) / area[face]
+        b2 = (e[:, 0, 0] * offset[:, 1] - e[:, 0, 1] * offset[:, 0]) / area[face]
+        bary = np.stack([1 - b1 - b2, b1, b2], 1)
+        inside = (bary >= -1e-9).all(1)
+        face, bary, pixel = face[inside], bary[inside], (y * width + x)[inside]
+        depth = (bary * corners[face, :, 2]).sum(1)
+        # Nearest last, so that it wins each pixel; of equals the lowest face, whatever the chunking.
+        order = np.lexsort((-face, depth))
+        pixel, depth, face, bary = pixel[order], depth[order], face[order], bary[order]
+        winner = np.full(height * width, -1, np.int64)
+        winner[pixel] = np.arange(len(pixel))
+        at = np.flatnonzero(winner >= 0)
+        index = winner[at]
+        nearer = depth[index] > best[at]
+        at, index = at[nearer], index[nearer]
+        best[at], owner[at], weights[at] = depth[index], face[index], bary[index]
+    shape = (height, width)
+    return Fragments(owner.reshape(shape), weights.reshape(*shape, 3), best.reshape(shape).astype(np.float32))
+
+
+def _chunks(faces: NDArray[np.int64], counts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Faces split where their cumulative pixel counts pass multiples of the chunk size."""
+    boundaries = np.flatnonzero(np.diff(np.cumsum(counts) // _CHUNK)) + 1
+    return np.split(faces, boundaries)
+
+
+def facing(points: Floats, triangles: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(F,) triangles whose outside (counter-clockwise in model space) faces the camera."""
+    a, b, c = (points[triangles[:, i], :2] for i in range(3))
+    # Image y points down, which turns counter-clockwise into a negative signed area.
+    cross = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    return cross < 0  # type: ignore[no-any-return]
+
+
+def rasterize_pytorch3d(points: Floats, triangles: NDArray[np.integer], height: int, width: int) -> Fragments:
+    """`rasterize` through pytorch3d's rasteriser, on the GPU when there is one."""
+    import torch
+    from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes  # type: ignore[import-not-found, unused-ignore]
+    from pytorch3d.structures import Meshes  # type: ignore[import-not-found, unused-ignore]
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # pytorch3d's NDC: the shorter side spans [-1, 1], x left, y up, z > 0 away from the camera.
+    half = min(height, width) / 2
+    nearest = float(points[:, 2].max())
+    ndc = np.stack(
+        [(width / 2 - 0.5 - points[:, 0]) / half, (height / 2 - 0.5 - points[:, 1]) / half, nearest - points[:, 2] + 1], 1
+    )
+    mesh = Meshes([torch.from_numpy(ndc.astype(np.float32)).to(device)], [torch.from_numpy(triangles.astype(np.int64)).to(device)])
+    face, _, barycentric, _ = rasterize_meshes(mesh, (height, width), blur_radius=0.0, faces_per_pixel=1, bin_size=0)
+    face_index = face[0, ..., 0].cpu().numpy().astype(np.int32)
+    covered = face_index >= 0
+    weights = np.where(covered[..., None], barycentric[0, ..., 0, :].cpu().numpy(), 0).astype(np.float32)
+    z = np.einsum("hwk,hwk->hw", points[triangles[face_index], 2], weights)
+    return Fragments(face_index, weights, np.where(covered, z, -np.inf).astype(np.float32))

@@ -1,0 +1,104 @@
+"""Label packs in memory, drawn in an order that depends on seed and step only, so that a run resumes exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from train.batch import Batch
+from train.labels.pack import Pack
+
+
+class FaceDataset(Dataset[Batch]):
+    """The rows of a pack as tensors; `__getitems__` gathers a whole batch at once."""
+
+    def __init__(self, pack: Pack, rows: np.ndarray) -> None:
+        self.images, self.rows = pack.images, rows
+        self.landmarks = torch.from_numpy(np.asarray(pack.landmarks68[rows], np.float32))
+        self.visibility = torch.from_numpy(np.asarray(pack.visibility68[rows], np.int8))
+        self.params = torch.from_numpy(np.asarray(pack.params[rows], np.float32))
+        self.weight = torch.from_numpy(np.asarray(pack.quality[rows], np.float32))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        image = torch.from_numpy(np.asarray(self.images[self.rows[indices]])).permute(0, 3, 1, 2)
+        return Batch(
+            image, self.landmarks[indices], self.visibility[indices], self.params[indices], self.weight[indices]
+        )
+
+
+class StepSampler(Sampler[list[int]]):
+    """Batches of indices from step `start()` to the end of its epoch; every epoch is a permutation of its own.
+
+    Args:
+        n: number of samples.
+        batch_size: per process; process `rank` of `world` takes its share of every global batch.
+        seed: with the epoch's number it decides the permutation.
+        start: the number of optimiser steps taken so far, asked whenever an epoch begins.
+    """
+
+    def __init__(
+        self, n: int, batch_size: int, seed: int, start: Callable[[], int], rank: int = 0, world: int = 1
+    ) -> None:
+        self.n, self.batch_size, self.seed, self.start, self.rank, self.world = n, batch_size, seed, start, rank, world
+        if len(self) == 0:
+            raise ValueError(f"{n} training samples do not fill one batch of {batch_size} x {world}")
+
+    def __len__(self) -> int:
+        return self.n // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, first = divmod(self.start(), len(self))
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.n)
+        for batch in range(first, len(self)):
+            at = (batch * self.world + self.rank) * self.batch_size
+            yield order[at : at + self.batch_size].tolist()
+
+
+class PackData(pl.LightningDataModule):
+    """Training and validation batches of one pack.
+
+    Args:
+        pack: the pack's directory (train/labels).
+        batch_size: samples per process and step.
+        seed: of the order of samples.
+        limit: use only the first so many training samples (overfitting and tests); 0 uses all.
+    """
+
+    def __init__(self, pack: Path, batch_size: int = 64, seed: int = 0, limit: int = 0) -> None:
+        super().__init__()
+        self.batch_size, self.seed = batch_size, seed
+        self.pack = Pack.open(pack)
+        rows = np.flatnonzero(self.pack.split == "train")
+        self.train_set = FaceDataset(self.pack, rows[:limit] if limit else rows)
+        self.validation_sets = {
+            str(name): FaceDataset(self.pack, np.flatnonzero(self.pack.split == name))
+            for name in np.unique(self.pack.split)
+            if name != "train"
+        }
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        trainer = self.trainer
+        assert trainer is not None
+        sampler = StepSampler(
+            len(self.train_set), self.batch_size, self.seed, lambda: trainer.global_step,
+            trainer.global_rank, trainer.world_size,
+        )  # fmt: skip
+        return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=_as_is)
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        return [DataLoader(s, batch_size=128, collate_fn=_as_is) for s in self.validation_sets.values()]
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch

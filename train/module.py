@@ -1,0 +1,210 @@
+"""SynergyNet's training step, validation and schedule as a LightningModule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Timer
+from torch import Tensor
+
+from bfm_assets import MorphableModel
+from synergy.models import SynergyNet, SynergyOutput
+from synergy.models.synergynet import N_POSE
+from train.augment import Augment, AugmentConfig
+from train.batch import Batch
+from train.losses import rms, wing
+from train.validation import FaceScores
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the loss terms; SynergyNet's are 0.05, 0.05, 0.02, 0.02, 0.02, 0.001 (see METHODS in docs/training.md).
+
+    Attributes:
+        coarse, refined: Wing loss of the landmarks before and after MAFA.
+        pose, coefficients: root mean square error of the whitened pose, of shape and expression.
+        from_landmarks: the same of the landmark-to-3DMM network's parameters against the truth.
+        self_constraint: of its parameters against the image's.
+    """
+
+    coarse: float = 0.05
+    refined: float = 0.05
+    pose: float = 0.05
+    coefficients: float = 0.02
+    from_landmarks: float = 0.02
+    self_constraint: float = 0.001
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with a linear warm-up and a cosine to zero over the run's progress.
+
+    Progress is the share of `max_steps`, or of `max_time` where that is further, so a run on a shared machine ends
+    with its rate at zero whatever its speed. Attributes:
+
+        rate: peak learning rate.
+        weight_decay: of weights with more than one dimension.
+        warm_up: share of the run.
+        sizes: the input's side in pixels, from the share of the run where each begins: {0: 80, 0.5: 120}.
+    """
+
+    rate: float = 2e-3
+    weight_decay: float = 0.02
+    warm_up: float = 0.03
+    sizes: dict[float, int] | None = None
+
+
+class SynergyModule(pl.LightningModule):
+    """Trains a `SynergyNet` on batches whose labels refer to its crop side.
+
+    Args:
+        model: the morphable model, or the path of one (bfm_assets' `.npz`).
+        backbone, width: of the network.
+        losses, schedule, augment: see there.
+        seed: with the step's number it decides every random draw of that step.
+        mixed: run the networks in bf16; landmarks, projection, heads and losses stay float32.
+        channels_last: memory format of the convolutions.
+    """
+
+    def __init__(
+        self,
+        model: MorphableModel,
+        backbone: str = "mobilenet_v1",
+        width: float = 1.0,
+        losses: LossWeights = LossWeights(),
+        schedule: Schedule = Schedule(),
+        augment: AugmentConfig = AugmentConfig(),
+        seed: int = 0,
+        mixed: bool = False,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.net = SynergyNet(model, backbone, width)
+        if channels_last:
+            self.net.backbone.to(memory_format=torch.channels_last)
+        self.channels_last, self.mixed, self.seed = channels_last, mixed, seed
+        self.losses, self.schedule = losses, schedule
+        self.augment = Augment(model, self.net.size, augment)
+        self.scores: dict[str, FaceScores] = {}
+        self.skipped = 0
+
+    def forward(self, images: Tensor) -> SynergyOutput:
+        """`SynergyNet.forward` with its networks in bf16 where `mixed`; everything measured in pixels in float32."""
+        net = self.net
+        if self.channels_last:
+            images = images.to(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
+            feature = net.backbone((images.float() - 127.5) / 128)
+        feature = feature.float()
+        whitened = torch.cat([head(feature) for head in (net.pose_head, net.shape_head, net.expression_head)], -1)
+        params = net.dewhiten(whitened)
+        coarse = net.project(params)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
+            landmarks = net.mafa(coarse, feature, whitened[:, N_POSE:])
+        return SynergyOutput(landmarks.float(), coarse, params, whitened)
+
+    def progress(self) -> float:
+        """The share of the run that is over, in 0..1."""
+        trainer = self.trainer
+        share = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Timer) and callback._duration:
+                share = max(share, callback.time_elapsed() / callback._duration)
+        return min(1.0, share)
+
+    def rate_factor(self, progress: float) -> float:
+        """The learning rate at a point of the run as a share of its peak."""
+        warm_up = self.schedule.warm_up
+        if progress < warm_up:
+            return progress / warm_up
+        return 0.5 + 0.5 * math.cos(math.pi * (progress - warm_up) / (1 - warm_up))
+
+    def input_size(self, progress: float) -> int:
+        """The side in pixels of the images that the network is shown at a point of the run."""
+        sizes = self.schedule.sizes or {}
+        begun = [start for start in sizes if start <= progress]
+        return sizes[max(begun)] if begun else self.net.size
+
+    def configure_optimizers(self) -> Any:
+        weights = [p for p in self.net.parameters() if p.dim() > 1]
+        others = [p for p in self.net.parameters() if p.dim() <= 1]
+        groups = [{"params": weights, "weight_decay": self.schedule.weight_decay}, {"params": others}]
+        return torch.optim.AdamW(groups, lr=self.schedule.rate, weight_decay=0.0)
+
+    @torch.no_grad()
+    def on_fit_start(self) -> None:
+        """Take the whitening from augmented labels of the training set, unless a checkpoint brought one."""
+        if (self.net.param_std != 1).any():
+            return
+        torch.manual_seed(self.seed)
+        data = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
+        rows = torch.randperm(len(data))[:8192].tolist()
+        params = torch.cat(
+            [self.augment(data.__getitems__(rows[i : i + 256]), 8).params for i in range(0, len(rows), 256)]
+        )
+        params = params[params.isfinite().all(-1)]
+        self.net.set_whitening(params.mean(0), params.std(0).clamp_min(1e-6))
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        step = self.trainer.global_step
+        torch.manual_seed((self.seed * 1_000_003 + step) * 4096 + self.global_rank)
+        progress = self.progress()
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = self.schedule.rate * self.rate_factor(progress)
+        with torch.no_grad():
+            batch = self.augment(batch, self.input_size(progress))
+        terms = self.loss_terms(batch, self(batch.image))
+        loss = torch.stack([getattr(self.losses, name) * value for name, value in terms.items()]).sum()
+        self.log_dict({f"loss/{name}": value for name, value in terms.items()})
+        self.log("loss", loss, prog_bar=True)
+        self.log("rate", self.schedule.rate * self.rate_factor(progress))
+        return loss
+
+    def loss_terms(self, batch: Batch, output: SynergyOutput) -> dict[str, Tensor]:
+        """Every term of the loss, unweighted, by its name in `LossWeights`."""
+        net, weight = self.net, batch.weight
+        target = (batch.params - net.param_mean) / net.param_std
+        with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=self.mixed):
+            from_landmarks = net.landmark_to_3dmm(output.landmarks)
+        from_landmarks = from_landmarks.float()
+        return {
+            "coarse": wing(output.coarse, batch.landmarks, weight),
+            "refined": wing(output.landmarks, batch.landmarks, weight),
+            "pose": rms(output.whitened[:, :N_POSE], target[:, :N_POSE], weight),
+            "coefficients": rms(output.whitened[:, N_POSE:], target[:, N_POSE:], weight),
+            "from_landmarks": rms(from_landmarks, target, weight),
+            "self_constraint": rms(from_landmarks, output.whitened, weight),
+        }
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the gradient's norm; where it is not finite, drop the gradients, so that the step changes nothing."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.net.parameters() if p.grad is not None])
+        if norm.isfinite():
+            self.log("gradient_norm", norm)
+        else:
+            self.skipped += 1
+            optimizer.zero_grad(set_to_none=True)
+        self.log("skipped", float(self.skipped))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skipped"] = self.skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped = checkpoint.get("skipped", 0)
+
+    def on_validation_epoch_start(self) -> None:
+        names = self.trainer.datamodule.validation_sets  # type: ignore[attr-defined]
+        self.scores = {name: FaceScores() for name in names}
+
+    def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
+        name = list(self.scores)[dataloader_idx]
+        output = self.net(batch.image.float())
+        self.scores[name].update(batch, output)
+
+    def on_validation_epoch_end(self) -> None:
+        for name, score in self.scores.items():
+            self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()})
