@@ -11,7 +11,7 @@ Coefficients are raw: `shape / shape_std` is standard normal under the model's p
 from __future__ import annotations
 
 import hashlib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -130,10 +130,30 @@ class MorphableModel:
             expression_names=self.expression_names,
         )
 
+    def truncated(self, n_shape: int, n_expression: int) -> MorphableModel:
+        """The same model with its first `n_shape` and `n_expression` modes only.
+
+        Raises:
+            ModelFileError: it has fewer.
+        """
+        if n_shape > self.n_shape or n_expression > self.n_expression:
+            raise ModelFileError(
+                f"morphable model '{self.name}' has {self.n_shape} shape and {self.n_expression} expression modes, "
+                f"{n_shape} and {n_expression} are needed"
+            )
+        return replace(
+            self,
+            shape_basis=self.shape_basis[..., :n_shape],
+            shape_std=self.shape_std[:n_shape],
+            expression_basis=self.expression_basis[..., :n_expression],
+            expression_std=self.expression_std[:n_expression],
+            expression_names=self.expression_names[:n_expression],
+        )
+
     def save(self, path: str | Path) -> None:
         """Write the `.npz` form: one array per field, names as unicode arrays, no pickle."""
         arrays = {f.name: np.asarray(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | Path) -> MorphableModel:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,10 +73,13 @@ _ADMITTED |= {(module, "_frombuffer"): _from_buffer for module in _MODULES}
 
 
 # The unpickler written in Python: the C one lets a file of ten bytes allocate gigabytes for its memo.
-class _NumbersUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
+_PythonUnpickler: Any = pickle._Unpickler
+
+
+class _NumbersUnpickler(_PythonUnpickler):  # type: ignore[misc]
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for '{module}.{name}', which is no array of numbers: nothing was run")
+            raise pickle.UnpicklingError(f"it asks for '{module}.{name}', no array of numbers: nothing was run")
         return _ADMITTED[module, name]
 
     def load_build(self) -> None:
@@ -86,7 +89,7 @@ class _NumbersUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
             raise pickle.UnpicklingError("it sets the state of something that is no array")
         target.__setstate__(state)
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = {**_PythonUnpickler.dispatch, pickle.BUILD[0]: load_build}
 
 
 def read_pickle(path: str | Path) -> Any:

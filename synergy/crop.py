@@ -64,7 +64,7 @@ def warp(image: NDArray[np.uint8], affine: Array, size: int) -> NDArray[np.uint8
     factor = int(1 / affine_scale(affine))
     if factor >= 2:
         image, affine = _shrink(image, affine, size, factor)
-    return cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    return np.asarray(cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def _shrink(image: NDArray[np.uint8], affine: Array, size: int, factor: int) -> tuple[NDArray[np.uint8], Array]:
@@ -80,4 +80,4 @@ def _shrink(image: NDArray[np.uint8], affine: Array, size: int, factor: int) -> 
     # A small pixel u covers image pixels x0 + factor * u + (factor - 1) / 2 on average.
     offset = np.array([x0, y0]) + (factor - 1) / 2
     moved = np.concatenate([affine[:, :2] * factor, affine[:, 2:] + affine[:, :2] @ offset[:, None]], 1)
-    return small, moved  # type: ignore[return-value]
+    return np.asarray(small, np.uint8), moved

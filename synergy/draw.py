@@ -82,11 +82,15 @@ def draw_wireframe(image: Image, vertices: Array, triangles: NDArray[np.integer]
     visible = triangles[facing(vertices, triangles)]
     points = np.array(_fixed(vertices))
     cv2.polylines(out, list(points[visible]), True, colour, 1, cv2.LINE_AA, _SHIFT)
-    return cv2.addWeighted(out, 0.55, image, 0.45, 0)  # type: ignore[return-value]
+    return np.asarray(cv2.addWeighted(out, 0.4, image, 0.6, 0), np.uint8)
 
 
 def draw_mesh(
-    image: Image, vertices: Array, triangles: NDArray[np.integer], colours: NDArray[np.uint8] | None = None, alpha: float = 1.0
+    image: Image,
+    vertices: Array,
+    triangles: NDArray[np.integer],
+    colours: NDArray[np.uint8] | None = None,
+    alpha: float = 1.0,
 ) -> Image:
     """The mesh, vertices (V, 3) in image pixels, shaded by a head light and laid over the image with opacity `alpha`.
 
@@ -107,10 +111,8 @@ def vertex_normals(vertices: Array, triangles: NDArray[np.integer]) -> Array:
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
     # Image space is left-handed, so the outward normal is the negative cross product.
     face = -np.cross(b - a, c - a)
-    normals = np.stack(
-        [np.bincount(triangles.ravel(), np.repeat(face[:, i], 3), len(vertices)) for i in range(3)], 1
-    )
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)  # type: ignore[no-any-return]
+    normals = np.stack([np.bincount(triangles.ravel(), np.repeat(face[:, i], 3), len(vertices)) for i in range(3)], 1)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def overlay(image: Image, faces: Sequence[Face]) -> Image:
@@ -133,7 +135,7 @@ def mesh_overlay(image: Image, faces: Sequence[Face], alpha: float = 0.75) -> Im
 
 def _camera_to_image(offsets: Array, origin: Array) -> Array:
     """Offsets (N, 3) in camera space (y up) from an image point, as image points (N, 2)."""
-    return origin[:2] + offsets[:, :2] * [1, -1]  # type: ignore[no-any-return]
+    return origin[:2] + offsets[:, :2] * [1, -1]
 
 
 def _fixed(points: Array) -> list[tuple[int, int]]:

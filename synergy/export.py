@@ -28,7 +28,9 @@ def write_csv(path: str | Path, faces_by_image: Mapping[str, Sequence[Face]]) ->
     axes = [f"{axis}{i}" for i in range(1, 69) for axis in "xyz"]
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "face", "score", "box_x0", "box_y0", "box_x1", "box_y1", "pitch", "yaw", "roll", *axes])
+        writer.writerow(
+            ["image", "face", "score", "box_x0", "box_y0", "box_x1", "box_y1", "pitch", "yaw", "roll", *axes]
+        )
         for name, faces in faces_by_image.items():
             for i, face in enumerate(faces):
                 pose = (face.pose.pitch, face.pose.yaw, face.pose.roll)
@@ -61,19 +63,21 @@ def write_mesh(path: str | Path, face: Face, image: NDArray[np.uint8]) -> None:
     height, width = image.shape[:2]
     low = np.clip(np.floor(vertices[:, :2].min(0)), 0, [width - 1, height - 1]).astype(int)
     high = np.clip(np.ceil(vertices[:, :2].max(0)) + 1, low + 1, [width, height]).astype(int)
-    texture = image[low[1] : high[1], low[0] : high[0]]
     triangles = face.morphable_model.triangles
+    visual: trimesh.visual.base.Visuals
     if kind == "ply":
         pixel = np.clip(np.rint(vertices[:, :2]), low, high - 1).astype(int)
         visual = trimesh.visual.ColorVisuals(vertex_colors=image[pixel[:, 1], pixel[:, 0]])
     else:
-        uv = (vertices[:, :2] - low + 0.5) / (high - low)
-        material = trimesh.visual.material.PBRMaterial(
-            baseColorTexture=Image.fromarray(texture), metallicFactor=0.0, roughnessFactor=1.0
+        texture = Image.fromarray(image[low[1] : high[1], low[0] : high[0]])
+        uv = (vertices[:, :2] - low + 0.5) / (high - low) * [1, -1] + [0, 1]
+        material = trimesh.visual.material
+        visual = trimesh.visual.TextureVisuals(
+            uv=uv,
+            material=material.SimpleMaterial(image=texture, name=path.stem)
+            if kind == "obj"
+            else material.PBRMaterial(baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=1.0),
         )
-        if kind == "obj":
-            material = trimesh.visual.material.SimpleMaterial(image=Image.fromarray(texture), name=path.stem)
-        visual = trimesh.visual.TextureVisuals(uv=uv * [1, -1] + [0, 1], material=material)
     mesh = trimesh.Trimesh((vertices - centre) * [1, -1, 1], triangles, visual=visual, process=False)
     if kind == "obj":
         text, files = trimesh.exchange.obj.export_obj(mesh, return_texture=True, mtl_name=f"{path.stem}.mtl")

@@ -1,8 +1,8 @@
 """Head pose and the conventions that the whole project shares.
 
-Image      HxWx3 uint8 RGB; pixel centres at integers, the origin at the centre of the top left pixel, x right, y down.
-Landmarks  68 points in iBUG order, (..., 68, 3), x and y in image pixels, z in the same pixel scale with larger z nearer
-           to the camera and zero mean per face.
+Image      HxWx3 uint8 RGB; pixel centres at integers, the origin at the top left pixel's centre, x right, y down.
+Landmarks  68 points in iBUG order, (..., 68, 3), x and y in image pixels, z in the same pixel scale, larger z nearer to
+           the camera, zero mean per face.
 Model      x right, y up, z towards the camera.
 Camera     scaled orthographic, `V = s R S + t`; image x = V_x, image y = H - V_y, image z = V_z.
 Rotation   R = Rx(pitch) Ry(yaw) Rz(roll) with

@@ -68,4 +68,4 @@ def check_image(image: object) -> NDArray[np.uint8]:
 
 def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) uint8 RGB in the format of the path's suffix."""
-    Image.fromarray(image).save(path, **({"quality": 92} if Path(path).suffix.lower() in {".jpg", ".jpeg"} else {}))
+    Image.fromarray(image).save(path, quality=92)

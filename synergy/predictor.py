@@ -109,7 +109,9 @@ class FacePredictor:
                 _check_boxes(given_boxes, image)
                 found.append((given_boxes, np.ones(len(given_boxes), np.float32), given_boxes))
         affines = [square_crop(crop_box, self.net.size) for _, _, crop_box in found]
-        crops = [warp(image, a, self.net.size) for image, per_image in zip(images, affines, strict=True) for a in per_image]
+        crops = [
+            warp(image, a, self.net.size) for image, per_image in zip(images, affines, strict=True) for a in per_image
+        ]
         points, params = self.predict_crops(np.stack(crops)) if crops else (np.empty(0), np.empty(0))
 
         faces: list[list[Face]] = []

@@ -100,7 +100,7 @@ def facing(points: Floats, triangles: NDArray[np.integer]) -> NDArray[np.bool_]:
     a, b, c = (points[triangles[:, i], :2] for i in range(3))
     # Image y points down, which turns counter-clockwise into a negative signed area.
     cross = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    return cross < 0  # type: ignore[no-any-return]
+    return cross < 0
 
 
 def rasterize_pytorch3d(points: Floats, triangles: NDArray[np.integer], height: int, width: int) -> Fragments:
@@ -114,9 +114,12 @@ def rasterize_pytorch3d(points: Floats, triangles: NDArray[np.integer], height: 
     half = min(height, width) / 2
     nearest = float(points[:, 2].max())
     ndc = np.stack(
-        [(width / 2 - 0.5 - points[:, 0]) / half, (height / 2 - 0.5 - points[:, 1]) / half, nearest - points[:, 2] + 1], 1
+        [(width / 2 - 0.5 - points[:, 0]) / half, (height / 2 - 0.5 - points[:, 1]) / half, nearest - points[:, 2] + 1],
+        1,
     )
-    mesh = Meshes([torch.from_numpy(ndc.astype(np.float32)).to(device)], [torch.from_numpy(triangles.astype(np.int64)).to(device)])
+    mesh = Meshes(
+        [torch.from_numpy(ndc.astype(np.float32)).to(device)], [torch.from_numpy(triangles.astype(np.int64)).to(device)]
+    )
     face, _, barycentric, _ = rasterize_meshes(mesh, (height, width), blur_radius=0.0, faces_per_pixel=1, bin_size=0)
     face_index = face[0, ..., 0].cpu().numpy().astype(np.int32)
     covered = face_index >= 0

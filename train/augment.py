@@ -223,11 +223,11 @@ def colour_jitter(image: Tensor, probability: float, gray: float) -> Tensor:
     n = len(image)
     strength = (torch.rand(n, device=image.device) < probability).float()
     is_gray = torch.rand(n, device=image.device) < gray
-    contrast = (strength * _uniform(n, -0.5, 0.4, image)).exp()
+    contrast = (strength * _uniform(n, -0.4, 0.35, image)).exp()
     saturation = (1 + strength * _uniform(n, -0.6, 0.4, image)).masked_fill(is_gray, 0)
     hue = strength * _uniform(n, -0.15, 0.15, image)
     balance = 1 + strength[:, None] * torch.empty(n, 3, device=image.device).uniform_(-0.12, 0.12)
-    brightness = strength * _uniform(n, -50, 50, image)
+    brightness = strength * _uniform(n, -40, 40, image)
     luma = torch.tensor([0.299, 0.587, 0.114], device=image.device).expand(3, 3)
     eye = torch.eye(3, device=image.device)
     # A rotation about the gray axis by the angle `hue` (Rodrigues).

@@ -8,21 +8,34 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from synergy.data.sample import VISIBLE
 from train.batch import Batch
 from train.labels.pack import Pack
 
 
 class FaceDataset(Dataset[Batch]):
-    """The rows of a pack as tensors; `__getitems__` gathers a whole batch at once."""
+    """Rows of a pack as tensors, images decoded; `__getitems__` gathers a whole batch at once.
 
-    def __init__(self, pack: Pack, rows: np.ndarray) -> None:
-        self.images, self.rows = pack.images, rows
-        self.landmarks = torch.from_numpy(np.asarray(pack.landmarks68[rows], np.float32))
-        self.visibility = torch.from_numpy(np.asarray(pack.visibility68[rows], np.int8))
-        self.params = torch.from_numpy(np.asarray(pack.params[rows], np.float32))
-        self.weight = torch.from_numpy(np.asarray(pack.quality[rows], np.float32))
+    Args:
+        pack: the opened pack.
+        images: (N, 120, 120, 3) uint8, all of the pack's.
+        rows: indices of the samples in this set.
+    """
+
+    def __init__(self, pack: Pack, images: NDArray[np.uint8], rows: NDArray[np.integer]) -> None:
+        self.images, self.rows = images, rows
+        visible = pack.visibility68[rows] == VISIBLE
+        self.labels = (
+            torch.from_numpy(pack.landmarks68[rows]),
+            torch.from_numpy(pack.visibility68[rows]),
+            torch.from_numpy(pack.params[rows]),
+            torch.from_numpy(pack.weight[rows]),
+            torch.from_numpy(np.where(visible[..., None], pack.hand68[rows], np.float32(np.nan))),
+            torch.from_numpy(pack.pose_deg[rows, 1]),
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -31,10 +44,8 @@ class FaceDataset(Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        image = torch.from_numpy(np.asarray(self.images[self.rows[indices]])).permute(0, 3, 1, 2)
-        return Batch(
-            image, self.landmarks[indices], self.visibility[indices], self.params[indices], self.weight[indices]
-        )
+        image = torch.from_numpy(self.images[self.rows[indices]]).permute(0, 3, 1, 2)
+        return Batch(image, *(label[indices] for label in self.labels))
 
 
 class StepSampler(Sampler[list[int]]):
@@ -78,13 +89,14 @@ class PackData(pl.LightningDataModule):
     def __init__(self, pack: Path, batch_size: int = 64, seed: int = 0, limit: int = 0) -> None:
         super().__init__()
         self.batch_size, self.seed = batch_size, seed
-        self.pack = Pack.open(pack)
-        rows = np.flatnonzero(self.pack.split == "train")
-        self.train_set = FaceDataset(self.pack, rows[:limit] if limit else rows)
+        opened = Pack.open(pack)
+        images = opened.images()
+        rows = np.flatnonzero(opened.split == "train")
+        self.train_set = FaceDataset(opened, images, rows[:limit] if limit else rows)
+        held_out = opened.split == "val"
         self.validation_sets = {
-            str(name): FaceDataset(self.pack, np.flatnonzero(self.pack.split == name))
-            for name in np.unique(self.pack.split)
-            if name != "train"
+            str(source): FaceDataset(opened, images, np.flatnonzero(held_out & (opened.sources == source)))
+            for source in np.unique(opened.sources[held_out])
         }
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
-from bfm_assets import MorphableModel
+from bfm_assets import ModelFileError, MorphableModel, open_face, read_bfm68
 from synergy.models import SynergyNet, SynergyOutput
 from synergy.models.synergynet import N_POSE
 from train.augment import Augment, AugmentConfig
@@ -62,7 +62,7 @@ class SynergyModule(pl.LightningModule):
     """Trains a `SynergyNet` on batches whose labels refer to its crop side.
 
     Args:
-        model: the morphable model, or the path of one (bfm_assets' `.npz`).
+        model: "open_face", or the path of a morphable model's `.npz` (bfm_assets) or of a 68-point basis.
         backbone, width: of the network.
         losses, schedule, augment: see there.
         seed: with the step's number it decides every random draw of that step.
@@ -72,7 +72,7 @@ class SynergyModule(pl.LightningModule):
 
     def __init__(
         self,
-        model: MorphableModel,
+        model: str = "open_face",
         backbone: str = "mobilenet_v1",
         width: float = 1.0,
         losses: LossWeights = LossWeights(),
@@ -83,12 +83,14 @@ class SynergyModule(pl.LightningModule):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        self.net = SynergyNet(model, backbone, width)
+        self.save_hyperparameters()
+        morphable_model = load_model(model)
+        self.net = SynergyNet(morphable_model, backbone, width)
         if channels_last:
             self.net.backbone.to(memory_format=torch.channels_last)
         self.channels_last, self.mixed, self.seed = channels_last, mixed, seed
         self.losses, self.schedule = losses, schedule
-        self.augment = Augment(model, self.net.size, augment)
+        self.augment = Augment(morphable_model, self.net.size, augment)
         self.scores: dict[str, FaceScores] = {}
         self.skipped = 0
 
@@ -198,7 +200,7 @@ class SynergyModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         names = self.trainer.datamodule.validation_sets  # type: ignore[attr-defined]
-        self.scores = {name: FaceScores() for name in names}
+        self.scores = {name: FaceScores(box_of_crop=name.startswith("aflw")) for name in names}
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
         name = list(self.scores)[dataloader_idx]
@@ -208,3 +210,13 @@ class SynergyModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         for name, score in self.scores.items():
             self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()})
+
+
+def load_model(name: str) -> MorphableModel:
+    """The morphable model called `name`: see `SynergyModule`."""
+    if name == "open_face":
+        return open_face()
+    try:
+        return MorphableModel.load(name)
+    except ModelFileError:
+        return read_bfm68(name)

@@ -19,17 +19,18 @@ class FaceScores:
 
     nme / inner: mean 2D distance to the hand-labelled visible points (all / without the jaw), over the face box; a bin's
     value is the mean of its faces, `_mean` the mean of the bins. label_nme: the same to the pack's fitted 68 points.
-    The face box is `sqrt(w h)` of 68 fully labelled points, else the crop's share, side / sqrt(2).
+    The face box is `sqrt(w h)` of the hand-labelled points, or side / sqrt(2) where a set has no faces with all 68
+    (AFLW: `box_of_crop`).
     """
 
-    def __init__(self, side: int = 120) -> None:
-        self.side = side
+    def __init__(self, box_of_crop: bool, side: int = 120) -> None:
+        self.box_of_crop, self.side = box_of_crop, side
         self.rows: list[dict[str, Tensor]] = []
 
     def update(self, batch: Batch, output: SynergyOutput) -> None:
         hand = (batch.hand - output.landmarks[..., :2]).norm(dim=-1)
         extent = (batch.hand.amax(1) - batch.hand.amin(1)).prod(-1).sqrt()
-        norm = torch.where(extent.isfinite(), extent, self.side / 2**0.5)
+        norm = torch.full_like(extent, self.side / 2**0.5) if self.box_of_crop else extent
         fitted = (batch.landmarks[..., :2] - output.landmarks[..., :2]).norm(dim=-1)
         box = (batch.landmarks[..., :2].amax(1) - batch.landmarks[..., :2].amin(1)).prod(-1).sqrt()
         true, predicted = (torch.rad2deg(_angles(p)) for p in (batch.params, output.params))

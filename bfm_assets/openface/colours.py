@@ -5,22 +5,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bfm_assets.openface import controls, rings
+from bfm_assets.openface import mesh, relief, rings
 from bfm_assets.openface.head import EYEBALL_RINGS, EYEBALL_SEGMENTS, Head
 
 Floats = NDArray[np.float64]
 
-REGIONS = ("skin", "lips", "brows", "lids", "sclera", "iris", "pupil", "mouth", "nostrils")
+REGIONS = ("skin", "lips", "brows", "lids", "sclera", "iris", "pupil", "mouth", "nostrils", "scalp")
 COLOURS = {
     "skin": (222, 176, 150),
-    "lips": (190, 104, 98),
+    "lips": (188, 112, 102),
     "brows": (92, 66, 52),
     "lids": (120, 78, 66),
     "sclera": (238, 234, 230),
     "iris": (96, 72, 48),
     "pupil": (16, 12, 12),
-    "mouth": (112, 42, 42),
+    "mouth": (92, 30, 32),
     "nostrils": (96, 50, 44),
+    "scalp": (128, 98, 82),
 }
 BLUSH: tuple[tuple[tuple[float, float, float], float, float], ...] = (
     ((40, 0, 94), 16, 0.35),
@@ -29,18 +30,12 @@ BLUSH: tuple[tuple[tuple[float, float, float], float, float], ...] = (
     ((72, 20, 20), 16, 0.2),
 )
 """Redder places: centre, radius in mm, strength."""
-BROW_WIDTH = 3.6
 
 
-def _distance_to_brow(points: Floats) -> Floats:
-    """Distance (V,) in the image plane to the line through the brow's landmarks, a little below it."""
-    brow = np.array([controls.LANDMARKS[k] for k in range(22, 27)])[:, :2] - [0, 1.2]
-    p = np.column_stack([np.abs(points[:, 0]), points[:, 1]])
-    best = np.full(len(p), np.inf)
-    for a, b in zip(brow[:-1], brow[1:], strict=True):
-        t = np.clip(((p - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
-        best = np.minimum(best, np.linalg.norm(p - a - t[:, None] * (b - a), axis=1))
-    return best
+def _above_hairline(p: Floats) -> Floats:
+    """1 well inside the hair, 0 on the face, smooth in between: (V,) of vertices (V, 3)."""
+    hairline = np.interp(p[:, 2], [-30, -14, -9, 20, 30, 44, 58, 85], [0, 20, 48, 48, 54, 66, 88, 104])
+    return np.clip((p[:, 1] - hairline) / 14 + 0.5, 0, 1)
 
 
 def paint(head: Head) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -51,8 +46,14 @@ def paint(head: Head) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     def name(at: NDArray[np.intp] | NDArray[np.bool_], label: str) -> None:
         region[at] = REGIONS.index(label)
 
-    front = (p[:, 2] > 70) & ~np.isnan(head.plane[:, 0])
-    name(front & (_distance_to_brow(p) < BROW_WIDTH), "brows")
+    skin = ~np.isnan(head.plane[:, 0])
+    hair = _above_hairline(p) * skin
+    name(hair > 0.5, "scalp")
+    folded = np.column_stack([np.abs(head.plane[:, 0]), head.plane[:, 1]])
+    rows = head.plane[head.brows[0]]
+    name(mesh.within(folded, np.concatenate([rows[0], rows[-1][::-1]])), "brows")
+    name(head.brows, "brows")
+    name(skin & (relief.in_nostril(head.plane) > 0.5), "nostrils")
     name(head.eyes[:, : rings.N_EYE_INNER + 1], "lids")
     name(head.mouth[:, : rings.N_MOUTH_INNER], "mouth")
     name(head.mouth[:, rings.N_MOUTH_INNER : rings.MOUTH_BORDER + 1], "lips")
@@ -63,9 +64,12 @@ def paint(head: Head) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         name(ball[ring <= 1], "pupil")
 
     colour = np.array([COLOURS[r] for r in REGIONS], float)[region]
-    skin = region == 0
+    soft = np.isin(region, (REGIONS.index("skin"), REGIONS.index("scalp")))
+    blend = hair[soft, None]
+    colour[soft] = blend * COLOURS["scalp"] + (1 - blend) * COLOURS["skin"]
+    bare = region == 0
     for centre, radius, strength in BLUSH:
         folded = np.column_stack([np.abs(p[:, 0]), p[:, 1:]])
-        weight = strength * np.exp(-((folded - centre) ** 2).sum(1) / (2 * radius**2)) * skin
+        weight = strength * np.exp(-((folded - centre) ** 2).sum(1) / (2 * radius**2)) * bare
         colour += weight[:, None] * (np.array([206, 120, 104]) - colour)
     return np.clip(np.rint(colour), 0, 255).astype(np.uint8), region

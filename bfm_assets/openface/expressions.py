@@ -44,6 +44,7 @@ class Canvas:
         step = np.arange(rings.MOUTH_STEPS + 1)
         profile = np.sin(np.clip((rings.CORNER - step) / rings.CORNER, -1, 1) * np.pi / 2)
         self.lip[head.mouth] = profile
+        self.lip[head.mouth[:, 0]] = 0
         self.is_lip[head.mouth] = True
 
     def push(self, centre: Vector, radius: float, move: Vector, mask: Floats | None = None) -> Points:

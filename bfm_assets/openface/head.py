@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator, RBFInterpolator
 
-from bfm_assets.openface import controls, mesh, rings
+from bfm_assets.openface import controls, mesh, relief, rings
 
 Points = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-FINEST, COARSE = 1.9, 7.5
+FINEST, COARSE = 2.0, 8.0
 """Edge lengths in the plane, at the features and far from them, in millimetres."""
 DRAWN_SMOOTHING = 10.0
 """How freely the surface may pass beside a control point drawn by hand, in the thin-plate spline's units."""
+LID_CREASE = 1.0
+"""Depth of the crease of the upper lid, in mm."""
 IN_RINGS = (*range(42, 48), *range(51, 58), *range(62, 67))
 """Landmarks of x >= 0 that lie on an edge loop."""
 EYEBALL_RINGS, EYEBALL_SEGMENTS = 9, 24
@@ -36,6 +38,7 @@ class Head:
         eyes: (2, 6, 24) vertex indices of the eye rings of x > 0 and of x < 0, see `rings.eye_rings`.
         mouth: (2, 11, 25) vertex indices of the half mouth rings, see `rings.mouth_rings`.
         eyeballs: (2, B) vertex indices of the eyeballs, pole first, then ring by ring.
+        brows: (2, 3, 29) vertex indices of the rows of the brows, see `rings.brow_rows`.
         border: (K,) vertex indices of the mesh's outer border.
     """
 
@@ -47,6 +50,7 @@ class Head:
     eyes: Indices
     mouth: Indices
     eyeballs: Indices
+    brows: Indices
     border: Indices
 
 
@@ -136,10 +140,16 @@ def build() -> Head:
     lone_plane = mesh.unroll(np.array([controls.LANDMARKS[k] for k in lone]))
     fine = np.concatenate([eye_plane[-1], mouth_plane[-1], lone_plane[[lone.index(k) for k in (29, 30, 33, 34, 35)]]])
     fine = np.concatenate([fine, mesh.unroll(np.array([[5.0, -1, 129], [17, -6, 110], [14, 1, 114], [18, -12, 105]]))])
+    brows = rings.brow_rows().reshape(-1, 2)
+    brow_plane = mesh.unroll(np.column_stack([brows, depth(brows)]))
+    nostril = relief.nostril_rings()
+    ear = relief.ear_loops()
+    fine = np.concatenate([fine, nostril, brow_plane])
     midline = _midline((mouth_plane[-1, -1, 1], mouth_plane[-1, 0, 1]), fine)
     border = _border(fine)
     side = lone_plane[lone_plane[:, 0] > 0]
-    fixed = np.concatenate([eye_plane[-1], mouth_plane[-1], midline, side, border[1:-1]])
+    brow_plane[rings.BROW_STEPS] = mesh.unroll(np.array([controls.LANDMARKS[k] for k in range(22, 27)]))
+    fixed = np.concatenate([eye_plane[-1], mouth_plane[-1], midline, side, brow_plane, nostril, ear, border[1:-1]])
     _, unique = np.unique(np.round(fixed, 6), axis=0, return_index=True)
     fixed = fixed[np.sort(unique)]
     hole = np.concatenate([mouth_plane[-1] * [1, 1], [[-5, mouth_plane[-1, -1, 1]], [-5, mouth_plane[-1, 0, 1]]]])
@@ -148,7 +158,7 @@ def build() -> Head:
     # plane and space of the half: the layout first, then the rings inside it
     n_layout = len(layout.points)
     plane = np.concatenate([layout.points, eye_plane[:-1].reshape(-1, 2), mouth_plane[:-1].reshape(-1, 2)])
-    vertices = _skin()(plane)
+    vertices = relief.carve(_skin()(plane), plane)
     eye_index = np.empty(eye.shape[:2], np.intp)
     eye_index[-1] = np.arange(eye.shape[1])
     eye_index[:-1] = n_layout + np.arange(eye[:-1].size // 3).reshape(eye_index[:-1].shape)
@@ -156,6 +166,7 @@ def build() -> Head:
     mouth_index[-1] = eye.shape[1] + np.arange(mouth.shape[1])
     mouth_index[:-1] = n_layout + eye_index[:-1].size + np.arange(mouth[:-1].size // 3).reshape(mouth_index[:-1].shape)
     vertices[eye_index[: rings.N_EYE_INNER + 1]] = eye[: rings.N_EYE_INNER + 1]
+    vertices[eye_index[4, 2 : rings.EYE_STEPS - 1], 2] -= LID_CREASE
     vertices[mouth_index[: rings.MOUTH_BORDER + 1]] = mouth[: rings.MOUTH_BORDER + 1]
     triangles = [layout.triangles]
     triangles += [mesh.strip(b, a, closed=True) for a, b in zip(eye_index, eye_index[1:], strict=False)]
@@ -189,6 +200,7 @@ def build() -> Head:
         landmarks[k] = np.linalg.norm(plane[:n_skin] - position, axis=1).argmin()
         landmarks[controls.MIRROR_68[k]] = mirror[landmarks[k]]
     border_index = np.array([np.linalg.norm(plane[:n_skin] - p, axis=1).argmin() for p in border])
+    brow_index = np.array([np.linalg.norm(plane[:n_skin] - p, axis=1).argmin() for p in brow_plane]).reshape(3, -1)
     return Head(
         vertices=vertices,
         triangles=np.concatenate(triangles_all),
@@ -198,5 +210,6 @@ def build() -> Head:
         eyes=np.stack([eye_index, other[eye_index]]),
         mouth=np.stack([mouth_index, other[mouth_index]]),
         eyeballs=np.stack([right, left]),
+        brows=np.stack([brow_index, mirror[brow_index]]),
         border=np.unique(np.concatenate([border_index, mirror[border_index]])),
     )

@@ -49,7 +49,7 @@ def area(points: Points, triangles: Indices) -> NDArray[np.float64]:
 
 def spacing(points: Points, fine: Points, coarse: float, finest: float) -> NDArray[np.float64]:
     """Wanted edge length (N,) at plane points: `finest` at the fine points, growing away from them to `coarse`."""
-    return np.minimum(finest + 0.11 * cKDTree(fine).query(points)[0], coarse)
+    return np.asarray(np.minimum(finest + 0.14 * cKDTree(fine).query(points)[0], coarse))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from bfm_assets.openface.shapes import FEATURES, principal_modes
 from bfm_assets.schema import MorphableModel
 
 N_SHAPE = 56
-STEP = 2.0**-10
+STEP = 2.0**-9
 """Coordinates are rounded to this many mm, which keeps the compressed file small."""
 
 

@@ -25,6 +25,8 @@ N_MOUTH_INNER = 4
 """How many of the mouth rings lie inside the lips, in the mouth."""
 MOUTH_BORDER = N_MOUTH_INNER + 4
 """The mouth ring that is the border of the lips."""
+BROW_STEPS = [0, 8, 16, 22, 28]
+"""The steps along a brow that carry its landmarks."""
 
 
 def _through(points: Points, steps: list[int]) -> Points:
@@ -53,7 +55,7 @@ def eye_rings() -> Points:
         return np.column_stack([xy, centre[2] + z])
 
     middle = rim[:, :2].mean(0)
-    inner = on_sphere(middle + (rim[:, :2] - middle) * [0.91, 0.93], EYE_RADIUS + 0.5)
+    inner = on_sphere(middle + (rim[:, :2] - middle) * [0.86, 0.93], EYE_RADIUS + 0.4)
     height = np.sin(np.arange(2 * EYE_STEPS) / EYE_STEPS * np.pi)
     normal = np.column_stack([(rim[:, 0] - middle[0]) * 0.16, np.sign(height) * (0.55 + 0.45 * np.abs(height))])
     normal[[0, EYE_STEPS]] = [[-1, -0.1], [1, 0]]
@@ -105,8 +107,9 @@ def mouth_rings() -> Points:
         deep[:, 2] -= back * (0.45 + 0.55 * full)
         rings.append(deep)
     rings.append(inner)
-    for weight, bulge in [(0.25, 2.5), (0.5, 3.3), (0.75, 2.3)]:
+    for weight, height, bulge in [(0.25, 0.10, 2.0), (0.5, 0.40, 2.8), (0.75, 0.72, 1.8)]:
         middle = inner + weight * (outer - inner)
+        middle[:, 1] += (height - weight) * full * (outer - inner)[:, 1]
         middle[:, 2] += bulge * full
         rings.append(middle)
     rings.append(outer)
@@ -120,3 +123,11 @@ def mouth_rings() -> Points:
     for distance in (1.8, 4.2):
         rings.append(np.column_stack([outer[:, :2] + normal * distance, np.full(len(outer), np.nan)]))
     return np.stack(rings)
+
+
+def brow_rows() -> Points:
+    """Rows (3, 29, 2) of frontal positions along the brow of x > 0, upper row first; it carries the landmarks 22..26."""
+    upper = _through(landmarks68()[22:27], BROW_STEPS)[:, :2]
+    along = np.linspace(0, 1, len(upper))
+    height = np.interp(along, [0, 0.1, 0.4, 0.75, 1], [1.6, 2.3, 2.2, 1.5, 0.5])
+    return np.stack([upper - [0, 1] * (row * height[:, None]) for row in range(3)])

@@ -27,7 +27,9 @@ _VIDEO_BATCH = 16
 
 
 def predict(
-    inputs: Annotated[list[str], typer.Argument(metavar="IMAGE|DIR|VIDEO|-", help="What to read; - is one image on stdin.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="IMAGE|DIR|VIDEO|-", help="What to read; - is one image on stdin.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     formats: Annotated[
         str, typer.Option("--format", help=f"Comma-separated list of {', '.join(FORMATS)}.")
@@ -73,7 +75,9 @@ def predict(
             try:
                 if isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES:
                     if meshes := set(wanted) & {*MESH_FORMATS, "pts"}:
-                        raise UserError(f"{name}: {', '.join(sorted(meshes))} would be a file per frame; not for videos")
+                        raise UserError(
+                            f"{name}: {', '.join(sorted(meshes))} would be a file per frame; not for videos"
+                        )
                     results |= _video(predictor, name, source, out, wanted)
                 else:
                     results[name] = _image(predictor, name, source, out, wanted, given.get(name))

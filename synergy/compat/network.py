@@ -6,12 +6,10 @@ Here `x = V_x - 1` and `y = 120 - V_y` (synergy.geometry), which the translation
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 
-from bfm_assets import ModelFileError, MorphableModel
+from bfm_assets import MorphableModel
 from synergy.camera import project_plain
 from synergy.compat.whitening import N_PARAMS, Whitening
 from synergy.models.mobilenet import Backbone
@@ -19,12 +17,6 @@ from synergy.models.synergynet import N_POSE, SynergyOutput
 
 _N_SHAPE, _N_EXPRESSION = 40, 10
 _TRANSLATION_X = 3
-
-
-class Refiner(Protocol):
-    """SynergyNet's MAFA as `CompatNet` calls it: landmarks (B, 68, 3), features (B, F), coefficients (B, 50)."""
-
-    def __call__(self, points: Tensor, image_feature: Tensor, coefficients: Tensor) -> Tensor: ...
 
 
 class CompatNet(nn.Module):
@@ -36,7 +28,11 @@ class CompatNet(nn.Module):
         backbone: the feature extractor.
         model: a BFM with 3DDFA's modes: its first 40 shape and first 10 expression modes and 68 landmarks are used.
         whitening: of the 62 parameters.
+        model_id: which weights these are.
         mafa: landmark refinement in 1-based pixels, or None for the coarse landmarks alone.
+
+    Attributes:
+        morphable_model: `model` with those 50 modes only: the one that the predicted parameters belong to.
     """
 
     mean: Tensor
@@ -48,21 +44,23 @@ class CompatNet(nn.Module):
     n_expression = _N_EXPRESSION
 
     def __init__(
-        self, backbone: Backbone, model: MorphableModel, whitening: Whitening, mafa: nn.Module | None = None
+        self,
+        backbone: Backbone,
+        model: MorphableModel,
+        whitening: Whitening,
+        model_id: str,
+        mafa: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        if model.n_shape < _N_SHAPE or model.n_expression < _N_EXPRESSION:
-            raise ModelFileError(
-                f"morphable model '{model.name}': {model.n_shape} shape and {model.n_expression} expression modes, "
-                f"this network needs BFM's first {_N_SHAPE} and {_N_EXPRESSION}"
-            )
+        self.morphable_model = model.truncated(_N_SHAPE, _N_EXPRESSION)
+        self.model_id = model_id
         self.backbone = backbone
         self.head = nn.Linear(backbone.n_features, N_PARAMS)
         self.mafa = mafa
-        points = model.landmark_model()
-        modes = (points.shape_basis[..., :_N_SHAPE], points.expression_basis[..., :_N_EXPRESSION])
+        points = self.morphable_model.landmark_model()
+        basis = torch.from_numpy(points.shape_basis), torch.from_numpy(points.expression_basis)
         self.register_buffer("mean", torch.from_numpy(points.mean).clone(), persistent=False)
-        self.register_buffer("basis", torch.cat([torch.from_numpy(m) for m in modes], -1), persistent=False)
+        self.register_buffer("basis", torch.cat(basis, -1), persistent=False)
         param_mean = torch.from_numpy(whitening.mean).clone()
         param_mean[_TRANSLATION_X] -= 1
         self.register_buffer("param_mean", param_mean, persistent=False)

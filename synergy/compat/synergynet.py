@@ -74,9 +74,9 @@ def load_synergynet(
     state = read_state(path)
     if f"{_BACKBONE}.features.0.0.weight" not in state:
         raise UserError(f"{path}: not a SynergyNet MobileNetV2 checkpoint, it has no '{_BACKBONE}.features.0.0.weight'")
-    network = CompatNet(
-        MobileNetV2(), model, whitening or _carried_whitening(state, path), PublicMAFA() if refine else None
-    )
+    whitening = whitening or _carried_whitening(state, path)
+    model_id = "synergynet-public-refined" if refine else "synergynet-public"
+    network = CompatNet(MobileNetV2(), model, whitening, model_id, PublicMAFA() if refine else None)
     backbone = [f"backbone.{name}" for name in conv_layers(network.backbone)]
     renamed = rename_layers(state, _backbone_layers(), backbone) | join_layers(state, _HEADS, "head")
     if network.mafa is not None:

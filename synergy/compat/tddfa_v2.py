@@ -31,7 +31,8 @@ def load_tddfa_v2(path: str | Path, model: MorphableModel, whitening: Whitening)
     state = read_state(path)
     if "conv1.weight" not in state:
         raise UserError(f"{path}: not a 3DDFA_V2 MobileNetV1 checkpoint, it has no 'conv1.weight'")
-    network = CompatNet(MobileNetV1(len(state["conv1.weight"]) / 32), model, whitening)
+    width = len(state["conv1.weight"]) / 32
+    network = CompatNet(MobileNetV1(width), model, whitening, f"3ddfa-v2-mobilenet-v1-x{width:g}")
     head = "fc_param" if "fc_param.weight" in state else "fc"
     ours = [*(f"backbone.{name}" for name in conv_layers(network.backbone)), "head"]
     load_strictly(network, rename_layers(state, [*_BACKBONE, head], ours), path)

@@ -2,6 +2,9 @@
 
 from synergy.data.aflw import AFLWReader
 from synergy.data.aflw2000 import AFLW2000Reader
+from synergy.data.ddfa import DDFAReader
+from synergy.data.facesynthetics import FaceSyntheticsReader
+from synergy.data.jvcr import JVCRReader
 from synergy.data.pts300w import PtsReader
 from synergy.data.reader import FaceReader, Problem, SampleError
 from synergy.data.sample import FaceSample
@@ -10,8 +13,11 @@ from synergy.data.w300lp import W300LPReader
 __all__ = [
     "AFLW2000Reader",
     "AFLWReader",
+    "DDFAReader",
     "FaceReader",
     "FaceSample",
+    "FaceSyntheticsReader",
+    "JVCRReader",
     "Problem",
     "PtsReader",
     "SampleError",

@@ -1,12 +1,13 @@
 """This project's AFLW pack: a tar, zip or folder of 120x120 crops, and an `.npz` of the same name with the labels.
 
-Row i of each array belongs to `names[i]`: points21 (21, 2) and points68 (68, 2) in 0-based crop pixels, hand labelled, NaN
-where not seen, visibility68 (68,), and yaw_abs_deg. The 21 are AFLW's own (Koestinger et al., ICCV-W 2011), the 68
+Row i of each array belongs to `names[i]`: points21 (21, 2) and points68 (68, 2) in 0-based crop pixels, hand labelled,
+NaN where not seen, visibility68 (68,), and yaw_abs_deg. The 21 are AFLW's own (Koestinger et al., ICCV-W 2011), the 68
 MERL-RAV's, where it has the image (Kumar et al., CVPR 2020).
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfm_assets.npz import ModelFileError, read_arrays
-from synergy.crop import LANDMARK_MARGIN
-from synergy.data.reader import IMAGE_SUFFIXES, FaceReader
+from synergy.data.reader import CROP_SIZE, IMAGE_SUFFIXES, FaceReader, box_of_crop
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 
@@ -50,15 +50,15 @@ class AFLWReader(FaceReader):
                 self.skip(name, f"labelled in {self._labels_path.name}, but there is no such image")
         return list(self._rows)
 
+    def digest(self) -> str:
+        return hashlib.sha256(self._labels_path.read_bytes()).hexdigest()[:16]
+
     def _wanted(self) -> str:
         return f"the images that {self._labels_path.name} names"
 
     def _read(self, name: str, image: bool) -> FaceSample:
         row = self._rows[name]
         pixels = self._image(name, image)
-        size = np.array(pixels.shape[1::-1] if image else (120, 120))
-        half = size.max() / LANDMARK_MARGIN / 2
-        centre = (size - 1) / 2
         return FaceSample(
             name=name,
             image=pixels,
@@ -66,7 +66,7 @@ class AFLWReader(FaceReader):
             visibility68=self._arrays["visibility68"][row].astype(np.int8),
             points21=self._arrays["points21"][row].astype(np.float32),
             pose_deg=np.array([np.nan, self._arrays["yaw_abs_deg"][row], np.nan], np.float32),
-            box=np.concatenate([centre - half, centre + half]).astype(np.float32),
+            box=box_of_crop(*(pixels.shape[:2] if image else (CROP_SIZE, CROP_SIZE))),
             source=self.source,
             licence=self.licence,
         )

@@ -2,19 +2,17 @@
 
 `pt3d_68` is in MATLAB's 1-based pixels with larger z nearer: fitted vertices land on it at x = V_x, y = H + 1 - V_y
 (measured on 48 files: 0.0 and 0.85 px from V_x and H - V_y, with a truncated basis), so one pixel is taken off here.
-The published comparisons left it on; `eval.aflw2000` puts it back where it repeats them.
+Published comparisons leave it on; `eval.protocols.aflw2000` puts it back where it repeats them.
 """
 
 from __future__ import annotations
-
-from pathlib import PurePosixPath
 
 import numpy as np
 
 from synergy.data import zhu
 from synergy.data.matfile import read_mat
 from synergy.data.pairs import pair_up
-from synergy.data.reader import FaceReader, checked_points, visibility_of
+from synergy.data.reader import FaceReader, checked_points, stem, visibility_of
 from synergy.data.sample import FaceSample
 
 
@@ -31,7 +29,7 @@ class AFLW2000Reader(FaceReader):
         return "pairs of .jpg and .mat files"
 
     def _read(self, name: str, image: bool) -> FaceSample:
-        file = str(PurePosixPath(name).with_suffix(".mat"))
+        file = stem(name) + ".mat"
         mat = read_mat(self.tree.read(file), file, ("pt3d_68", *zhu.VARIABLES))
         landmarks = checked_points(mat["pt3d_68"].T, 68, (3,), f"{file}: pt3d_68 transposed")
         landmarks -= np.array([zhu.MATLAB_ORIGIN, zhu.MATLAB_ORIGIN, landmarks[:, 2].mean()], np.float32)
@@ -45,4 +43,3 @@ class AFLW2000Reader(FaceReader):
             source=self.source,
             licence=self.licence,
         )
-

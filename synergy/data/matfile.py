@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat

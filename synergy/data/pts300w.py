@@ -5,9 +5,9 @@ AFW, HELEN, IBUG, LFPW, XM2VTS, 300-VW frames and this project's tars. Points ar
 
 from __future__ import annotations
 
-from synergy.data.pairs import pair_up, stem
+from synergy.data.pairs import pair_up
 from synergy.data.ptsfile import read_pts
-from synergy.data.reader import FaceReader, visibility_of
+from synergy.data.reader import FaceReader, stem, visibility_of
 from synergy.data.sample import FaceSample
 
 

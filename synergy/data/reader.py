@@ -5,17 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from synergy.crop import LANDMARK_MARGIN
 from synergy.data.filetree import FileTree
 from synergy.data.image import decode_image
 from synergy.data.sample import UNLABELLED, VISIBLE, FaceSample
 from synergy.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+CROP_SIZE = 120  # of 3DDFA's crops
 NO_IMAGE: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
 
 
@@ -69,9 +71,13 @@ class FaceReader(ABC):
         """Files skipped so far, each once. What can be seen without opening a file is there from the start."""
         return list(self._problems.values())
 
-    def label_files(self) -> list[str]:
-        """The files that hold the labels, whose digest identifies the data in a result."""
-        return [name for name in self.tree.names if not name.lower().endswith(IMAGE_SUFFIXES)]
+    def digest(self) -> str:
+        """First 16 hex digits of a SHA-256 over the label files: identifies the data in a result."""
+        return self.tree.digest(self._label_files())
+
+    def _label_files(self) -> list[str]:
+        stems = {stem(name) for name in self.names}
+        return [name for name in self.tree.names if stem(name) in stems and not name.lower().endswith(IMAGE_SUFFIXES)]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -107,6 +113,11 @@ class FaceReader(ABC):
         return decode_image(self.tree.read(name)) if wanted else NO_IMAGE
 
 
+def stem(name: str) -> str:
+    """A name without its suffix."""
+    return str(PurePosixPath(name).with_suffix(""))
+
+
 def checked_points(points: ArrayLike, count: int, dims: tuple[int, ...], what: str) -> NDArray[np.float32]:
     """Points as (count, d) float32 with d in `dims`, all finite, or `SampleError` in one line."""
     array = np.asarray(points, np.float64)
@@ -116,6 +127,13 @@ def checked_points(points: ArrayLike, count: int, dims: tuple[int, ...], what: s
     if not np.isfinite(array).all():
         raise SampleError(f"{what} has values that are not finite")
     return array.astype(np.float32)
+
+
+def box_of_crop(height: int, width: int) -> NDArray[np.float32]:
+    """The box (4,) whose sqrt(2) square is a whole crop: for sources whose images are 3DDFA's crops already."""
+    centre = np.array([width - 1, height - 1]) / 2
+    half = max(height, width) / LANDMARK_MARGIN / 2
+    return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 
 def visibility_of(landmarks: NDArray[np.float32]) -> NDArray[np.int8]:

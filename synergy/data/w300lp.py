@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bfm_assets.schema import MorphableModel
 from synergy.data import zhu
 from synergy.data.matfile import read_mat
-from synergy.data.pairs import pair_up, stem
-from synergy.data.reader import FaceReader, checked_points, visibility_of
+from synergy.data.pairs import pair_up
+from synergy.data.reader import FaceReader, checked_points, stem, visibility_of
 from synergy.data.sample import FaceSample
 from synergy.landmarks import FLIP68, OUTER_EYE_CORNERS
 
@@ -53,6 +53,9 @@ class W300LPReader(FaceReader):
             if self._points_file(name) is None and not _UNROTATED.search(stem(name)):
                 self.skip(name, "rotated, so its pt2d is another image's: its landmarks need landmarks/ or a BFM")
         return [name for name in names if name not in self._problems]
+
+    def _label_files(self) -> list[str]:
+        return [*super()._label_files(), *(file for name in self.names if (file := self._points_file(name)))]
 
     def _wanted(self) -> str:
         return "pairs of .jpg and .mat files in AFW, HELEN, IBUG, LFPW and their _Flip folders"

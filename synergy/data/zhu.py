@@ -37,14 +37,17 @@ def parameters(mat: dict[str, NDArray[np.float64]], name: str) -> NDArray[np.flo
     return np.concatenate([composed, shape, expression]).astype(np.float32)
 
 
-def project_vertices(params: NDArray[np.float32], model: MorphableModel, height: int) -> NDArray[np.float32]:
-    """(V, 3) vertices of BFM in image pixels, z of zero mean over the vertices, larger nearer.
+def project_vertices(
+    params: NDArray[np.float32], model: MorphableModel, height: int, n_shape: int = _N_SHAPE
+) -> NDArray[np.float32]:
+    """(V, 3) vertices of BFM in pixels of an image of this height, z of zero mean over the vertices, larger nearer.
 
-    `model` must be a form of BFM, dense or of 68 points; coefficients beyond its number of modes are left out.
+    `model` must be a form of BFM, dense or of 68 points; coefficients beyond its number of modes are left out. `params`
+    are (12 + n_shape + E,).
     """
     matrix = params[:12].reshape(3, 4).astype(np.float64)
-    shape = params[12 : 12 + _N_SHAPE][: model.n_shape]
-    expression = params[12 + _N_SHAPE :][: model.n_expression]
+    shape = params[12 : 12 + n_shape][: model.n_shape]
+    expression = params[12 + n_shape :][: model.n_expression]
     vertices = model.vertices(shape, expression) * (model.mm_per_unit / _MM_PER_UNIT)
     projected = vertices @ matrix[:, :3].T + matrix[:, 3]
     projected[:, 1] = height - projected[:, 1]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from synergy.detect.base import Detection
 
 _STRIDE = 4
-_OUTPUTS = ("537", "538", "539")
+_OUTPUTS = ("537", "538", "539", "540")
 # Input sides are multiples of the network's deepest stride.
 _MULTIPLE = 32
 
@@ -45,14 +45,16 @@ class CenterFace:
         padding = [-side % _MULTIPLE for side in size]
         padded = cv2.copyMakeBorder(resized, 0, padding[1], 0, padding[0], cv2.BORDER_CONSTANT)
         self._net.setInput(cv2.dnn.blobFromImage(padded))
-        heat, log_size, offset = (output[0] for output in self._net.forward(_OUTPUTS))
+        heat, log_size, offset, _ = (output[0] for output in self._net.forward(_OUTPUTS))
 
         rows, columns = np.nonzero(heat[0] > self.threshold)
         scores = heat[0, rows, columns]
         sides = np.exp(log_size[::-1, rows, columns]) * _STRIDE
         centres = (np.stack([columns, rows]) + offset[::-1, rows, columns] + 0.5) * _STRIDE
         # From pixel edges of the resized image to pixel centres of the given one.
-        corners = np.stack([centres - sides / 2, centres + sides / 2]) / (np.array(size) / (width, height))[:, None] - 0.5
+        corners = (
+            np.stack([centres - sides / 2, centres + sides / 2]) / (np.array(size) / (width, height))[:, None] - 0.5
+        )
         boxes = corners.reshape(4, -1).T.astype(np.float32)
         kept = _suppress(boxes, scores, overlap=0.3)
         return Detection(boxes[kept], scores[kept])
@@ -75,5 +77,6 @@ def _suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: 
     return np.asarray(cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), 0.0, overlap), np.int64).ravel()
 
 
-# Centre shift (x, y) and side of the landmarks' bounding square, in units of the detection's longer side.
-_TO_LANDMARKS = (0.0, 0.05, 0.95)
+# Centre shift (x, y) and side of the landmarks' bounding square, in units of the detection's longer side: medians over
+# 600 HELEN and AFW and 1,481 AFLW training faces of all yaws (standard deviations 0.040, 0.032, 0.067).
+_TO_LANDMARKS = (0.0, 0.100, 0.843)

@@ -81,7 +81,7 @@ class MobileNetV2(nn.Sequential):
 
 
 Backbone = MobileNetV1 | MobileNetV2
-_BACKBONES = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
+_BACKBONES: dict[str, type[Backbone]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
 
 
 def build_backbone(name: str, width: float) -> Backbone:

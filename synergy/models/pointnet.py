@@ -16,7 +16,7 @@ RESIDUAL_SCALE = 0.05
 
 
 class PointLayer(nn.Sequential):
-    """Points (B, N, n_in) to (B, N, n_out): the same linear map at every point, BatchNorm over batch and points, ReLU."""
+    """Points (B, N, n_in) to (B, N, n_out): one linear map at every point, BatchNorm over batch and points, ReLU."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__(nn.Linear(n_in, n_out), nn.Flatten(0, 1), nn.BatchNorm1d(n_out), nn.ReLU())

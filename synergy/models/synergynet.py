@@ -17,7 +17,7 @@ N_POSE = 12
 
 
 class SynergyOutput(NamedTuple):
-    """What `SynergyNet` returns for B crops; landmarks in crop pixels, z larger nearer and zero mean (synergy.geometry).
+    """What `SynergyNet` returns for B crops; landmarks in crop pixels as in `synergy.geometry`.
 
     Attributes:
         landmarks: (B, 68, 3) refined by MAFA: the answer.

@@ -124,19 +124,20 @@ class Faces:
         shape = basis.mean + torch.einsum("pck,nk->npc", basis.modes, self.coefficients)
         return (shape @ self.rotation.transpose(-1, -2)) * self.log_scale.exp()[:, None, None]
 
-    def jacobian(self, basis: Basis) -> tuple[Tensor, Tensor]:
-        """Points (N, P, 3) and their derivatives (N, P, 3, Q) by the local coordinates."""
+    def jacobian(self, basis: Basis, rows: int = 3) -> tuple[Tensor, Tensor]:
+        """Points (N, P, rows) and the derivatives (N, rows, P, Q) of their first `rows` coordinates."""
         turned = self._turned(basis)
-        n, p, _ = turned.shape
         x, y, z = turned.unbind(-1)
-        zero = torch.zeros_like(x)
-        rotation = torch.stack(
-            [torch.stack(row, -1) for row in ((zero, z, -y), (-z, zero, x), (y, -x, zero))], -2
+        zero, one = torch.zeros_like(x), torch.ones_like(x)
+        pose = (
+            (zero, z, -y, x, one, zero, zero),
+            (-z, zero, x, y, zero, one, zero),
+            (y, -x, zero, z, zero, zero, one),
         )
-        translation = torch.eye(3, dtype=turned.dtype).expand(n, p, 3, 3)
-        matrix = self.rotation * self.log_scale.exp()[:, None, None]
-        modes = (matrix @ basis.modes.transpose(0, 1).reshape(3, -1)).unflatten(-1, (p, -1)).transpose(1, 2)
-        return turned + self.translation[:, None], torch.cat([rotation, turned[..., None], translation, modes], -1)
+        matrix = (self.rotation * self.log_scale.exp()[:, None, None])[:, :rows]
+        modes = (matrix @ basis.modes.transpose(0, 1).flatten(1)).unflatten(-1, basis.modes.shape[::2])
+        derivatives = torch.cat([torch.stack([torch.stack(row, -1) for row in pose[:rows]], 1), modes], -1)
+        return (turned + self.translation[:, None])[..., :rows], derivatives
 
     def pose(self, basis: Basis, height: float) -> Tensor:
         """The field's 12-vectors (N, 12) for model units and image y = height - V_y."""
@@ -174,26 +175,55 @@ class Prior:
     precision: Tensor
     dof: float | None = None
 
-    def cost(self, faces: Faces) -> tuple[Tensor, Tensor, Tensor]:
-        """Cost (N,), weight (N,) and difference (N, Q)."""
+    def __getitem__(self, index: Tensor | slice) -> Prior:
+        return Prior(self.centre[index], self.precision[index], self.dof)
+
+    def cost(self, faces: Faces) -> tuple[Tensor, Tensor]:
+        """Cost (N,) and the weight (N,) that the prior keeps."""
         difference = faces.minus(self.centre)
-        squared = torch.einsum("nq,nqr,nr->n", difference, self.precision, difference)
+        squared = torch.einsum("nq,nq->n", (self.precision @ difference[..., None])[..., 0], difference)
         if self.dof is None:
-            return squared, torch.ones_like(squared), difference
+            return squared, torch.ones_like(squared)
         size = self.dof + difference.shape[-1]
-        return size * torch.log1p(squared / self.dof), size / (self.dof + squared), difference
+        return size * torch.log1p(squared / self.dof), size / (self.dof + squared)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Fitted faces with the final cost (N,), the robust weight of each point (N, P), the weight the prior kept (N,),
-    and whether the last step was small (N,)."""
+    """Fitted faces: cost (N,), robust weight of each point (N, P), the weight the prior kept (N,), and whether the last
+    step was small (N,)."""
 
     faces: Faces
     cost: Tensor
     point_weight: Tensor
     prior_weight: Tensor
     converged: Tensor
+
+    def __getitem__(self, index: Tensor | slice) -> Fit:
+        return Fit(self.faces[index], *(array[index] for array in self._arrays()))
+
+    def where(self, mask: Tensor, other: Fit) -> Fit:
+        """These fits where `mask` (N,) holds, `other` elsewhere."""
+        arrays = (
+            torch.where(mask.reshape(-1, *[1] * (mine.dim() - 1)), mine, theirs)
+            for mine, theirs in zip(self._arrays(), other._arrays(), strict=True)
+        )
+        return Fit(self.faces.where(mask, other.faces), *arrays)
+
+    def replaced(self, index: Tensor, other: Fit) -> Fit:
+        """A copy with the faces at `index` (M,) taken from `other`."""
+        position = torch.full((len(self.cost),), -1)
+        position[index] = torch.arange(len(index))
+        return self.where(position < 0, other[position.clamp_min(0)])
+
+    @classmethod
+    def joined(cls, parts: list[Fit]) -> Fit:
+        """Fits one after another."""
+        faces = Faces(*(torch.cat(arrays) for arrays in zip(*(vars(part.faces).values() for part in parts), strict=True)))
+        return cls(faces, *(torch.cat(arrays) for arrays in zip(*(part._arrays() for part in parts), strict=True)))
+
+    def _arrays(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.cost, self.point_weight, self.prior_weight, self.converged
 
 
 def rotation_from_vector(vector: Tensor) -> Tensor:
@@ -255,7 +285,7 @@ def solve(
     cutoff: float = 3.0,
     iterations: int = 15,
 ) -> Fit:
-    """Minimise sum of robust squared Mahalanobis distances of the points plus the prior, for each of N faces.
+    """Minimise the robust squared Mahalanobis distances of the points plus the prior, for each of N faces.
 
     Args:
         points: (N, P, 3) evidence, y up; NaN where unknown.
@@ -265,43 +295,64 @@ def solve(
         cutoff: Mahalanobis distance at which a point starts losing weight (Cauchy).
         iterations: Levenberg-Marquardt steps.
     """
-    points = points.nan_to_num()
-    faces, damping = start, torch.full((len(start),), 1e-4, dtype=torch.float64)
-    cost, weight, prior_weight = _evaluate(basis, points, precision, faces, prior, cutoff)[:3]
-    converged = torch.zeros(len(start), dtype=torch.bool)
+    rows = 3 if bool(precision[..., 2, 2].any()) else 2
+    points, root = points[..., :rows].nan_to_num(), _square_root(precision[..., :rows, :rows])
+    state = Fit(start, *_evaluate(basis, points, root, start, prior, cutoff), torch.zeros(len(start), dtype=torch.bool))
+    damping = torch.full((len(start),), 1e-4, dtype=torch.float64)
     for _ in range(iterations):
-        placed, jacobian = faces.jacobian(basis)
-        difference = prior.cost(faces)[2]
-        weighted = (precision * weight[..., None, None]) @ jacobian
-        held = prior.precision * prior_weight[:, None, None]
-        normal = jacobian.flatten(1, 2).transpose(1, 2) @ weighted.flatten(1, 2) + held
-        gradient = torch.einsum("npcq,npc->nq", weighted, placed - points) + (held @ difference[..., None])[..., 0]
-        diagonal = normal.diagonal(dim1=-2, dim2=-1)
-        damped = normal + torch.diag_embed(damping[:, None] * diagonal + 1e-10 * diagonal.amax(-1, keepdim=True))
-        step = -torch.linalg.solve_ex(damped, gradient[..., None])[0][..., 0].nan_to_num()
-        step[:, :3] *= (0.5 / step[:, :3].norm(dim=-1, keepdim=True).clamp_min(0.5))
-        step[:, 3] = step[:, 3].clamp(-0.5, 0.5)
-        moved = faces.moved(step)
-        new_cost, new_weight, new_prior_weight = _evaluate(basis, points, precision, moved, prior, cutoff)
-        better = new_cost < cost
-        converged = torch.where(better, (cost - new_cost) < 1e-4 * (1 + cost), converged | (damping > 1e2))
-        faces, cost = moved.where(better, faces), torch.where(better, new_cost, cost)
-        weight = torch.where(better[:, None], new_weight, weight)
-        prior_weight = torch.where(better, new_prior_weight, prior_weight)
-        damping = torch.where(better, damping * 0.1, damping * 10).clamp(1e-9, 1e6)
-        if converged.all():
+        active = (~state.converged).nonzero()[:, 0]
+        if not len(active):
             break
-    return Fit(faces, cost, weight, prior_weight, converged)
+        now, some, held = state[active], points[active], prior[active]
+        step = _step(basis, some, root[active], now, held, damping[active])
+        moved = now.faces.moved(step)
+        new = Fit(moved, *_evaluate(basis, some, root[active], moved, held, cutoff), now.converged)
+        better = new.cost < now.cost
+        settled = torch.where(better, now.cost - new.cost < 1e-4 * (1 + now.cost), damping[active] > 1e2)
+        state = state.replaced(active, replace(now.where(~better, new), converged=settled))
+        damping[active] = torch.where(better, damping[active] * 0.1, damping[active] * 10).clamp(1e-9, 1e6)
+    return state
+
+
+def _step(basis: Basis, points: Tensor, root: Tensor, now: Fit, prior: Prior, damping: Tensor) -> Tensor:
+    """One damped Gauss-Newton step (N, Q) with the current robust weights."""
+    placed, jacobian = now.faces.jacobian(basis, points.shape[-1])
+    root = root * now.point_weight.sqrt()[..., None, None]
+    whitened = _apply(root, jacobian).flatten(1, 2)
+    residual = _apply(root, (placed - points).transpose(1, 2)[..., None]).flatten(1, 2)
+    held = prior.precision * now.prior_weight[:, None, None]
+    difference = now.faces.minus(prior.centre)[..., None]
+    normal = whitened.mT @ whitened + held
+    gradient = whitened.mT @ residual + held @ difference
+    diagonal = normal.diagonal(dim1=-2, dim2=-1)
+    normal = normal + torch.diag_embed(damping[:, None] * diagonal + 1e-10 * diagonal.amax(-1, keepdim=True))
+    step = -torch.linalg.solve_ex(normal, gradient)[0][..., 0].nan_to_num()
+    turn = step[:, :3] * (0.5 / step[:, :3].norm(dim=-1, keepdim=True).clamp_min(0.5))
+    return torch.cat([turn, step[:, 3:4].clamp(-0.5, 0.5), step[:, 4:]], -1)
 
 
 def _evaluate(
-    basis: Basis, points: Tensor, precision: Tensor, faces: Faces, prior: Prior, cutoff: float
+    basis: Basis, points: Tensor, root: Tensor, faces: Faces, prior: Prior, cutoff: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cost (N,), robust point weights (N, P) and prior weight (N,)."""
-    residual = faces.points(basis) - points
-    squared = torch.einsum("npc,npcd,npd->np", residual, precision, residual) / cutoff**2
-    prior_cost, prior_weight, _ = prior.cost(faces)
+    residual = (faces.points(basis)[..., : points.shape[-1]] - points).transpose(1, 2)[..., None]
+    squared = _apply(root, residual)[..., 0].square().sum(1) / cutoff**2
+    prior_cost, prior_weight = prior.cost(faces)
     return cutoff**2 * torch.log1p(squared).sum(-1) + prior_cost, 1 / (1 + squared), prior_weight
+
+
+def _square_root(precision: Tensor) -> Tensor:
+    """Factors L (N, P, C, C) with L^T L = precision, which may be zero or singular."""
+    values, vectors = torch.linalg.eigh(precision)
+    return values.clamp_min(0).sqrt()[..., None] * vectors.mT
+
+
+def _apply(factor: Tensor, values: Tensor) -> Tensor:
+    """Per-point factors (N, P, C, C) times values (N, C, P, K)."""
+    rows = range(factor.shape[-1])
+    return torch.stack(
+        [sum((factor[:, :, r, c, None] * values[:, c] for c in rows), torch.zeros_like(values[:, 0])) for r in rows], 1
+    )
 
 
 def fit(
@@ -321,32 +372,14 @@ def fit(
     parts = []
     for at in range(0, len(points), chunk):
         some = slice(at, at + chunk)
+        evidence = points[some], precision[some]
         if prior is not None:
-            believed = Prior(prior.centre[some], prior.precision[some], prior.dof)
-            parts.append(solve(basis, points[some], precision[some], believed.centre, believed, cutoff, iterations))
+            parts.append(solve(basis, *evidence, prior[some].centre, prior[some], cutoff, iterations))
             continue
-        starts = [start_faces(basis, points[some], precision[some], yaw) for yaw in start_yaws_deg]
-        fits = [
-            solve(basis, points[some], precision[some], start, coefficient_prior(start), cutoff, iterations)
-            for start in starts
-        ]
-        parts.append(_cheapest(fits))
-    return Fit(
-        Faces(*(torch.cat([getattr(p.faces, name) for p in parts]) for name in Faces.__dataclass_fields__)),
-        *(torch.cat([getattr(p, name) for p in parts]) for name in ("cost", "point_weight", "prior_weight", "converged")),
-    )
-
-
-def _cheapest(fits: list[Fit]) -> Fit:
-    """For each face the fit of lowest cost."""
-    best = fits[0]
-    for other in fits[1:]:
-        keep = best.cost <= other.cost
-        best = Fit(
-            best.faces.where(keep, other.faces),
-            torch.where(keep, best.cost, other.cost),
-            torch.where(keep[:, None], best.point_weight, other.point_weight),
-            torch.where(keep, best.prior_weight, other.prior_weight),
-            torch.where(keep, best.converged, other.converged),
-        )
-    return best
+        starts = [start_faces(basis, *evidence, yaw) for yaw in start_yaws_deg]
+        fits = [solve(basis, *evidence, start, coefficient_prior(start), cutoff, iterations) for start in starts]
+        best = fits[0]
+        for other in fits[1:]:
+            best = best.where(best.cost <= other.cost, other)
+        parts.append(best)
+    return Fit.joined(parts)

@@ -1,0 +1,136 @@
+"""How well the open face explains other models' faces and hand-labelled ones.
+
+`python -m bfm_assets.openface.report --ict ict_facekit.npz --bfm68 bfm68_basis.npz --helen helen_test.tar`
+"""
+
+from __future__ import annotations
+
+import argparse
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfm_assets.fit import LandmarkFit, face_size, fit_landmarks_2d, fit_landmarks_3d, similarity
+from bfm_assets.schema import MorphableModel
+
+Array = NDArray[np.float64]
+
+SAMPLES = 500
+INNER = np.arange(17, 68)
+DEPTH_POINTS = {"nose tip": [30], "chin": [8], "brows": list(range(17, 27)), "eye corners": [36, 39, 42, 45]}
+NEAR_FRONTAL_DEGREES = 15.0
+
+
+def ict_samples(path: Path, count: int, expressive: bool = True) -> Array:
+    """Landmarks (N, 68, 3) in mm of random ICT-FaceKit faces: normal identities, and a few expressions each.
+
+    Every blend shape is active with probability 0.15, uniformly up to full strength.
+    """
+    rng = np.random.default_rng(1)
+    with np.load(path) as file:
+        at = file["landmarks68"]
+        mean, identity, expression = (
+            10.0 * file[key][..., at, :].astype(np.float64) for key in ("neutral", "identity", "expression")
+        )
+    who = rng.normal(size=(count, len(identity)))
+    how = rng.uniform(size=(count, len(expression))) * (rng.uniform(size=(count, len(expression))) < 0.15)
+    points = mean + np.einsum("nc,ckd->nkd", who, identity)
+    return points + np.einsum("nc,ckd->nkd", how, expression) if expressive else points
+
+
+def bfm_samples(path: Path, count: int, expressive: bool = True) -> Array:
+    """Landmarks (N, 68, 3) in mm of random faces of the 68-point BFM basis, drawn as the whitening says 300W-LP is."""
+    rng = np.random.default_rng(2)
+    with np.load(path) as file:
+        mean, shape, expression, centre, std = (
+            file[key].astype(np.float64)
+            for key in ("mean", "shape_basis", "expression_basis", "param_mean62", "param_std62")
+        )
+    who = centre[12:52] + std[12:52] * rng.normal(size=(count, 40))
+    how = centre[52:] + std[52:] * rng.normal(size=(count, 10))
+    points = mean + np.einsum("kdc,nc->nkd", shape, who)
+    if expressive:
+        points = points + np.einsum("kdc,nc->nkd", expression, how)
+    return np.asarray(points / 1000)
+
+
+def read_pts(text: str) -> Array:
+    """The points (68, 2) of a 300-W `.pts` file, 0-based, y down."""
+    body = text[text.index("{") + 1 : text.index("}")]
+    return np.array(body.split(), np.float64).reshape(-1, 2) - 1
+
+
+def helen_landmarks(path: Path) -> Array:
+    """All hand labels (N, 68, 2) of a tar of `.pts` files, y turned up."""
+    with tarfile.open(path) as tar:
+        members = sorted((m for m in tar.getmembers() if m.name.endswith(".pts")), key=lambda m: m.name)
+        files = [tar.extractfile(m) for m in members]
+        return np.stack([read_pts(f.read().decode()) for f in files if f is not None]) * [1, -1]
+
+
+def yaw_degrees(fit: LandmarkFit) -> Array:
+    """The angle (N,) between each fitted face's forward axis and the camera's, in the horizontal plane."""
+    return np.degrees(np.arctan2(fit.rotation[:, 0, 2], fit.rotation[:, 2, 2]))
+
+
+def deciles(values: Array) -> str:
+    """Mean and each 10th percentile as one line."""
+    return f"mean {values.mean():.2f} %  deciles " + " ".join(
+        f"{v:.2f}" for v in np.percentile(values, range(10, 101, 10))
+    )
+
+
+def depth_profile(points: Array) -> Array:
+    """Depth (N, 4) of the features in mm before the mean of the inner points, of aligned landmarks (N, 68, 3)."""
+    depth = points[..., 2] - points[:, INNER, 2].mean(1, keepdims=True)
+    return np.stack([depth[:, at].mean(1) for at in DEPTH_POINTS.values()], 1)
+
+
+def aligned(points: Array, reference: Array) -> Array:
+    """Landmarks (N, 68, 3) under the similarity that brings their inner points closest to the reference's (68, 3)."""
+    target = np.broadcast_to(reference[INNER], (len(points), len(INNER), 3))
+    scale, rotation, translation = similarity(points[:, INNER], target)
+    return np.asarray(scale[:, None, None] * points @ np.swapaxes(rotation, 1, 2) + translation[:, None])
+
+
+def print_depths(model: MorphableModel, name: str, neutral: Array) -> None:
+    """Compare the open mean face's depths with those of neutral faces (N, 68, 3) in mm of a scan-based model.
+
+    Aligned by the inner points alone: the models disagree by up to 30 mm on the depth of the jaw line near the ears,
+    which would tilt the faces against each other.
+    """
+    own = model.mean[model.landmarks].astype(np.float64) * model.mm_per_unit
+    theirs = depth_profile(aligned(neutral, own))
+    for feature, ours, mean, std in zip(
+        DEPTH_POINTS, depth_profile(own[None])[0], theirs.mean(0), theirs.std(0), strict=True
+    ):
+        print(f"  depth of {feature:11s} {ours:6.1f} mm, {name} {mean:6.1f} +- {std:.1f} mm ({(ours - mean) / std:+.2f} sd)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bfm_assets.openface.report")
+    parser.add_argument("--model", type=Path, default=Path(__file__).parents[1] / "data" / "open_face.npz")
+    parser.add_argument("--ict", type=Path)
+    parser.add_argument("--bfm68", type=Path)
+    parser.add_argument("--helen", type=Path)
+    args = parser.parse_args()
+    model = MorphableModel.load(args.model)
+    for name, path, draw in (("ICT-FaceKit", args.ict, ict_samples), ("BFM 68", args.bfm68, bfm_samples)):
+        if path:
+            fit = fit_landmarks_3d(model, draw(path, SAMPLES))
+            print(f"{name}, {SAMPLES} random faces: {deciles(fit.residual)}")
+            print_depths(model, name, draw(path, SAMPLES, expressive=False))
+    if args.helen:
+        labels = helen_landmarks(args.helen)
+        fit = fit_landmarks_2d(model, labels[:, INNER], INNER)
+        frontal = np.abs(yaw_degrees(fit)) < NEAR_FRONTAL_DEGREES
+        size = face_size(labels)[frontal] / face_size(labels[:, INNER])[frontal]
+        print(f"HELEN test, {frontal.sum()} near-frontal of {len(labels)}, inner 51 hand labels (2D):")
+        print(f"  of the inner box:   {deciles(fit.residual[frontal])}")
+        print(f"  of the 68-point box: {deciles(fit.residual[frontal] / size)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The benchmarks, one module each: labelled samples and predictions to an `Outcome`."""

@@ -1,0 +1,152 @@
+"""AFLW2000-3D as the field scores it (Zhu et al., CVPR 2016, and its successors).
+
+- 2D NME: mean over the 68 points of the 2D distance, over sqrt(w * h) of the box of the label set that is scored. Bins
+  by |yaw| of `Pose_Para`; the headline is the mean of the three bins' means.
+- Two label sets: `pt3d_68`, and the reannotated one (Bulat and Tzimiropoulos, ICCV 2017).
+- Pose: mean absolute errors of the images without any angle beyond 99 degrees (1,969 of the 2,000), and their mean
+  geodesic error.
+- GTE and 3D NME as JVCR defines them, on the original labels.
+
+Published figures compare what a system puts out with `pt3d_68` as it stands in the file, which is 1-based. So does
+`original`: predictions that are right in 0-based pixels, as 3DDFA-V2's and ours mean to be, are held to labels one
+pixel further right and down. `original_zero_based` compares the two in one frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval import metrics, published
+from eval.outcome import BIN_COLUMNS, Outcome, Table, bin_row, percent, summary_by_yaw
+from eval.predictions import Predictions
+from synergy.data.sample import FaceSample
+from synergy.data.zhu import MATLAB_ORIGIN
+from synergy.errors import UserError
+
+FULL_SIZE = 2000
+FULL_BINS = (1312, 383, 305)
+FULL_POSES = 1969
+
+
+def score(
+    samples: Sequence[FaceSample], predictions: Predictions, reannotated: NDArray[np.floating] | None = None
+) -> Outcome:
+    """The benchmark's figures; `reannotated` are the second labels (N, 68, >= 2) in the samples' order."""
+    zero_based = np.stack([sample.landmarks68 for sample in samples]).astype(np.float64)
+    true = zero_based + [MATLAB_ORIGIN, MATLAB_ORIGIN, 0]
+    true_pose = np.stack([_pose(sample) for sample in samples])
+    yaw, predicted = true_pose[:, 1], predictions.landmarks68.astype(np.float64)
+    size = metrics.box_size(true)
+    errors = {"original": metrics.nme(predicted[..., :2], true[..., :2], size)}
+    if reannotated is not None:
+        again = np.asarray(reannotated, np.float64)[..., :2]
+        errors["reannotated"] = metrics.nme(predicted[..., :2], again, metrics.box_size(again))
+    errors["original_zero_based"] = metrics.nme(predicted[..., :2], zero_based[..., :2], size)
+    nme2d = {key: summary_by_yaw(value, yaw) for key, value in errors.items()}
+    results: dict[str, Any] = {"counts": {"samples": len(samples), "bins": nme2d["original"]["counts"]}, "nme2d": nme2d}
+    if predictions.has_depth:
+        errors["gte"], errors["nme3d"] = metrics.gte(predicted, true), metrics.nme3d(predicted, true)
+        for key in ("gte", "nme3d"):
+            results[key] = metrics.mean_of(errors[key])
+            results[f"{key}_summary"] = summary_by_yaw(errors[key], yaw)
+    pose_errors = None
+    if predictions.pose_deg is not None:
+        results |= score_pose(predictions.pose_deg, true_pose)
+        scored = metrics.pose_is_scored(true_pose)
+        pose_errors = metrics.pose_errors(predictions.pose_deg, true_pose)[scored]
+        results["counts"]["poses"] = int(scored.sum())
+    _assert_published_counts(results["counts"], true_pose)
+    return Outcome(
+        title="AFLW2000-3D",
+        results=results,
+        tables=_tables(results, predictions.model_id),
+        samples=samples,
+        predicted=predicted,
+        true=true,
+        errors=errors,
+        point_errors=100 * metrics.point_distances(predicted[..., :2], true[..., :2]) / size[:, None],
+        yaw_deg=yaw,
+        pose_errors=pose_errors,
+    )
+
+
+def score_pose(predicted_deg: NDArray[np.floating], true_deg: NDArray[np.floating]) -> dict[str, Any]:
+    """`pose_mae` and `geodesic` in degrees over the poses (N, 3) that the benchmark keeps."""
+    scored = metrics.pose_is_scored(true_deg)
+    if not scored.any():
+        raise UserError("no sample has a pose within 99 degrees")
+    mae = metrics.pose_errors(predicted_deg[scored], true_deg[scored]).mean(0)
+    geodesic = metrics.geodesic_errors(predicted_deg[scored], true_deg[scored])
+    named = dict(zip(("pitch", "yaw", "roll"), map(float, mae), strict=True))
+    return {"pose_mae": {**named, "mean": float(mae.mean())}, "geodesic": float(geodesic.mean())}
+
+
+def _pose(sample: FaceSample) -> NDArray[np.floating]:
+    if sample.pose_deg is None:
+        raise UserError(f"{sample.name}: AFLW2000-3D's protocol needs the true pose")
+    return sample.pose_deg
+
+
+def _assert_published_counts(counts: dict[str, Any], true_pose: NDArray[np.floating]) -> None:
+    if counts["samples"] != FULL_SIZE:
+        return
+    poses = int(metrics.pose_is_scored(true_pose).sum())
+    if tuple(counts["bins"]) != FULL_BINS or poses != FULL_POSES:
+        raise UserError(
+            f"this is not AFLW2000-3D as published: bins of {counts['bins']} images and {poses} poses, "
+            f"expected {list(FULL_BINS)} and {FULL_POSES}"
+        )
+
+
+def _tables(results: dict[str, Any], model_id: str) -> list[Table]:
+    nme2d = results["nme2d"]
+    second = nme2d.get("reannotated", {}).get("mean", float("nan"))
+    headline = [(*row[:1], *(_cell(value) for value in row[1:])) for row in published.AFLW2000_NME]
+    own = nme2d["original"]
+    headline.append((model_id, *map(percent, own["bins"]), percent(own["mean"]), percent(second)))
+    tables = [
+        Table(
+            "2D NME, 68 points (%)",
+            ("method", *metrics.BIN_NAMES, "mean", "reannotated"),
+            tuple(headline),
+            ours=(len(headline) - 1,),
+            note=_subset_note(results["counts"]["samples"]),
+        ),
+        Table(
+            "2D NME by label set (%)",
+            ("labels", *BIN_COLUMNS),
+            tuple(bin_row(key.replace("_", " "), value) for key, value in nme2d.items()),
+        ),
+    ]
+    if "pose_mae" in results:
+        mae = results["pose_mae"]
+        rows = [(name, *map(percent, figures), "-") for name, *figures in published.AFLW2000_POSE]
+        own_row = [mae["yaw"], mae["pitch"], mae["roll"], mae["mean"], results["geodesic"]]
+        rows.append((model_id, *map(percent, own_row)))
+        tables.append(
+            Table(
+                f"Head pose, mean absolute error of {results['counts']['poses']} images (degrees)",
+                ("method", "yaw", "pitch", "roll", "mean", "geodesic"),
+                tuple(rows),
+                ours=(len(rows) - 1,),
+            )
+        )
+    if "gte" in results:
+        rows = [(name, _cell(first), _cell(last)) for name, first, last in published.AFLW2000_DEPTH]
+        rows.append((model_id, percent(results["gte"]), percent(results["nme3d"])))
+        tables.append(Table("Three dimensions (%)", ("method", "GTE", "3D NME"), tuple(rows), ours=(len(rows) - 1,)))
+    return tables
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else percent(value)
+
+
+def _subset_note(samples: int) -> str:
+    if samples == FULL_SIZE:
+        return "Published rows are each their authors' figures."
+    return f"Published rows are of all 2,000 images, ours of {samples}: compare with care."

@@ -1,0 +1,73 @@
+"""The second label set of AFLW2000-3D (Bulat and Tzimiropoulos, ICCV 2017), as it goes around.
+
+Either an `.npy` array (N, 68, 2 or 3) or (N, 2 or 3, 68) in the order of the sorted image names, or an `.npz` with
+`names` and `reannotated68`. Its pixels are taken as they stand.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synergy.data.filetree import FileTree
+from synergy.errors import UserError
+
+
+def find_reannotated(tree: FileTree) -> str | None:
+    """The name of such a file in the tree: an `.npy` with "reannotat" in its name, or an `.npz` that has the labels."""
+    for name in tree.with_suffix(".npy"):
+        if "reannotat" in name.lower():
+            return name
+    for name in tree.with_suffix(".npz"):
+        try:
+            if "reannotated68" in _load(tree.read(name), name):
+                return name
+        except UserError:
+            continue
+    return None
+
+
+def read_reannotated(source: Path | tuple[FileTree, str], names: Sequence[str]) -> NDArray[np.float64]:
+    """The labels (N, 68, 2) of these images, which are all of the data set's, sorted.
+
+    Raises:
+        UserError: not such a file, other counts, or values that are not finite.
+    """
+    label = str(source) if isinstance(source, Path) else source[1]
+    try:
+        content = source.read_bytes() if isinstance(source, Path) else source[0].read(source[1])
+    except OSError as error:
+        raise UserError(f"{label}: cannot be read ({error.strerror or error})") from None
+    loaded = _load(content, label)
+    points = loaded.get("reannotated68")
+    if points is None or points.dtype.kind not in "iuf" or points.ndim != 3:
+        raise UserError(f"{label}: expected an array (N, 68, 2), or an .npz with names and reannotated68")
+    if points.shape[2] == 68 and points.shape[1] in (2, 3):
+        points = np.swapaxes(points, 1, 2)
+    if points.shape[1] != 68 or points.shape[2] not in (2, 3):
+        raise UserError(f"{label}: labels of shape {points.shape}, expected (N, 68, 2)")
+    if "names" in loaded:
+        rows = {PurePosixPath(str(name)).name: row for row, name in enumerate(loaded["names"])}
+        if missing := [name for name in names if PurePosixPath(name).name not in rows]:
+            raise UserError(f"{label}: no labels for {len(missing)} images, the first of them {missing[0]}")
+        points = points[[rows[PurePosixPath(name).name] for name in names]]
+    if len(points) != len(names):
+        raise UserError(f"{label}: labels of {len(points)} images, but the data set has {len(names)}")
+    if not np.isfinite(points).all():
+        raise UserError(f"{label}: values that are not finite")
+    return points[..., :2].astype(np.float64)
+
+
+def _load(content: bytes, label: str) -> dict[str, NDArray[Any]]:
+    try:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"reannotated68": loaded}
+        return {key: loaded[key] for key in loaded.files if key in ("names", "reannotated68")}
+    except Exception as error:  # numpy and zipfile raise a dozen kinds for damaged files
+        raise UserError(f"{label}: not a readable .npy or .npz file ({error})") from None

@@ -1,0 +1,123 @@
+"""From a reader and a predictor to what a protocol scores: labels without images, and predictions in their order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.predictions import Predictions
+from synergy.crop import landmark_box
+from synergy.data.reader import NO_IMAGE, FaceReader, SampleError
+from synergy.data.sample import FaceSample
+from synergy.errors import UserError
+
+BATCH = 64
+Progress = Callable[[Iterable[int]], Iterable[int]]
+
+
+class Predictor(Protocol):
+    """Anything that can be scored."""
+
+    model_id: str
+
+    def predict(self, samples: Sequence[FaceSample]) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
+        """Landmarks (N, 68, 3 or 2) in image pixels and poses (N, 3) pitch, yaw, roll in degrees, or None."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """What was read and predicted.
+
+    Attributes:
+        samples: the usable samples, images dropped.
+        rows: (N,) the index of each in the reader.
+        predictions: in the samples' order.
+        seconds: time spent on predicting, images read included; 0 for given predictions.
+    """
+
+    samples: list[FaceSample]
+    rows: NDArray[np.intp]
+    predictions: Predictions
+    seconds: float
+
+
+def face_box(sample: FaceSample) -> NDArray[np.float32]:
+    """The box (4,) whose sqrt(2) square is the crop to predict from: the source's own, else that of the landmarks."""
+    return sample.box if sample.box is not None else landmark_box(sample.landmarks68).astype(np.float32)
+
+
+def collect(
+    reader: FaceReader,
+    predictor: Predictor | Predictions,
+    progress: Progress = iter,
+    keep: Callable[[FaceSample], bool] = lambda _: True,
+) -> Collected:
+    """Read every sample, and predict where no predictions are given.
+
+    Samples that cannot be read, whose box is empty or outside the image are noted in `reader.problems`; those that
+    `keep` refuses, because the protocol has no use for their kind, are left out without a word.
+
+    Raises:
+        UserError: nothing usable is left, or given predictions do not cover it.
+    """
+    started = time.perf_counter()
+    given = predictor if isinstance(predictor, Predictions) else None
+    samples: list[FaceSample] = []
+    rows: list[int] = []
+    landmarks: list[NDArray[np.floating]] = []
+    poses: list[NDArray[np.floating]] = []
+    for batch in _batches(reader, progress, keep, image=given is None):
+        if not isinstance(predictor, Predictions):
+            points, pose = predictor.predict([sample for _, sample in batch])
+            landmarks.append(points)
+            poses += [] if pose is None else [pose]
+        rows += [row for row, _ in batch]
+        samples += [replace(sample, image=NO_IMAGE) for _, sample in batch]
+    if not samples:
+        first = "".join(f": {problem.name}: {problem.reason}" for problem in reader.problems[:1])
+        raise UserError(f"{reader.tree.path}: none of its {len(reader)} samples can be scored{first}")
+    names = tuple(sample.name for sample in samples)
+    if isinstance(predictor, Predictions):
+        return Collected(samples, np.array(rows), predictor.of(names), 0.0)
+    stacked = np.concatenate(landmarks).astype(np.float32)
+    pose_deg = np.concatenate(poses).astype(np.float32) if poses else None
+    predictions = Predictions(names, stacked, pose_deg, predictor.model_id)
+    return Collected(samples, np.array(rows), predictions, time.perf_counter() - started)
+
+
+def _batches(
+    reader: FaceReader, progress: Progress, keep: Callable[[FaceSample], bool], image: bool
+) -> Iterator[list[tuple[int, FaceSample]]]:
+    batch: list[tuple[int, FaceSample]] = []
+    for row in progress(range(len(reader))):
+        try:
+            sample = reader.read(row, image)
+            if not keep(sample):
+                continue
+            _check_box(sample)
+        except SampleError as error:
+            reader.skip(reader.names[row], str(error))
+            continue
+        batch.append((row, sample))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _check_box(sample: FaceSample) -> None:
+    if np.isfinite(sample.landmarks68[:, :2]).all(-1).sum() < 2:
+        raise SampleError("fewer than two of its landmarks are known")
+    x0, y0, x1, y1 = face_box(sample).tolist()
+    if not (x1 > x0 and y1 > y0):
+        raise SampleError("the box around its landmarks is empty")
+    height, width = sample.image.shape[:2]
+    if height and (x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1):
+        raise SampleError(f"its landmarks lie outside the {width}x{height} image")

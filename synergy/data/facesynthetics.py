@@ -1,0 +1,48 @@
+"""FaceSynthetics as published: `ID.png`, `ID_ldmks.txt`, `ID_seg.png` (Wood et al., ICCV 2021).
+
+The text holds 70 lines `x y` in pixels, y down, taken as they stand: 68 points in iBUG order, then the two pupils, which
+this project's record has no place for. They are projections of 3D points, so the hidden ones are there too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from synergy.data.pairs import pair_up
+from synergy.data.reader import FaceReader, SampleError, checked_points, stem, visibility_of
+from synergy.data.sample import FaceSample
+
+_ENDING = "_ldmks.txt"
+
+
+class FaceSyntheticsReader(FaceReader):
+    """The renders with (68, 2) landmarks, all of them taken as visible."""
+
+    source = "facesynthetics"
+    licence = "FaceSynthetics: research only, see https://github.com/microsoft/FaceSynthetics"
+
+    def _find(self) -> list[str]:
+        return pair_up(self, _ENDING, ignored="_seg.png")
+
+    def _wanted(self) -> str:
+        return "images ID.png with ID_ldmks.txt beside them"
+
+    def _label_files(self) -> list[str]:
+        return [stem(name) + _ENDING for name in self.names]
+
+    def _read(self, name: str, image: bool) -> FaceSample:
+        file = stem(name) + _ENDING
+        try:
+            rows = [line.split() for line in self.tree.read(file).decode("latin-1").splitlines() if line.strip()]
+            points = np.array([[float(value) for value in row] for row in rows])
+        except ValueError:
+            raise SampleError(f"{file} has a line that is not a point 'x y'") from None
+        landmarks = checked_points(points, 70, (2,), file)[:68]
+        return FaceSample(
+            name=name,
+            image=self._image(name, image),
+            landmarks68=landmarks,
+            visibility68=visibility_of(landmarks),
+            source=self.source,
+            licence=self.licence,
+        )

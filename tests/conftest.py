@@ -1,0 +1,53 @@
+"""What tests of all packages share: a small morphable model, a small network, and where the real data lies."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bfm_assets import MorphableModel, open_face
+from synergy.models import SynergyNet
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data; tests that ask for it are skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the real data beside the project (../shared/data)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> MorphableModel:
+    """A dense model of 100 vertices with 4 shape and 3 expression modes."""
+    rng = np.random.default_rng(0)
+    v = 100
+    return MorphableModel(
+        name="tiny",
+        licence="MIT",
+        mean=(rng.normal(size=(v, 3)) * 50).astype(np.float32),
+        shape_basis=rng.normal(size=(v, 3, 4)).astype(np.float32),
+        shape_std=np.array([4, 3, 2, 1], np.float32),
+        expression_basis=rng.normal(size=(v, 3, 3)).astype(np.float32),
+        expression_std=np.ones(3, np.float32),
+        triangles=rng.permuted(np.tile(np.arange(v, dtype=np.int32), (60, 1)), axis=1)[:, :3].copy(),
+        landmarks=rng.permutation(v)[:68].astype(np.int32),
+        expression_names=("a", "b", "c"),
+    )
+
+
+@pytest.fixture(scope="session")
+def small_net() -> SynergyNet:
+    """An untrained quarter-width network on the open face, whitened so that its faces lie in the crop."""
+    torch.manual_seed(0)
+    model = open_face()
+    net = SynergyNet(model, "mobilenet_v1", 0.25)
+    mean, std = torch.zeros_like(net.param_mean), torch.full_like(net.param_std, 1e-3)
+    mean[[0, 5, 10]] = 0.45
+    mean[[3, 7]] = 60.0
+    std[12:] = torch.from_numpy(np.concatenate([model.shape_std, model.expression_std])) * 0.1
+    net.set_whitening(mean, std)
+    return net.eval()

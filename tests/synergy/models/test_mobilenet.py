@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from synergy.models.mobilenet import MobileNetV1, MobileNetV2, build_backbone
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "n_features"),
+    [("mobilenet_v1", 1.0, 1024), ("mobilenet_v1", 0.5, 512), ("mobilenet_v2", 1.0, 1280), ("mobilenet_v2", 1.4, 1792)],
+)
+def test_features_of_a_batch(name, width, n_features):
+    net = build_backbone(name, width).eval()
+    assert net.n_features == n_features
+    assert net(torch.rand(2, 3, 120, 120)).shape == (2, n_features)
+
+
+@pytest.mark.parametrize("kind", [MobileNetV1, MobileNetV2])
+def test_a_120_px_image_becomes_a_4_x_4_map(kind):
+    net = kind().eval()
+    feature_map = torch.nn.Sequential(*list(net)[:-2])(torch.rand(1, 3, 120, 120))
+    assert feature_map.shape[-2:] == (4, 4)
+
+
+# Parameters without the classifier: the papers' 4.24 M and 3.50 M less 1024 x 1000 + 1000 and 1280 x 1000 + 1000.
+@pytest.mark.parametrize(("kind", "count"), [(MobileNetV1, 3_206_976), (MobileNetV2, 2_223_872)])
+def test_parameter_counts_of_the_papers(kind, count):
+    assert sum(parameter.numel() for parameter in kind().parameters()) == count
+
+
+def test_unknown_name_is_a_clear_error():
+    with pytest.raises(ValueError, match=r"unknown backbone 'resnet', choose from mobilenet_v1, mobilenet_v2"):
+        build_backbone("resnet", 1.0)

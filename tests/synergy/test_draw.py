@@ -1,0 +1,138 @@
+"""Golden tests by properties: where points must be, which pixels the mesh covers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from synergy.demo import random_face
+from synergy.draw import (
+    draw_axes,
+    draw_contours,
+    draw_mesh,
+    draw_points,
+    draw_pose_box,
+    draw_wireframe,
+    mesh_overlay,
+    overlay,
+    vertex_normals,
+)
+from synergy.geometry import euler_to_matrix
+from synergy.landmarks import CONTOURS
+from synergy.raster import rasterize
+
+GREY = np.full((256, 256, 3), 90, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def face():
+    return random_face((5, 20, 0), seed=1)
+
+
+def changed(picture, before=GREY):
+    return (picture != before).any(-1)
+
+
+def test_every_painter_leaves_its_input_alone(face):
+    image = GREY.copy()
+    vertices, triangles = face.vertices(), face.morphable_model.triangles
+    for picture in (
+        overlay(image, [face]),
+        mesh_overlay(image, [face]),
+        draw_wireframe(image, vertices, triangles),
+        draw_pose_box(image, face.pose, face.landmarks68),
+    ):
+        assert picture.shape == image.shape
+        assert picture.dtype == np.uint8
+        assert changed(picture).any()
+    assert (image == 90).all()
+
+
+def test_no_face_is_the_image_itself():
+    np.testing.assert_array_equal(overlay(GREY, []), GREY)
+    np.testing.assert_array_equal(mesh_overlay(GREY, []), GREY)
+
+
+def test_points_are_drawn_where_they_are_and_nowhere_else():
+    points = np.array([[30.0, 40.0], [100.5, 60.25], [200.0, 210.0]])
+    picture = draw_points(GREY, points, colour=(255, 0, 0), radius=2)
+    y, x = np.nonzero(changed(picture))
+    distances = np.linalg.norm(np.stack([x, y], 1)[:, None] - points, axis=-1)
+    assert distances.min(1).max() < 4
+    # The weighted centre of each disc is its point, to a tenth of a pixel or so.
+    weight = picture[y, x, 0].astype(float) - 90
+    for i, point in enumerate(points):
+        mine = distances.argmin(1) == i
+        centre = (np.stack([x, y], 1)[mine] * weight[mine, None]).sum(0) / weight[mine].sum()
+        np.testing.assert_allclose(centre, point, atol=0.2)
+
+
+def test_points_outside_the_image_are_no_error():
+    np.testing.assert_array_equal(draw_points(GREY, np.array([[-50.0, 10.0], [999.0, 999.0]]), radius=2), GREY)
+
+
+def test_contours_pass_through_their_landmarks(face):
+    picture = changed(draw_contours(GREY, face.landmarks68))
+    x, y = np.rint(face.landmarks68[:, :2]).astype(int).T
+    assert picture[y, x].all()
+    assert {n for first, last, _ in CONTOURS.values() for n in range(first, last)} == set(range(68))
+
+
+def test_axes_point_where_the_head_points(face):
+    origin = np.array([128.0, 128.0])
+    # Nose to the image's left and up: the blue axis ends there.
+    import torch
+
+    angles = torch.deg2rad(torch.tensor([20.0, 45.0, 0.0]))
+    pose = dataclasses.replace(face.pose, matrix=euler_to_matrix(angles).numpy())
+    picture = draw_axes(GREY, pose, origin, length=80).astype(int)
+    blue = (picture[..., 2] - picture[..., 0]) > 60
+    y, x = np.nonzero(blue)
+    assert x.min() < 128 - 50
+    assert y.min() < 128 - 15
+    green = (picture[..., 1] - picture[..., 2]) > 60
+    assert np.nonzero(green)[0].min() < 128 - 60
+
+
+def test_mesh_covers_exactly_what_the_rasteriser_says(face):
+    vertices, triangles = face.vertices(), face.morphable_model.triangles
+    painted = changed(draw_mesh(GREY, vertices, triangles, np.full((len(vertices), 3), 255, np.uint8)))
+    covered = rasterize(vertices, triangles, 256, 256).mask
+    # Where only back faces show (the open rims), nothing is painted.
+    assert not (painted & ~covered).any()
+    assert painted.sum() > 0.9 * covered.sum()
+
+
+def test_opacity_blends(face):
+    vertices, triangles = face.vertices(), face.morphable_model.triangles
+    full, half, none = (draw_mesh(GREY, vertices, triangles, alpha=a).astype(int) for a in (1.0, 0.5, 0.0))
+    np.testing.assert_array_equal(none, GREY)
+    np.testing.assert_allclose(half, (full + GREY) / 2, atol=1)
+
+
+def test_normals_of_a_sphere_point_outward():
+    import trimesh
+
+    sphere = trimesh.creation.icosphere(subdivisions=3)
+    # Model space (y up) to image space (y down).
+    image_space = sphere.vertices * [1, -1, 1]
+    np.testing.assert_allclose(vertex_normals(image_space, sphere.faces), image_space, atol=0.02)
+
+
+def test_wireframe_draws_inside_the_mesh_only(face):
+    vertices, triangles = face.vertices(), face.morphable_model.triangles
+    drawn = changed(draw_wireframe(GREY, vertices, triangles))
+    low, high = vertices[:, :2].min(0) - 2, vertices[:, :2].max(0) + 2
+    y, x = np.nonzero(drawn)
+    assert (np.stack([x, y], 1) >= low).all()
+    assert (np.stack([x, y], 1) <= high).all()
+
+
+def test_the_pose_box_of_a_frontal_face_is_two_squares(face):
+    import torch
+
+    frontal = dataclasses.replace(face.pose, matrix=torch.eye(3).numpy())
+    _, x = np.nonzero(changed(draw_pose_box(GREY, frontal, face.landmarks68)))
+    centre = face.landmarks68[:, :2].mean(0)
+    half = np.ptp(face.landmarks68[:, :2], axis=0).max() * 0.6
+    np.testing.assert_allclose([x.min(), x.max()], np.clip(centre[0] + half * np.array([-1, 1]), 0, 255), atol=2.5)

@@ -1,0 +1,81 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+from synergy.demo import random_face
+from synergy.export import MESH_FORMATS, write_csv, write_json, write_mesh, write_pts
+
+
+@pytest.fixture(scope="module")
+def face():
+    return random_face((0, 30, 0), seed=0)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    y, x = np.mgrid[:256, :256]
+    return np.stack([x, y, (x + y) // 2], -1).astype(np.uint8)
+
+
+def test_json_holds_every_face_of_every_image(tmp_path, face):
+    write_json(tmp_path / "p.json", {"a.jpg": [face, face], "none.jpg": []})
+    images = json.loads((tmp_path / "p.json").read_text())["images"]
+    assert [(image["name"], len(image["faces"])) for image in images] == [("a.jpg", 2), ("none.jpg", 0)]
+    np.testing.assert_allclose(images[0]["faces"][1]["landmarks68"], face.landmarks68, atol=1e-3)
+
+
+def test_csv_has_a_row_per_face_and_named_columns(tmp_path, face):
+    write_csv(tmp_path / "p.csv", {"a,b.jpg": [face], "c.jpg": [face, face]})
+    with (tmp_path / "p.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["face"]) for row in rows] == [("a,b.jpg", "0"), ("c.jpg", "0"), ("c.jpg", "1")]
+    assert float(rows[0]["yaw"]) == pytest.approx(30, abs=1e-2)
+    assert float(rows[2]["z68"]) == pytest.approx(face.landmarks68[67, 2], abs=1e-3)
+
+
+def test_pts_counts_from_one(tmp_path, face):
+    write_pts(tmp_path / "p.pts", face.landmarks68)
+    lines = (tmp_path / "p.pts").read_text().splitlines()
+    assert lines[:3] == ["version: 1", "n_points: 68", "{"]
+    assert lines[-1] == "}"
+    np.testing.assert_allclose([float(v) for v in lines[3].split()], face.landmarks68[0, :2] + 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", MESH_FORMATS)
+def test_meshes_read_back(tmp_path, face, photo, kind):
+    write_mesh(tmp_path / f"face.{kind}", face, photo)
+    mesh = trimesh.load(tmp_path / f"face.{kind}", process=False, force="mesh", maintain_order=True)
+    assert len(mesh.faces) == len(face.morphable_model.triangles)
+    # y up and centred on the landmarks; pixels otherwise.
+    expected = (face.vertices() - [*face.landmarks68[:, :2].mean(0), 0]) * [1, -1, 1]
+    np.testing.assert_allclose(mesh.bounds, [expected.min(0), expected.max(0)], atol=1e-2)
+    # Outward triangles: the nearest front-facing patch of the face looks at the camera.
+    nose = mesh.face_normals[mesh.triangles_center[:, 2].argsort()[-20:]]
+    assert nose[:, 2].mean() > 0
+
+
+def test_the_texture_is_the_photo(tmp_path, face, photo):
+    write_mesh(tmp_path / "face.glb", face, photo)
+    mesh = trimesh.load(tmp_path / "face.glb", process=False, force="mesh")
+    texture = np.asarray(mesh.visual.material.baseColorTexture.convert("RGB")).astype(int)
+    tip = face.morphable_model.landmarks[30]
+    position = (mesh.vertices + [*face.landmarks68[:, :2].mean(0), 0] * np.array([1, -1, 1])) * [1, -1, 1]
+    index = np.linalg.norm(position - face.vertices()[tip], axis=1).argmin()
+    u, v = mesh.visual.uv[index]
+    seen = texture[int((1 - v) * texture.shape[0]), int(u * texture.shape[1])]
+    np.testing.assert_allclose(seen[:2], face.vertices()[tip, :2], atol=2)
+
+
+def test_vertex_colours_are_the_photos(tmp_path, face, photo):
+    write_mesh(tmp_path / "face.ply", face, photo)
+    mesh = trimesh.load(tmp_path / "face.ply", process=False)
+    inside = (face.vertices()[:, :2] > 1).all(1) & (face.vertices()[:, :2] < 254).all(1)
+    np.testing.assert_allclose(mesh.visual.vertex_colors[inside, :2], face.vertices()[inside, :2], atol=1)
+
+
+def test_unknown_format_is_a_clear_error(tmp_path, face, photo):
+    with pytest.raises(ValueError, match="obj, ply, glb"):
+        write_mesh(tmp_path / "face.fbx", face, photo)

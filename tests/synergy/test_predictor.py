@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from synergy.crop import square_crop, transform_points
+from synergy.detect import Detection
+from synergy.predictor import FacePredictor
+
+BOX = [40.0, 30.0, 120.0, 110.0]
+
+
+class FixedDetector:
+    """Finds the same two faces everywhere."""
+
+    def __call__(self, image):
+        return Detection(np.array([BOX, [10, 10, 60, 70]], np.float32), np.array([0.9, 0.6], np.float32))
+
+    def crop_box(self, boxes):
+        return boxes + np.array([0, 5, 0, 5], np.float32)
+
+
+@pytest.fixture
+def predictor(small_net):
+    return FacePredictor(small_net, FixedDetector())
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in [(150, 160, 3), (200, 140, 3), (150, 160, 3)]]
+
+
+def test_a_face_has_everything_in_image_pixels(predictor, images):
+    face = predictor(images[0], boxes=[BOX])[0]
+    np.testing.assert_array_equal(face.box, np.array(BOX, np.float32))
+    assert face.landmarks68.shape == (68, 3)
+    assert face.landmarks68.dtype == np.float32
+    np.testing.assert_allclose(face.crop, square_crop(np.array(BOX), 120))
+    crop_landmarks, params = predictor.predict_crops(_crop(face, images[0])[None])
+    np.testing.assert_allclose(transform_points(face.crop, face.landmarks68), crop_landmarks[0], atol=1e-2)
+    np.testing.assert_allclose(face.params, params[0], atol=1e-4)
+
+
+def _crop(face, image):
+    from synergy.crop import warp
+
+    return warp(image, face.crop, face.crop_size)
+
+
+def test_batching_over_images_and_faces_changes_nothing(predictor, images, small_net):
+    together = predictor.predict_batch(images)
+    assert [len(faces) for faces in together] == [2, 2, 2]
+    one_by_one = FacePredictor(small_net, FixedDetector(), batch_size=1)
+    for image, faces in zip(images, together, strict=True):
+        for face, alone in zip(faces, one_by_one(image), strict=True):
+            np.testing.assert_allclose(face.landmarks68, alone.landmarks68, atol=1e-2)
+            assert face.score == alone.score
+
+
+def test_the_detectors_box_is_reported_and_its_landmark_box_cropped(predictor, images):
+    face = predictor(images[0])[0]
+    assert face.box.tolist() == BOX
+    np.testing.assert_allclose(face.crop, square_crop(np.array([40.0, 35, 120, 115]), 120))
+
+
+def test_landmarks_stand_for_their_box(predictor, images):
+    points = np.array([[40, 30], [120, 70], [80, 110], [np.nan, np.nan]], np.float32)
+    given, boxed = predictor(images[0], landmarks=[points])[0], predictor(images[0], boxes=[BOX])[0]
+    np.testing.assert_array_equal(given.landmarks68, boxed.landmarks68)
+
+
+def test_scaling_the_image_scales_the_face(predictor):
+    """Equivariance: the same picture twice as large gives landmarks twice as far apart and the same pose."""
+    y, x = np.mgrid[:200, :200] / 200
+    small = (127 + 120 * np.stack([np.sin(9 * x + y), np.cos(7 * y), np.sin(5 * x * y)], -1)).astype(np.uint8)
+    large = small.repeat(2, 0).repeat(2, 1)
+    a = predictor(small, boxes=[BOX])[0]
+    b = predictor(large, boxes=[np.array(BOX) * 2 + 0.5])[0]
+    np.testing.assert_allclose(b.landmarks68[:, :2], a.landmarks68[:, :2] * 2 + 0.5, atol=0.5)
+    np.testing.assert_allclose(b.pose.matrix, a.pose.matrix, atol=1e-2)
+    assert b.pose.scale == pytest.approx(a.pose.scale * 2, rel=1e-2)
+
+
+def test_no_face_and_no_image(predictor, images):
+    assert predictor(images[0], boxes=[]) == []
+    assert predictor.predict_batch([]) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (2, 400)])
+def test_tiny_images(predictor, size):
+    image = np.full((*size, 3), 128, np.uint8)
+    face = predictor(image, boxes=[[0, 0, size[1], size[0]]])[0]
+    assert np.isfinite(face.landmarks68).all()
+
+
+WRONG = [
+    # boxes                        landmarks                     what is said
+    ([[0, 0, 10]], None, r"boxes are \(K, 4\)"),
+    ([[50, 50, 40, 60]], None, "has no area"),
+    ([[500, 500, 600, 600]], None, "lies outside the 160x150 image"),
+    ([[0, 0, np.nan, 5]], None, "is not finite"),
+    (None, [[[1, 2, 3, 4]]], r"landmarks are \(K, N, 2 or 3\)"),
+    (None, [[[np.nan, np.nan], [1, 1]]], "at least two finite landmarks"),
+    (None, [[[5, 5], [5, 5]]], "has no area"),
+    ([BOX], [[[1, 2], [3, 4]]], "give boxes or landmarks, not both"),
+]
+
+
+@pytest.mark.parametrize(("boxes", "landmarks", "message"), WRONG)
+def test_bad_input_is_one_clear_line(predictor, images, boxes, landmarks, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        predictor(images[0], boxes=boxes, landmarks=landmarks)
+    assert "\n" not in str(caught.value)
+
+
+def test_counts_must_match(predictor, images):
+    with pytest.raises(ValueError, match="3 images but boxes for 1"):
+        predictor.predict_batch(images, boxes=[[BOX]])
+
+
+def test_arrays_that_are_not_images(predictor):
+    with pytest.raises(ValueError, match="got float64"):
+        predictor(np.zeros((10, 10, 3)))

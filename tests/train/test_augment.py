@@ -1,0 +1,160 @@
+"""Augmented labels lie where the augmented image shows them, and all labels of a face move together."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bfm_assets import MorphableModel
+from synergy.camera import project_plain
+from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix, matrix_to_euler
+from synergy.landmarks import FLIP68
+from train.augment import Augment, AugmentConfig, MirrorCoefficients, random_view, transform
+from train.batch import Batch
+
+SIDE = 120
+
+
+def symmetric_model(seed: int = 0, n_shape: int = 6, n_expression: int = 4) -> MorphableModel:
+    """A random landmark-only model that is its own mirror image: half of its modes symmetric, half antisymmetric."""
+    rng = np.random.default_rng(seed)
+    reflect = np.array([-1.0, 1.0, 1.0])
+
+    def fold(points: np.ndarray, sign: float = 1.0) -> np.ndarray:
+        return (points + sign * points[FLIP68] * reflect) / 2
+
+    signs = [1, -1] * 10
+    mean = fold(rng.normal(size=(68, 3)) * 10)
+    modes = [fold(rng.normal(size=(68, 3)), signs[i]) for i in range(n_shape + n_expression)]
+    basis = np.stack(modes, -1).astype(np.float32)
+    return MorphableModel(
+        name="symmetric",
+        licence="CC0",
+        mean=mean.astype(np.float32),
+        shape_basis=basis[..., :n_shape],
+        shape_std=np.ones(n_shape, np.float32),
+        expression_basis=basis[..., n_shape:],
+        expression_std=np.ones(n_expression, np.float32),
+        triangles=np.empty((0, 3), np.int32),
+        landmarks=np.arange(68, dtype=np.int32),
+    )
+
+
+def project(model: MorphableModel, params: Tensor) -> Tensor:
+    basis = torch.cat([torch.from_numpy(model.shape_basis), torch.from_numpy(model.expression_basis)], -1)
+    vertices = torch.from_numpy(model.mean) + torch.einsum("vck,bk->bvc", basis, params[:, 12:])
+    points = project_plain(vertices, params[:, :12], SIDE)
+    return points - points.mean(1, keepdim=True) * torch.tensor([0.0, 0.0, 1.0])
+
+
+def make_batch(model: MorphableModel, n: int = 8) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    angles = torch.randn(n, 3, generator=generator) * 0.4
+    translation = torch.tensor([60.0, 55.0, 3.0]).expand(n, 3)
+    pose = compose_pose(torch.full((n,), 1.7), euler_to_matrix(angles), translation)
+    n_coefficients = model.n_shape + model.n_expression
+    params = torch.cat([pose, torch.randn(n, n_coefficients, generator=generator)], -1)
+    landmarks = project(model, params)
+    image = torch.zeros(n, 3, SIDE, SIDE, dtype=torch.uint8)
+    visibility = torch.full((n, 68), 2, dtype=torch.int8)
+    visibility[:, 0] = 0
+    return Batch(image, landmarks, visibility, params, torch.ones(n), landmarks[..., :2].clone(), torch.zeros(n))
+
+
+def draw_dot(image: Tensor, xy: Tensor) -> None:
+    """Add a Gaussian blob of 2 px sigma at xy to a (3, H, W) uint8 image."""
+    y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    blob = 255 * torch.exp(-((x - xy[0]) ** 2 + (y - xy[1]) ** 2) / 8)
+    image.copy_(blob.to(torch.uint8).expand(3, -1, -1))
+
+
+@pytest.mark.parametrize("size", [120, 80])
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_landmarks_lie_where_the_image_shows_them(size: int, is_mirrored: bool) -> None:
+    model = symmetric_model()
+    batch = make_batch(model)
+    point = 30
+    batch.landmarks[:, point, :2] = torch.rand(len(batch), 2) * 40 + 40
+    for image, xy in zip(batch.image, batch.landmarks[:, point, :2], strict=True):
+        draw_dot(image, xy)
+    mirrored = torch.full((len(batch),), is_mirrored)
+    view = random_view(len(batch), SIDE, AugmentConfig(), mirrored)
+    moved = transform(batch, view, mirrored, MirrorCoefficients(model), SIDE, size)
+    ticks = (torch.arange(size) + 0.5) * SIDE / size - 0.5
+    gray = moved.image.mean(1)
+    shown = torch.stack([(gray.sum(1) * ticks).sum(-1), (gray.sum(2) * ticks).sum(-1)], -1) / gray.sum((1, 2))[:, None]
+    assert (shown - moved.landmarks[:, point, :2]).abs().max() < 0.3
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_parameters_project_to_the_moved_landmarks(is_mirrored: bool) -> None:
+    model = symmetric_model()
+    batch = make_batch(model)
+    mirrored = torch.full((len(batch),), is_mirrored)
+    view = random_view(len(batch), SIDE, AugmentConfig(), mirrored)
+    moved = transform(batch, view, mirrored, MirrorCoefficients(model), SIDE, 16)
+    assert (project(model, moved.params) - moved.landmarks).abs().max() < 0.02
+    rotation = decompose_pose(moved.params[:, :12])[1]
+    assert torch.linalg.det(rotation).sub(1).abs().max() < 1e-5
+    assert (moved.visibility[:, 16 if is_mirrored else 0] == 0).all()
+
+
+def test_mirror_negates_yaw_and_roll() -> None:
+    model = symmetric_model()
+    batch = make_batch(model)
+    view = torch.tensor([[-1.0, 0.0, SIDE - 1.0], [0.0, 1.0, 0.0]]).expand(len(batch), 2, 3)
+    mirrored = torch.ones(len(batch), dtype=torch.bool)
+    moved = transform(batch, view, mirrored, MirrorCoefficients(model), SIDE, 16)
+    before = matrix_to_euler(decompose_pose(batch.params[:, :12])[1])
+    after = matrix_to_euler(decompose_pose(moved.params[:, :12])[1])
+    torch.testing.assert_close(after, before * torch.tensor([1.0, -1.0, -1.0]), atol=1e-5, rtol=0)
+
+
+def test_rotation_is_roll() -> None:
+    model = symmetric_model()
+    batch = make_batch(model)
+    c, s = math.cos(0.3), math.sin(0.3)
+    view = torch.tensor([[c, -s, 10.0], [s, c, -10.0]]).expand(len(batch), 2, 3)
+    none = torch.zeros(len(batch), dtype=torch.bool)
+    batch.params[:, :12] = compose_pose(
+        torch.ones(len(batch)), euler_to_matrix(torch.zeros(len(batch), 3)), torch.zeros(len(batch), 3)
+    )
+    moved = transform(batch, view, none, MirrorCoefficients(model), SIDE, 16)
+    # Clockwise on the screen: the eye on the image's right goes down, which is positive roll.
+    angles = matrix_to_euler(decompose_pose(moved.params[:, :12])[1])
+    torch.testing.assert_close(angles, torch.tensor([0.0, 0.0, 0.3]).expand(len(batch), 3), atol=1e-5, rtol=0)
+
+
+def test_unknown_labels_stay_unknown_and_known_ones_stay_known() -> None:
+    model = symmetric_model()
+    batch = make_batch(model, 16)
+    batch.landmarks[:8] = torch.nan
+    batch.params[8:] = torch.nan
+    moved = Augment(model)(batch)
+    assert moved.landmarks[:8].isnan().all() and moved.landmarks[8:].isfinite().all()
+    assert moved.params[8:].isnan().all() and moved.params[:8].isfinite().all()
+    assert moved.image.isfinite().all() and moved.image.min() >= 0 and moved.image.max() <= 255
+
+
+def test_augmentation_follows_the_seed() -> None:
+    model = symmetric_model()
+    batch = make_batch(model, 16)
+    batch.image.random_(0, 256)
+    results = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        results.append(Augment(model)(batch))
+    assert torch.equal(results[0].image, results[1].image) and torch.equal(results[0].params, results[1].params)
+    assert not torch.equal(results[0].image, results[2].image)
+
+
+def test_covered_landmarks_become_occluded() -> None:
+    model = symmetric_model()
+    batch = make_batch(model, 32)
+    moved = Augment(model, config=AugmentConfig(occlude=1.0))(batch)
+    assert (moved.visibility == 1).any()
+    assert ((moved.visibility == 0).sum(1) == 1).all()

@@ -1,0 +1,5 @@
+"""See `train.cli`."""
+
+from train.cli import main
+
+main()
