@@ -6,11 +6,12 @@ from functools import cache
 from importlib.resources import as_file, files
 
 from bfm_assets.bfm68 import read_bfm68
+from bfm_assets.detect import read_model
+from bfm_assets.errors import ModelFileError
 from bfm_assets.ict import read_ict
-from bfm_assets.npz import ModelFileError
 from bfm_assets.schema import MorphableModel
 
-__all__ = ["ModelFileError", "MorphableModel", "open_face", "read_bfm68", "read_ict"]
+__all__ = ["ModelFileError", "MorphableModel", "open_face", "read_bfm68", "read_ict", "read_model"]
 
 
 @cache

@@ -11,26 +11,41 @@ from pathlib import Path
 
 import numpy as np
 
+from bfm_assets import convert
+from bfm_assets.errors import reading
+from bfm_assets.licences import BFM_2009
 from bfm_assets.npz import read_arrays
 from bfm_assets.schema import N_LANDMARKS, MorphableModel
 
 _N_POSE = 12
 
+ASSUMED = (
+    "units are micrometres",
+    "standard deviations are the whitening's, those of 300W-LP's fits",
+    "there are the 68 landmark vertices only, no mesh",
+)
 
-def read_bfm68(path: str | Path) -> MorphableModel:
-    """The landmark-only `MorphableModel` of a 68-point basis; it has no triangles and so no dense mesh."""
+
+def read_bfm68(path: str | Path, keypoints: str | Path | None = None) -> MorphableModel:  # noqa: ARG001
+    """The landmark-only `MorphableModel` of a 68-point basis; it has no triangles and so no dense mesh.
+
+    `keypoints` is ignored: every vertex is a landmark.
+    """
     arrays = read_arrays(path, ("mean", "shape_basis", "expression_basis", "param_std62"), "68-point basis")
-    n_shape = arrays["shape_basis"].shape[-1]
-    std = arrays["param_std62"].astype(np.float32)
-    return MorphableModel(
-        name="bfm-68",
-        licence="Basel Face Model: research only, see https://faces.dmi.unibas.ch/bfm/",
-        mean=arrays["mean"].astype(np.float32),
-        shape_basis=arrays["shape_basis"].astype(np.float32),
-        shape_std=std[_N_POSE : _N_POSE + n_shape],
-        expression_basis=arrays["expression_basis"].astype(np.float32),
-        expression_std=std[_N_POSE + n_shape :],
-        triangles=np.empty((0, 3), np.int32),
-        landmarks=np.arange(N_LANDMARKS, dtype=np.int32),
-        mm_per_unit=1e-3,
-    )
+    with reading(path, "68-point basis"):
+        shape_basis = convert.numbers(arrays["shape_basis"], "shape_basis")
+        expression_basis = convert.numbers(arrays["expression_basis"], "expression_basis")
+        n_shape, n_expression = shape_basis.shape[-1], expression_basis.shape[-1]
+        std = convert.deviations(arrays["param_std62"], _N_POSE + n_shape + n_expression, "param_std62")
+        return MorphableModel(
+            name="bfm-68",
+            licence=BFM_2009,
+            mean=convert.numbers(arrays["mean"], "mean"),
+            shape_basis=shape_basis,
+            shape_std=std[_N_POSE : _N_POSE + n_shape],
+            expression_basis=expression_basis,
+            expression_std=std[_N_POSE + n_shape :],
+            triangles=np.empty((0, 3), np.int32),
+            landmarks=np.arange(N_LANDMARKS, dtype=np.int32),
+            mm_per_unit=1e-3,
+        )

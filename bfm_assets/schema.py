@@ -14,6 +14,7 @@ import hashlib
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,11 +76,11 @@ class MorphableModel:
 
     @property
     def n_shape(self) -> int:
-        return self.shape_basis.shape[2]
+        return int(self.shape_basis.shape[2])
 
     @property
     def n_expression(self) -> int:
-        return self.expression_basis.shape[2]
+        return int(self.expression_basis.shape[2])
 
     @property
     def is_dense(self) -> bool:
@@ -152,8 +153,10 @@ class MorphableModel:
 
     def save(self, path: str | Path) -> None:
         """Write the `.npz` form: one array per field, names as unicode arrays, no pickle."""
-        arrays = {f.name: np.asarray(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
-        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {
+            f.name: np.asarray(value) for f in fields(self) if (value := getattr(self, f.name)) is not None
+        }
+        np.savez_compressed(path, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> MorphableModel:

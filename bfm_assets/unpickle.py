@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bfm_assets.npz import ModelFileError
+from bfm_assets.errors import check_bytes, reading
 
 _NUMBERS = "biuf"
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric", "numpy")
@@ -94,13 +94,9 @@ class _NumbersUnpickler(_PythonUnpickler):  # type: ignore[misc]
 
 def read_pickle(path: str | Path) -> Any:
     """The plain containers and arrays in a pickle file; `ModelFileError` names a global that is neither."""
-    try:
+    with reading(path, "pickle of arrays"):
+        check_bytes(Path(path).stat().st_size, "the file")
         return _resolve(_NumbersUnpickler(BytesIO(Path(path).read_bytes()), encoding="latin1").load())
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
-    except Exception as error:  # a damaged pickle may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelFileError(f"{path}: not a readable pickle of arrays ({reason})") from None
 
 
 def _resolve(value: Any, depth: int = 0) -> Any:

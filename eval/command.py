@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
@@ -45,6 +46,7 @@ class Job:
         json_to, report_to: where the figures and the page go.
         device: "cpu" or "cuda".
         command: the command line, for the record.
+        bfm: the morphable model of weights that were not made for the open face.
         dense: collects dense errors while predicting.
         keep: which samples the protocol has a use for.
     """
@@ -57,6 +59,7 @@ class Job:
     report_to: Path | None = None
     device: str = "cpu"
     command: str = ""
+    bfm: MorphableModel | None = None
     dense: DenseErrors | None = None
     keep: Callable[[FaceSample], bool] = lambda _: True
 
@@ -90,7 +93,7 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
         if path is not None and not path.parent.is_dir():
             raise UserError(f"{path}: there is no folder {path.parent}")
     predictor: Predictor | Predictions = Predictions.load(job.given) if job.given else network(job)
-    collected = collect(reader, predictor, _progress(console, job), job.keep)
+    collected = collect(reader, predictor, _progress(job), job.keep)
     outcome = job.scorer(collected.samples, collected.predictions)
     if job.dense is not None and job.dense.nme:
         results = {**outcome.results, **job.dense.compute()}
@@ -112,22 +115,22 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
 
 
 def network(job: Job) -> NetworkPredictor:
-    """The job's weights as a predictor, with the BFM of the dense errors if the weights were made for it."""
+    """The job's weights as a predictor, which shows its faces to the job's dense errors."""
     try:
         torch.empty(0, device=job.device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device '{job.device}' cannot be used ({str(error).splitlines()[0]})") from None
-    dense = job.dense
     try:
-        predictor = FacePredictor(load(job.model), device=job.device)
+        net = load(job.model)
     except UserError:
-        if dense is None:
+        if job.bfm is None:
             raise
-        predictor = FacePredictor(load(job.model, dense.model), device=job.device, morphable_model=dense.model)
-    if dense is None:
+        net = load(job.model, job.bfm)
+    predictor = FacePredictor(net, device=job.device)
+    if job.dense is None:
         return NetworkPredictor(predictor)
-    require_same_mesh(dense.model, predictor.morphable_model)
-    return NetworkPredictor(predictor, dense.update)
+    require_same_mesh(job.dense.model, net.morphable_model)
+    return NetworkPredictor(predictor, job.dense.update)
 
 
 def require_same_mesh(bfm: MorphableModel, predicted: MorphableModel) -> None:
@@ -159,7 +162,7 @@ def _with_facts(outcome: Outcome, reader: FaceReader, collected: Collected, job:
     }
 
 
-def _progress(console: Console, job: Job) -> Callable[[Iterable[int]], Iterable[int]]:
+def _progress(job: Job) -> Callable[[Iterable[int]], Iterable[int]]:
     """A progress bar with an ETA over a range of samples."""
 
     def track(rows: Iterable[int]) -> Iterable[int]:
@@ -178,7 +181,15 @@ def _progress(console: Console, job: Job) -> Callable[[Iterable[int]], Iterable[
 
 
 def _rich(table: Table) -> RichTable:
-    rich = RichTable(title=table.title, title_justify="left", caption=table.note or None, caption_justify="left")
+    rich = RichTable(
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        caption=table.note or None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for i, column in enumerate(table.columns):
         numeric = all(row[i][:1].isdigit() or row[i] == "-" for row in table.rows)
         rich.add_column(column, justify="right" if numeric else "left", no_wrap=True)

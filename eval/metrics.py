@@ -36,7 +36,7 @@ def point_distances(predicted: ArrayLike, true: ArrayLike) -> Floats:
     p, t = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     if p.shape != t.shape or p.ndim != 3:
         raise ValueError(f"predicted points are {p.shape}, true ones {t.shape}: expected the same (N, P, D)")
-    known = np.isfinite(t).all(-1)
+    known = np.asarray(np.isfinite(t).all(-1))
     if not np.isfinite(p[known]).all():
         raise ValueError("predicted points are not finite")
     return np.where(known, np.linalg.norm(p - np.where(known[..., None], t, 0), axis=-1), np.nan)
@@ -82,7 +82,7 @@ def nme(predicted: ArrayLike, true: ArrayLike, normaliser: ArrayLike, visible: A
         distances = np.where(np.asarray(visible, bool), distances, np.nan)
     counts = np.isfinite(distances).sum(-1)
     means = np.nansum(distances, -1) / np.where(counts, counts, np.nan)
-    return 100 * means / np.asarray(normaliser, np.float64)
+    return np.asarray(100 * means / np.asarray(normaliser, np.float64))
 
 
 # Three dimensions (Zhang et al., "Joint Voxel and Coordinate Regression", 2018).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Outcome:
         errors: named per-sample errors (N,) in percent, the headline's first.
         point_errors: (N, 68) distances over the headline's normaliser, in percent, NaN where not scored.
         yaw_deg: (N,) true yaw, or None.
+        has_volumes: whether to draw the landmarks as JVCR's volumes.
         pose_errors: (M, 3) absolute errors of pitch, yaw, roll in degrees of the M poses scored, or None.
     """
 
@@ -51,7 +52,7 @@ class Outcome:
     point_errors: NDArray[np.float64]
     yaw_deg: NDArray[np.floating] | None = None
     pose_errors: NDArray[np.float64] | None = None
-    figures: Mapping[str, str] = field(default_factory=dict)  # further HTML fragments by heading
+    has_volumes: bool = False
 
 
 def summary(errors: NDArray[np.float64]) -> dict[str, float]:
@@ -88,4 +89,4 @@ def bin_row(label: str, binned: Mapping[str, Any]) -> tuple[str, ...]:
     return (label, *map(percent, figures))
 
 
-BIN_COLUMNS = (*metrics.BIN_NAMES, "mean", "std", "sample mean", "AUC@7", "fail@7")
+BIN_COLUMNS = (*metrics.BIN_NAMES, "mean", "std", "samples", "AUC@7", "fail@7")

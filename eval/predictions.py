@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Predictions:
 
     @property
     def has_depth(self) -> bool:
-        return self.landmarks68.shape[2] == 3
+        return bool(self.landmarks68.shape[2] == 3)
 
     def of(self, names: Sequence[str]) -> Predictions:
         """The predictions for these images in this order; others that there may be are left out.
@@ -74,7 +75,7 @@ class Predictions:
 
     def save(self, path: str | Path) -> None:
         """Write the `.npz` form."""
-        arrays = {} if self.pose_deg is None else {"pose_deg": self.pose_deg}
+        arrays: dict[str, Any] = {} if self.pose_deg is None else {"pose_deg": self.pose_deg}
         with Path(path).open("wb") as file:
             np.savez_compressed(
                 file,

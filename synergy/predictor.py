@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from bfm_assets import MorphableModel, open_face
+from bfm_assets import MorphableModel
 from synergy.crop import invert_affine, landmark_box, square_crop, transform_points, warp
 from synergy.detect import CenterFace, Detector
 from synergy.face import Face, pose_from_params
@@ -26,6 +26,7 @@ class Network(Protocol):
 
     size: int
     model_id: str
+    morphable_model: MorphableModel
 
     def __call__(self, images: torch.Tensor) -> SynergyOutput: ...
 
@@ -46,7 +47,6 @@ class FacePredictor:
         detector: finds faces where none are given; CenterFace by default, made at its first use.
         device: "cpu" or "cuda".
         batch_size: how many crops go through the network at once.
-        morphable_model: the 3DMM of the network's parameters; the bundled open face by default.
     """
 
     def __init__(
@@ -55,14 +55,12 @@ class FacePredictor:
         detector: Detector | None = None,
         device: str = "cpu",
         batch_size: int = 64,
-        morphable_model: MorphableModel | None = None,
     ) -> None:
         self.net = load() if net is None else net
         self.net.to(device)
         self.net.eval()
         self.device = device
         self.batch_size = batch_size
-        self.morphable_model = open_face() if morphable_model is None else morphable_model
         self._detector = detector
 
     @property
@@ -129,7 +127,7 @@ class FacePredictor:
                         crop=affine,
                         crop_size=self.net.size,
                         model_id=self.net.model_id,
-                        morphable_model=self.morphable_model,
+                        morphable_model=self.net.morphable_model,
                     )
                 )
                 n += 1

@@ -36,6 +36,7 @@ class FaceDataset(Dataset[Batch]):
             torch.from_numpy(np.where(visible[..., None], pack.hand68[rows], np.float32(np.nan))),
             torch.from_numpy(pack.pose_deg[rows, 1]),
         )
+        self.yaw = self.labels[-1]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,28 +50,33 @@ class FaceDataset(Dataset[Batch]):
 
 
 class StepSampler(Sampler[list[int]]):
-    """Batches of indices from step `start()` to the end of its epoch; every epoch is a permutation of its own.
+    """Batches of indices from step `start()` to the end of its epoch; every epoch draws its own order.
 
     Args:
-        n: number of samples.
+        frequency: (N,) relative frequency of each sample; in each epoch of N draws it comes up its expected number of
+            times, rounded down or up (systematic resampling).
         batch_size: per process; process `rank` of `world` takes its share of every global batch.
         seed: with the epoch's number it decides the permutation.
         start: the number of optimiser steps taken so far, asked whenever an epoch begins.
     """
 
     def __init__(
-        self, n: int, batch_size: int, seed: int, start: Callable[[], int], rank: int = 0, world: int = 1
-    ) -> None:
-        self.n, self.batch_size, self.seed, self.start, self.rank, self.world = n, batch_size, seed, start, rank, world
+        self, frequency: NDArray[np.floating], batch_size: int, seed: int, start: Callable[[], int],
+        rank: int = 0, world: int = 1,
+    ) -> None:  # fmt: skip
+        self.n, self.cumulative = len(frequency), np.cumsum(frequency, dtype=np.float64)
+        self.batch_size, self.seed, self.start, self.rank, self.world = batch_size, seed, start, rank, world
         if len(self) == 0:
-            raise ValueError(f"{n} training samples do not fill one batch of {batch_size} x {world}")
+            raise ValueError(f"{self.n} training samples do not fill one batch of {batch_size} x {world}")
 
     def __len__(self) -> int:
         return self.n // (self.batch_size * self.world)
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, first = divmod(self.start(), len(self))
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.n)
+        rng = np.random.default_rng([self.seed, epoch])
+        draws = (np.arange(self.n) + rng.random()) * (self.cumulative[-1] / self.n)
+        order = rng.permutation(np.searchsorted(self.cumulative, draws, side="right"))
         for batch in range(first, len(self)):
             at = (batch * self.world + self.rank) * self.batch_size
             yield order[at : at + self.batch_size].tolist()
@@ -83,15 +89,16 @@ class PackData(pl.LightningDataModule):
         pack: the pack's directory (train/labels).
         batch_size: samples per process and step.
         seed: of the order of samples.
+        large_poses: a sample is drawn with frequency 1 + large_poses * |yaw| / 60 degrees.
         limit: use only the first so many training samples (overfitting and tests); 0 uses all.
     """
 
-    def __init__(self, pack: Path, batch_size: int = 64, seed: int = 0, limit: int = 0) -> None:
+    def __init__(self, pack: Path, batch_size: int = 64, seed: int = 0, large_poses: float = 1.0, limit: int = 0) -> None:
         super().__init__()
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.large_poses = batch_size, seed, large_poses
         opened = Pack.open(pack)
         images = opened.images()
-        rows = np.flatnonzero(opened.split == "train")
+        rows = np.flatnonzero((opened.split == "train") & (opened.weight >= 0.05))
         self.train_set = FaceDataset(opened, images, rows[:limit] if limit else rows)
         held_out = opened.split == "val"
         self.validation_sets = {
@@ -102,8 +109,9 @@ class PackData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
         assert trainer is not None
+        frequency = 1 + self.large_poses * self.train_set.yaw.abs().numpy() / 60
         sampler = StepSampler(
-            len(self.train_set), self.batch_size, self.seed, lambda: trainer.global_step,
+            frequency, self.batch_size, self.seed, lambda: trainer.global_step,
             trainer.global_rank, trainer.world_size,
         )  # fmt: skip
         return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=_as_is)

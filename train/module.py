@@ -16,6 +16,7 @@ from synergy.models import SynergyNet, SynergyOutput
 from synergy.models.synergynet import N_POSE
 from train.augment import Augment, AugmentConfig
 from train.batch import Batch
+from train.mixed import keep_strided_depthwise_in_float32
 from train.losses import rms, wing
 from train.validation import FaceScores
 
@@ -33,8 +34,8 @@ class LossWeights:
 
     coarse: float = 0.05
     refined: float = 0.05
-    pose: float = 0.05
-    coefficients: float = 0.02
+    pose: float = 0.5
+    coefficients: float = 0.1
     from_landmarks: float = 0.02
     self_constraint: float = 0.001
 
@@ -88,6 +89,8 @@ class SynergyModule(pl.LightningModule):
         self.net = SynergyNet(morphable_model, backbone, width)
         if channels_last:
             self.net.backbone.to(memory_format=torch.channels_last)
+        if mixed:
+            keep_strided_depthwise_in_float32(self.net.backbone)
         self.channels_last, self.mixed, self.seed = channels_last, mixed, seed
         self.losses, self.schedule = losses, schedule
         self.augment = Augment(morphable_model, self.net.size, augment)

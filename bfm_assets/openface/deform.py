@@ -78,15 +78,14 @@ class Spreader:
         self.weights = (weights + weights[head.mirror[:n_skin]][:, mirrored]) / 2
         self._head = head
 
-    def __call__(self, displacement: Points, move_eyes: bool) -> Points:
-        """Displacements (V, 3) of all vertices, from those of all vertices (V, 3) as read at the handles only.
+    def __call__(self, displacement: Points) -> Points:
+        """Displacements (V, 3) of all vertices, from given ones (V, 3): the skin's as read at the handles only.
 
-        With `move_eyes`, each eyeball moves by the mean of its lids' landmarks; otherwise it stays.
+        Each eyeball moves by the affine map closest to what is given for it.
         """
         out = np.zeros_like(self._head.vertices)
         out[: len(self.weights)] = self.weights @ displacement[self.handles]
-        if move_eyes:
-            lids = self._head.landmarks[np.array([range(42, 48), range(36, 42)])]
-            for ball, rim in zip(self._head.eyeballs, lids, strict=True):
-                out[ball] = out[rim].mean(0)
+        for ball in self._head.eyeballs:
+            place = np.column_stack([self._head.vertices[ball], np.ones(len(ball))])
+            out[ball] = place @ np.linalg.lstsq(place, displacement[ball], rcond=None)[0]
         return out

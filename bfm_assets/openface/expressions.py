@@ -33,6 +33,7 @@ class Canvas:
     Attributes:
         p: (V, 3) mean vertices.
         lip: (V,) +1 in the middle of the upper lip, -1 in the middle of the lower, 0 at the corners and elsewhere.
+        off_lids: (V,) 0 on the rims of the eyes, growing to 1 on the loops around them, 1 elsewhere.
         is_lip: (V,) whether a vertex lies on a mouth ring, the lining of the mouth included.
     """
 
@@ -46,6 +47,9 @@ class Canvas:
         self.lip[head.mouth] = profile
         self.lip[head.mouth[:, 0]] = 0
         self.is_lip[head.mouth] = True
+        self.off_lids = np.ones(len(self.p))
+        for ring, share in zip(head.eyes.transpose(1, 0, 2), (0, 0, 0.1, 0.3, 0.6, 0.9), strict=True):
+            self.off_lids[ring] = share
 
     def push(self, centre: Vector, radius: float, move: Vector, mask: Floats | None = None) -> Points:
         """Move what is around a point by (3,) mm, fading like a Gaussian with the given radius: (V, 3)."""
@@ -78,10 +82,10 @@ def jaw_weight(canvas: Canvas) -> Floats:
     """How much each vertex belongs to the lower jaw: (V,) in [0, 1]."""
     x, y, z = np.abs(canvas.p[:, 0]), canvas.p[:, 1], canvas.p[:, 2]
     line = -38 + (101 - z) * 0.40
-    weight = smoothstep((line - y + 10 - 8 * smoothstep((30 - x) / 20)) / 34)
+    weight = smoothstep((line - y + 7) / (14 + 22 * smoothstep((x - 14) / 30)))
     weight *= smoothstep((z - 18) / 45)
     weight *= 1 - smoothstep((-84 - y) / 40) * smoothstep((95 - z) / 30)
-    on_lip = np.where(canvas.lip < 0, 0.5 - 0.5 * canvas.lip, 0.5 * (1 - canvas.lip) ** 1.5)
+    on_lip = np.where(canvas.lip < 0, 0.45 - 0.55 * canvas.lip, 0.45 * (1 - canvas.lip) ** 1.5)
     return np.asarray(np.where(canvas.is_lip, on_lip, weight))
 
 
@@ -105,7 +109,7 @@ def smile(canvas: Canvas) -> Points:
 
 def frown(canvas: Canvas) -> Points:
     """The corner of the mouth of x > 0 goes down."""
-    move = canvas.push((25.5, -38.3, 100.8), 11, (1.0, -8.5, -1.5))
+    move = canvas.push((25.5, -38.3, 100.8), 13, (1.0, -7.5, -1.5))
     return move + canvas.push((14, -64, 106), 9, (0, 2.0, 1.0))
 
 
@@ -124,9 +128,9 @@ def pucker(canvas: Canvas) -> Points:
 
 def press(canvas: Canvas) -> Points:
     """The lips close and roll in."""
-    head = canvas.head
     move = canvas.push((0, -38, 112), 18, (0, 0, -1.5))
-    for ring, amount in zip(head.mouth.transpose(1, 0, 2), (0, 0, 0, 0.5, 0.7, 1.1, 1.6, 2.2, 2.6, 2, 1), strict=True):
+    amounts = (0, 0, 0.1, 0.3, 0.45, 1.0, 1.5, 2.2, 2.6, 2, 1)
+    for ring, amount in zip(canvas.head.mouth.transpose(1, 0, 2), amounts, strict=True):
         at = np.unique(ring)
         move[at, 1] -= amount * canvas.lip[at]
     return move
@@ -149,19 +153,23 @@ def jaw_side(canvas: Canvas) -> Points:
 
 def brow_up(canvas: Canvas) -> Points:
     """Both brows rise."""
-    move = canvas.both((22, 54, 106), 13, (0, 7.0, 0.6)) + canvas.both((46, 52, 92), 12, (0, 5.0, 0.6))
-    return move + canvas.both((31, 40, 97), 7, (0, 1.2, 0))
+    off = canvas.off_lids
+    move = canvas.both((22, 54, 106), 13, (0, 7.0, 0.6), off) + canvas.both((46, 52, 92), 12, (0, 5.0, 0.6), off)
+    return move + canvas.both((31, 40, 97), 7, (0, 1.5, 0), off)
 
 
 def brow_inner_up(canvas: Canvas) -> Points:
     """The inner ends of the brows rise, as in grief."""
-    return canvas.both((13, 52, 108.5), 9, (-0.8, 6.5, 1.0)) + canvas.both((50, 50, 90), 9, (0, -1.5, 0))
+    off = canvas.off_lids
+    return canvas.both((13, 52, 108), 9, (-0.8, 6.5, 1.0), off) + canvas.both((50, 50, 90), 9, (0, -1.5, 0), off)
 
 
 def brow_down(canvas: Canvas) -> Points:
     """Both brows sink and draw together."""
-    move = canvas.both((15, 51, 108), 11, (-2.6, -6.0, 1.4)) + canvas.both((40, 53, 98), 12, (-0.8, -2.8, 0.3))
-    return move + canvas.both((24, 41, 98), 7, (0, -1.5, 0.8))
+    off = canvas.off_lids
+    move = canvas.both((15, 51, 108), 11, (-2.6, -6.0, 1.4), off)
+    move += canvas.both((40, 53, 98), 12, (-0.8, -2.8, 0.3), off)
+    return move + canvas.both((24, 41, 98), 7, (0, -1.0, 0.8), off)
 
 
 def _close(canvas: Canvas, meet: float, amount: float) -> Points:
@@ -172,13 +180,16 @@ def _close(canvas: Canvas, meet: float, amount: float) -> Points:
     n = rings.EYE_STEPS
     upper_steps = np.arange(1, n)
     for steps, opposite, sign in [(upper_steps, 2 * n - upper_steps, 1), (2 * n - upper_steps, upper_steps, -1)]:
-        rim, other = p[eye[1, steps]], p[eye[1, opposite]]
         share = meet if sign == 1 else 1 - meet
-        travel = (1 - share) * (other[:, 1] - rim[:, 1]) * amount + sign * 0.15
-        for ring, fraction in zip(eye[:5], (1.0, 1.0, 0.86, 0.62, 0.28), strict=True):
-            at = ring[steps]
-            y = p[at, 1] + fraction * travel
+        for k, fraction in enumerate((1.0, 1.0, 0.86, 0.62, 0.28)):
+            rim = min(k, rings.N_EYE_INNER)
+            gap = p[eye[rim, opposite], 1] - p[eye[rim, steps], 1]
+            at = eye[k, steps]
+            y = p[at, 1] + fraction * ((1 - share) * gap * amount + sign * 0.15)
             radius = np.linalg.norm((p[at] - centre)[:, 1:], axis=1)
+            if k <= rings.N_EYE_INNER:  # where the lids meet, they are equally far from the eye's centre
+                radius_of_other = np.linalg.norm((p[eye[k, opposite]] - centre)[:, 1:], axis=1)
+                radius += amount * (radius_of_other - radius) / 2
             z = centre[2] + np.sqrt(np.maximum(radius**2 - (y - centre[1]) ** 2, 1))
             move[at, 1] = y - p[at, 1]
             move[at, 2] = (z - p[at, 2]) * min(1.0, fraction + 0.1)
@@ -206,8 +217,9 @@ def eye_wide(canvas: Canvas) -> Points:
 
 def sneer(canvas: Canvas) -> Points:
     """The wings of the nose and the upper lip rise."""
-    move = canvas.both((16, -6, 110), 9, (0.8, 3.8, -0.4)) + canvas.both((14, -28, 112), 9, (0, 3.4, 0), canvas.upper)
-    return move + canvas.both((10, 20, 107), 8, (-0.3, 2.0, 1.2)) + canvas.both((14, 50, 108), 8, (-0.8, -2.0, 0.4))
+    move = canvas.both((16, -6, 110), 9, (1.2, 4.6, -0.4)) + canvas.both((14, -28, 112), 9, (0, 4.4, 0), canvas.upper)
+    move += canvas.both((14, 50, 108), 9, (-1.2, -3.0, 0.6), canvas.off_lids)
+    return move + canvas.both((10, 20, 107), 8, (-0.3, 2.4, 1.2))
 
 
 def cheek_puff(canvas: Canvas) -> Points:

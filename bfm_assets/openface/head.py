@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,9 @@ from bfm_assets.openface import controls, mesh, relief, rings
 Points = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-FINEST, COARSE = 2.0, 8.0
+FINEST, COARSE = 1.8, 7.5
 """Edge lengths in the plane, at the features and far from them, in millimetres."""
-DRAWN_SMOOTHING = 10.0
+DRAWN_SMOOTHING = 25.0
 """How freely the surface may pass beside a control point drawn by hand, in the thin-plate spline's units."""
 LID_CREASE = 1.0
 """Depth of the crease of the upper lid, in mm."""
@@ -63,7 +64,6 @@ def _skin() -> RBFInterpolator:
     drawn = np.array([*controls.MIDLINE, *controls.SIDE])
     points = np.concatenate([exact, drawn])
     weight = np.concatenate([np.zeros(len(exact)), np.full(len(drawn), DRAWN_SMOOTHING)])
-    points, weight = np.column_stack([points, weight]).T[:3].T, weight
     both = np.concatenate([points, (points * [-1, 1, 1])[points[:, 0] > 1e-9]])
     smoothing = np.concatenate([weight, weight[points[:, 0] > 1e-9]])
     plane = mesh.unroll(both)
@@ -79,13 +79,21 @@ def _depth() -> RBFInterpolator:
     return RBFInterpolator(front[:, :2], front[:, 2:], kernel="thin_plate_spline", smoothing=1.0)
 
 
+def _spread_evenly(plane: Points, space: Points, first: int, last: int) -> None:
+    """Lay the rings between two given ones out between them, in proportion to their mean distances in space."""
+    steps = np.linalg.norm(np.diff(space[first : last + 1], axis=0), axis=2).mean(1)
+    share = np.cumsum(steps) / steps.sum()
+    for k in range(first + 1, last):
+        plane[k] = plane[first] + share[k - first - 1] * (plane[last] - plane[first])
+
+
 def _midline(skip: tuple[float, float], fine: Points) -> Points:
     """Plane points (N, 2) on the axis of symmetry, at the landmarks and in between, outside the skipped heights."""
     ends = mesh.unroll(np.array(controls.BOUNDARY)[[0, -1]])[:, 1]
     marked = [mesh.unroll(np.array(controls.LANDMARKS[k]))[1] for k in (27, 28, 29, 30, 33, 8)]
     knots = np.array(sorted([*ends, *marked, *skip]))
     heights = list(knots)
-    for low, high in zip(knots[:-1], knots[1:], strict=True):
+    for low, high in pairwise(knots):
         if low >= skip[0] - 1e-9 and high <= skip[1] + 1e-9:
             continue
         dense = np.linspace(low, high, 400)
@@ -96,7 +104,7 @@ def _midline(skip: tuple[float, float], fine: Points) -> Points:
     return np.column_stack([np.zeros(len(heights)), sorted(heights)])
 
 
-def _border(fine: Points) -> Points:
+def _border() -> Points:
     """Plane points (N, 2) along the mesh's border, its two ends on the axis of symmetry included."""
     corners = mesh.unroll(np.array(controls.BOUNDARY))
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
@@ -120,7 +128,7 @@ def _eyeball() -> tuple[Points, Indices]:
     index = 1 + np.arange(EYEBALL_RINGS * EYEBALL_SEGMENTS).reshape(EYEBALL_RINGS, -1)
     after = np.roll(index[0], -1)
     triangles = [np.column_stack([np.zeros_like(after), index[0], after])]
-    triangles += [mesh.strip(a, b, closed=True) for a, b in zip(index[:-1], index[1:], strict=True)]
+    triangles += [mesh.strip(a, b, closed=True) for a, b in pairwise(index)]
     return vertices, np.concatenate(triangles)
 
 
@@ -135,6 +143,9 @@ def build() -> Head:
         guess = depth(ring_xy)
         ring[unknown] = np.column_stack([ring_xy, guess])
     eye_plane, mouth_plane = mesh.unroll(eye), mesh.unroll(mouth)
+    _spread_evenly(eye_plane, eye, rings.N_EYE_INNER, len(eye) - 1)
+    _spread_evenly(mouth_plane, mouth, rings.N_MOUTH_INNER, rings.MOUTH_BORDER)
+    _spread_evenly(mouth_plane, mouth, rings.MOUTH_BORDER, len(mouth) - 1)
 
     lone = [k for k in controls.LANDMARKS if k not in IN_RINGS]
     lone_plane = mesh.unroll(np.array([controls.LANDMARKS[k] for k in lone]))
@@ -146,13 +157,13 @@ def build() -> Head:
     ear = relief.ear_loops()
     fine = np.concatenate([fine, nostril, brow_plane])
     midline = _midline((mouth_plane[-1, -1, 1], mouth_plane[-1, 0, 1]), fine)
-    border = _border(fine)
+    border = _border()
     side = lone_plane[lone_plane[:, 0] > 0]
     brow_plane[rings.BROW_STEPS] = mesh.unroll(np.array([controls.LANDMARKS[k] for k in range(22, 27)]))
     fixed = np.concatenate([eye_plane[-1], mouth_plane[-1], midline, side, brow_plane, nostril, ear, border[1:-1]])
     _, unique = np.unique(np.round(fixed, 6), axis=0, return_index=True)
     fixed = fixed[np.sort(unique)]
-    hole = np.concatenate([mouth_plane[-1] * [1, 1], [[-5, mouth_plane[-1, -1, 1]], [-5, mouth_plane[-1, 0, 1]]]])
+    hole = np.concatenate([mouth_plane[-1], [[-5, mouth_plane[-1, -1, 1]], [-5, mouth_plane[-1, 0, 1]]]])
     layout = mesh.fill(fixed, border, [eye_plane[-1], hole], fine, COARSE, FINEST)
 
     # plane and space of the half: the layout first, then the rings inside it
@@ -169,8 +180,11 @@ def build() -> Head:
     vertices[eye_index[4, 2 : rings.EYE_STEPS - 1], 2] -= LID_CREASE
     vertices[mouth_index[: rings.MOUTH_BORDER + 1]] = mouth[: rings.MOUTH_BORDER + 1]
     triangles = [layout.triangles]
-    triangles += [mesh.strip(b, a, closed=True) for a, b in zip(eye_index, eye_index[1:], strict=False)]
-    triangles += [mesh.strip(b, a, closed=False) for a, b in zip(mouth_index, mouth_index[1:], strict=False)]
+    triangles += [mesh.strip(b, a, closed=True) for a, b in pairwise(eye_index)]
+    triangles += [mesh.strip(b, a, closed=False) for a, b in pairwise(mouth_index)]
+    back = mouth_index[0]
+    triangles.append(mesh.strip(back[: rings.CORNER], back[: rings.CORNER : -1], closed=False))
+    triangles.append(back[[[rings.CORNER - 1, rings.CORNER + 1, rings.CORNER]]])
     half = np.concatenate(triangles)
 
     # the other half

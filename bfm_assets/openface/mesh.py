@@ -68,7 +68,8 @@ class Layout:
 def fill(fixed: Points, border: Points, holes: list[Points], fine: Points, coarse: float, finest: float) -> Layout:
     """Triangulate the region inside the border (B, 2) and outside the holes, around the fixed points (N, 2).
 
-    Free points are drawn from a fine lattice, thinned to the wanted spacing and evened out.
+    Free points are drawn from a fine lattice, thinned to the wanted spacing and evened out. None stays in the circle
+    over an edge of the border or of a hole, so that the Delaunay triangulation keeps these edges.
     """
     low, high = border.min(0), border.max(0)
     rng = np.random.default_rng(68)
@@ -89,6 +90,13 @@ def fill(fixed: Points, border: Points, holes: list[Points], fine: Points, coars
     for _ in range(12):
         triangles = _delaunay(points, border, holes)
         points = _evened(points, triangles, len(fixed))
+    near = np.zeros(len(points), bool)
+    for loop in [border, *holes]:
+        for a, b in zip(loop, np.roll(loop, -1, axis=0), strict=True):
+            if np.linalg.norm(b - a) < 2 * coarse and min(a[0], b[0]) >= 0:
+                near |= ((points - a) * (points - b)).sum(1) < -1e-9
+    near[: len(fixed)] = False
+    points = points[~near]
     return Layout(points, _delaunay(points, border, holes))
 
 

@@ -13,6 +13,8 @@ from bfm_assets.openface.shapes import FEATURES, principal_modes
 from bfm_assets.schema import MorphableModel
 
 N_SHAPE = 56
+FEATURE_SCALE = 0.7
+"""Features overlap: each is drawn at this share of its table value, so that measurements vary as published."""
 STEP = 2.0**-9
 """Coordinates are rounded to this many mm, which keeps the compressed file small."""
 
@@ -26,10 +28,11 @@ def open_face() -> MorphableModel:
     head = build()
     canvas = Canvas(head)
     spread = Spreader(head)
-    shapes = np.stack([spread(field(canvas), move_eyes=True) for field in FEATURES.values()])
+    shapes = FEATURE_SCALE * np.stack([spread(field(canvas)) for field in FEATURES.values()])
     areas = vertex_areas(head.vertices, head.triangles)
     shape_basis, shape_std = principal_modes(shapes, areas, N_SHAPE)
-    expressions = np.stack([spread(field(canvas), move_eyes=False) for field in EXPRESSIONS.values()], -1)
+    still = np.where(np.isin(np.arange(len(head.vertices)), head.eyeballs), 0.0, 1.0)[:, None]
+    expressions = np.stack([spread(still * field(canvas)) for field in EXPRESSIONS.values()], -1)
     colour, region = colours.paint(head)
     return MorphableModel(
         name="open-face-1",

@@ -15,7 +15,7 @@ NOSTRIL_RADII = np.array([3.9, 2.3])
 NOSTRIL_DEPTH = np.array([-0.3, 4.6, -2.2])
 
 PUSHES = (
-    ((16.3, -7.5, 110.5), 4.5, (1.9, -0.3, 0.6)),
+    ((16.3, -7.5, 110.5), 4.2, (1.2, 0.0, 0.5)),
     ((14.6, 2.8, 113.5), 3.0, (-1.5, 0.2, -1.3)),
     ((20.5, -5.0, 103.5), 3.2, (-0.9, 0.0, -1.3)),
     ((19.0, -13.5, 104.0), 3.0, (-0.3, 0.0, -1.0)),
@@ -38,8 +38,9 @@ _EAR_TURN = np.array([[np.cos(EAR_TILT), -np.sin(EAR_TILT)], [np.sin(EAR_TILT), 
 def ear_loops() -> Points:
     """Plane points (N, 2) of the edge loops of the ear of x > 0."""
     loops = []
-    for reach, count in ((0.3, 16), (0.58, 36), (0.8, 72), (0.97, 72), (1.15, 64)):
-        turn = np.arange(count) / count * 2 * np.pi
+    for reach, count in ((0.25, 12), (0.45, 28), (0.65, 44), (0.82, 64), (0.97, 72), (1.15, 64)):
+        even = np.arange(count) / count * 2 * np.pi
+        turn = even + 0.2 * np.sin(2 * even)
         loop = reach * np.column_stack([np.cos(turn), np.sin(turn)])
         loops.append(loop[loop[:, 1] < 0.68])
     side = EAR + (np.concatenate(loops) * EAR_RADII) @ _EAR_TURN
@@ -58,7 +59,7 @@ def nostril_rings() -> Points:
 def in_nostril(plane: Points) -> NDArray[np.float64]:
     """1 in the middle of a nostril, 0 at its edge and outside: (V,)."""
     folded = np.column_stack([np.abs(plane[:, 0]), plane[:, 1]])
-    return np.clip(1 - (((folded - NOSTRIL) / NOSTRIL_RADII) ** 2).sum(1), 0, 1)
+    return np.asarray(np.clip(1 - (((folded - NOSTRIL) / NOSTRIL_RADII) ** 2).sum(1), 0, 1))
 
 
 def carve(points: Points, plane: Points) -> Points:
@@ -69,7 +70,7 @@ def carve(points: Points, plane: Points) -> Points:
         carved += weight[:, None] * np.array(move)
     beside = points[:, 0] > 55
     carved[beside] += _ear(points[beside, 1:])
-    return carved
+    return np.asarray(carved)
 
 
 def _ear(side: Points) -> Points:
@@ -79,7 +80,8 @@ def _ear(side: Points) -> Points:
     reach = np.hypot(up, front * (1 + 0.35 * lobe))
     plate = np.clip((0.75 - front) / 1.3, 0, 1) * np.clip((1.2 - reach) / 0.4, 0, 1)
     rim = np.exp(-(((reach - 0.86) / 0.13) ** 2)) * np.clip((0.8 - front) / 0.5, 0, 1) * (1 - 0.6 * lobe)
-    bowl = np.exp(-((up + 0.1) ** 2 + (front - 0.1) ** 2) / 0.16)
+    bowl = np.exp(-(((up + 0.12) / 0.42) ** 2 + ((front - 0.12) / 0.42) ** 2))
+    groove = np.exp(-(((reach - 0.66) / 0.12) ** 2)) * np.clip((0.4 - front) / 0.5, 0, 1) * np.clip(up + 0.5, 0, 1)
     tragus = np.exp(-((up + 0.15) ** 2 * 9 + (front - 0.75) ** 2 * 16))
-    out = 11 * plate + 3.0 * rim - 6.5 * bowl * plate + 2.5 * tragus
+    out = 12 * plate + 3.2 * rim - 8.0 * bowl * plate - 2.0 * groove * plate + 2.5 * tragus
     return np.column_stack([out, np.zeros_like(out), -0.45 * (11 * plate + 3 * rim)])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfm_assets.fit import LandmarkFit, face_size, fit_landmarks_2d, fit_landmarks_3d, similarity
+from bfm_assets.openface.proportions import MEASUREMENTS, measure
 from bfm_assets.schema import MorphableModel
 
 Array = NDArray[np.float64]
@@ -37,7 +38,9 @@ def ict_samples(path: Path, count: int, expressive: bool = True) -> Array:
     who = rng.normal(size=(count, len(identity)))
     how = rng.uniform(size=(count, len(expression))) * (rng.uniform(size=(count, len(expression))) < 0.15)
     points = mean + np.einsum("nc,ckd->nkd", who, identity)
-    return points + np.einsum("nc,ckd->nkd", how, expression) if expressive else points
+    if expressive:
+        points = points + np.einsum("nc,ckd->nkd", how, expression)
+    return np.asarray(points)
 
 
 def bfm_samples(path: Path, count: int, expressive: bool = True) -> Array:
@@ -106,7 +109,19 @@ def print_depths(model: MorphableModel, name: str, neutral: Array) -> None:
     for feature, ours, mean, std in zip(
         DEPTH_POINTS, depth_profile(own[None])[0], theirs.mean(0), theirs.std(0), strict=True
     ):
-        print(f"  depth of {feature:11s} {ours:6.1f} mm, {name} {mean:6.1f} +- {std:.1f} mm ({(ours - mean) / std:+.2f} sd)")
+        apart = (ours - mean) / std
+        print(f"  depth of {feature:11s} {ours:6.1f} mm, {name} {mean:6.1f} +- {std:.1f} mm ({apart:+.2f} sd)")
+
+
+def print_measurements(model: MorphableModel) -> None:
+    """Compare the model's measurements, at the mean and over random people, with the published ones."""
+    who = np.random.default_rng(3).normal(size=(SAMPLES, model.n_shape)) * model.shape_std
+    mean, people = measure(model, model.mean), measure(model, model.vertices(who, np.zeros(1)))
+    for name, published in MEASUREMENTS.items():
+        print(
+            f"  {name:34s} {mean[name]:6.1f} +- {people[name].std():4.1f} mm, "
+            f"published {published.mean:6.1f} +- {published.std:4.1f} mm ({published.source})"
+        )
 
 
 def main() -> None:
@@ -117,6 +132,8 @@ def main() -> None:
     parser.add_argument("--helen", type=Path)
     args = parser.parse_args()
     model = MorphableModel.load(args.model)
+    print("Measurements of the mean face, and their spread over random people:")
+    print_measurements(model)
     for name, path, draw in (("ICT-FaceKit", args.ict, ict_samples), ("BFM 68", args.bfm68, bfm_samples)):
         if path:
             fit = fit_landmarks_3d(model, draw(path, SAMPLES))

@@ -55,8 +55,9 @@ def eye_rings() -> Points:
         return np.column_stack([xy, centre[2] + z])
 
     middle = rim[:, :2].mean(0)
-    inner = on_sphere(middle + (rim[:, :2] - middle) * [0.86, 0.93], EYE_RADIUS + 0.4)
     height = np.sin(np.arange(2 * EYE_STEPS) / EYE_STEPS * np.pi)
+    narrower = np.column_stack([np.where(rim[:, 0] < middle[0], 0.80, 0.85), np.full(len(rim), 0.93)])
+    inner = on_sphere(middle + (rim[:, :2] - middle) * narrower, EYE_RADIUS + 0.3 + 0.4 * np.abs(height))
     normal = np.column_stack([(rim[:, 0] - middle[0]) * 0.16, np.sign(height) * (0.55 + 0.45 * np.abs(height))])
     normal[[0, EYE_STEPS]] = [[-1, -0.1], [1, 0]]
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
@@ -98,14 +99,14 @@ def mouth_rings() -> Points:
     sign = np.where(step < half, 1.0, np.where(step > half, -1.0, 0.0))
     to_corner = np.abs(step - half) / half
     full = np.sin(to_corner * np.pi / 2)
-
     rings = []
-    for back, open_, narrow in [(30.0, -0.6, 0.60), (24.0, 9.0, 0.80), (13.0, 7.0, 0.90), (5.0, 1.8, 0.97)]:
+    for back, open_, narrow in [(30.0, 0.0, 0.60), (24.0, 9.0, 0.80), (13.0, 7.0, 0.90), (5.0, 1.8, 0.97)]:
         deep = inner.copy()
         deep[:, 0] *= narrow
         deep[:, 1] += sign * full * open_
         deep[:, 2] -= back * (0.45 + 0.55 * full)
         rings.append(deep)
+    rings[0][:, 1] = (rings[0][:, 1] + rings[0][::-1, 1]) / 2 + 0.5 * sign * full
     rings.append(inner)
     for weight, height, bulge in [(0.25, 0.10, 2.0), (0.5, 0.40, 2.8), (0.75, 0.72, 1.8)]:
         middle = inner + weight * (outer - inner)
@@ -120,13 +121,13 @@ def mouth_rings() -> Points:
     normal[half] = [1, 0]
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     normal[[0, -1], 0] = 0
-    for distance in (1.8, 4.2):
-        rings.append(np.column_stack([outer[:, :2] + normal * distance, np.full(len(outer), np.nan)]))
+    unknown = np.full(len(outer), np.nan)
+    rings += [np.column_stack([outer[:, :2] + normal * distance, unknown]) for distance in (1.8, 4.2)]
     return np.stack(rings)
 
 
 def brow_rows() -> Points:
-    """Rows (3, 29, 2) of frontal positions along the brow of x > 0, upper row first; it carries the landmarks 22..26."""
+    """Rows (3, 29, 2) of frontal positions along the brow of x > 0; the first, upper one has the landmarks 22..26."""
     upper = _through(landmarks68()[22:27], BROW_STEPS)[:, :2]
     along = np.linspace(0, 1, len(upper))
     height = np.interp(along, [0, 0.1, 0.4, 0.75, 1], [1.6, 2.3, 2.2, 1.5, 0.5])

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from bfm_assets.openface.controls import EYE_CENTRE
 from bfm_assets.openface.expressions import Canvas, smoothstep
 
 Points = NDArray[np.float64]
@@ -47,13 +48,15 @@ def scaled(x: float, y: float, z: float) -> Field:
 
 
 def lids(upper: float, lower: float) -> Field:
-    """Raise the middle of the upper rim and of the lower rim of the eyes, in mm."""
+    """Raise the middle of the upper rim and of the lower rim of the eyes, in mm, over the eyeball."""
 
     def field(canvas: Canvas) -> Points:
         move = np.zeros_like(canvas.p)
         height = np.sin(np.arange(canvas.head.eyes.shape[2]) / canvas.head.eyes.shape[2] * 2 * np.pi)
         for ring, fade in zip(canvas.head.eyes.transpose(1, 0, 2), (1, 1, 0.8, 0.5, 0.2, 0), strict=True):
             move[ring, 1] = fade * (upper * np.clip(height, 0, 1) + lower * np.clip(-height, 0, 1))
+        offset = canvas.p[:, 1:] - EYE_CENTRE[1:]
+        move[:, 2] = -move[:, 1] * offset[:, 0] / np.maximum(offset[:, 1], 3.0)
         return move
 
     return field
@@ -80,9 +83,14 @@ def lopsided(*rows: Push) -> Field:
 
     def field(canvas: Canvas) -> Points:
         one = np.asarray(sum(canvas.push(*row) for row in rows))
-        return (one - canvas.mirrored(one)) / np.sqrt(2)
+        return np.asarray((one - canvas.mirrored(one)) / np.sqrt(2))
 
     return field
+
+
+def off_lids(field: Field) -> Field:
+    """A field that leaves the rims of the eyes where they are."""
+    return lambda canvas: np.asarray(field(canvas) * canvas.off_lids[:, None])
 
 
 def added(*fields: Field) -> Field:
@@ -157,7 +165,7 @@ FEATURES: dict[str, Field] = {
     ),
     # breadths
     "bizygomatic breadth": pushes(((68, 14, 50), 22, (3.4, 0, 0))),
-    "bigonial breadth": pushes(((57.5, -49.5, 48.5), 22, (4.6, 0, 0))),
+    "bigonial breadth": pushes(((57.5, -49.5, 48.5), 22, (4.2, 0, 0))),
     "frontal breadth": pushes(((57, 64, 72), 24, (2.8, 0, 0))),
     "chin breadth": pushes(((20, -76, 98), 14, (3.0, 0, -0.6))),
     "jaw line": pushes(((44, -66, 64), 17, (3.0, -1.0, 0))),
@@ -193,12 +201,12 @@ FEATURES: dict[str, Field] = {
     "cheek bones": pushes(((48, 9, 87), 14, (1.6, 0, 2.4))),
     "cheek hollow": pushes(((46, -30, 80), 13, (-1.4, 0, -2.2))),
     "midface depth": pushes(((0, -14, 112), 26, (0, 0, 2.6))),
-    "eye bags": pushes(((28, 16, 98), 9, (0, -0.4, 1.4))),
+    "eye bags": off_lids(pushes(((28, 16, 98), 9, (0, -0.4, 1.4)))),
     # eyes
     "intercanthal breadth": pushes(((31, 30, 91), 19, (1.7, 0, 0))),
-    "fissure length": pushes(((45, 29.5, 86.5), 8, (1.2, 0, -0.4)), ((17.2, 28.2, 92), 7, (-0.7, 0, 0))),
+    "fissure length": pushes(((45, 29.5, 86.5), 8, (1.2, 0, -0.4)), ((17, 28.2, 92), 7, (-0.7, 0, 0))),
     "fissure height": lids(0.7, -0.5),
-    "canthal tilt": pushes(((45, 29.5, 86.5), 9, (0, 1.5, 0)), ((17.2, 28.2, 92), 8, (0, -0.8, 0))),
+    "canthal tilt": pushes(((45, 29.5, 86.5), 9, (0, 1.5, 0)), ((17, 28.2, 92), 8, (0, -0.8, 0))),
     "eye depth": pushes(((31, 31, 91), 16, (0, 0, 2.0))),
     "eye height": pushes(((31, 31, 91), 18, (0, 1.8, 0))),
     # brows
@@ -207,7 +215,7 @@ FEATURES: dict[str, Field] = {
     "brow tilt": pushes(((53, 50, 85), 11, (0, 2.4, 0)), ((15, 52, 108), 10, (0, -1.4, 0))),
     "brow spacing": pushes(((15, 52, 108), 11, (2.2, 0, 0))),
     "brow breadth": pushes(((56, 47, 82), 12, (2.0, 0, -1.0))),
-    "upper lid fold": pushes(((32, 42, 98), 8, (0, -1.4, 1.2))),
+    "upper lid fold": off_lids(pushes(((32, 42, 98), 8, (0, -1.4, 1.2)))),
     "forehead bulge": pushes(((28, 86, 92), 22, (0, 0, 2.8))),
     "temples": pushes(((62, 50, 67), 16, (2.2, 0, 0))),
     # ears

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from eval import metrics, published
 from eval.outcome import BIN_COLUMNS, Outcome, Table, bin_row, percent, summary_by_yaw
 from eval.predictions import Predictions
+from eval.protocols.frame import landmarks_as_scored
 from synergy.data.sample import FaceSample
-from synergy.data.zhu import MATLAB_ORIGIN
 from synergy.errors import UserError
 
 FULL_SIZE = 2000
@@ -36,8 +36,8 @@ def score(
     samples: Sequence[FaceSample], predictions: Predictions, reannotated: NDArray[np.floating] | None = None
 ) -> Outcome:
     """The benchmark's figures; `reannotated` are the second labels (N, 68, >= 2) in the samples' order."""
+    true = landmarks_as_scored(samples)
     zero_based = np.stack([sample.landmarks68 for sample in samples]).astype(np.float64)
-    true = zero_based + [MATLAB_ORIGIN, MATLAB_ORIGIN, 0]
     true_pose = np.stack([_pose(sample) for sample in samples])
     yaw, predicted = true_pose[:, 1], predictions.landmarks68.astype(np.float64)
     size = metrics.box_size(true)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,13 +22,13 @@ app = typer.Typer(help="Score a network, or anyone's predictions, on the field's
 
 Data = Annotated[Path, typer.Option("--data", help="Folder, tar or zip of the data set.", show_default=False)]
 Model = Annotated[str, typer.Option("--model", help="Bundled weights by name, or a .safetensors file.")]
-Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Given = Annotated[Path | None, typer.Option("--from-predictions", help="Score this .npz instead of running a network.")]
 Saved = Annotated[
     Path | None, typer.Option("--predictions", help="Write names, landmarks68 and pose_deg to this .npz.")
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")]
 Report = Annotated[Path | None, typer.Option("--report", help="Write a page with pictures to this folder.")]
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Bfm = Annotated[Path | None, typer.Option("--bfm", help="A Basel Face Model, in any form that synergy assets reads.")]
 
 DEFAULT_MODEL = "synergynet"
@@ -52,10 +55,9 @@ def aflw2000_3d(
 
     if bfm and from_predictions:
         raise UserError("--bfm scores dense meshes, which a predictions file does not hold; leave one of the two out")
-    reader = AFLW2000Reader(data)
-    scorer = AFLW2000Scorer(reader, reannotated)
-    dense = DenseErrors(_model(bfm)) if bfm else None
-    _run(reader, scorer, model, from_predictions, predictions, json, report, device, dense=dense)
+    reader, basel = AFLW2000Reader(data), _model(bfm)
+    scorer, dense = AFLW2000Scorer(reader, reannotated), DenseErrors(basel) if basel else None
+    _run(reader, scorer, model, from_predictions, predictions, json, report, device, bfm=basel, dense=dense)
 
 
 @app.command("300w-lp")
@@ -73,16 +75,9 @@ def w300_lp(
     from eval.protocols import w300lp
     from synergy.data import W300LPReader
 
-    _run(
-        W300LPReader(data, _model(bfm) if bfm else None),
-        w300lp.score,
-        model,
-        from_predictions,
-        predictions,
-        json,
-        report,
-        device,
-    )
+    basel = _model(bfm)
+    reader = W300LPReader(data, basel)
+    _run(reader, w300lp.score, model, from_predictions, predictions, json, report, device, bfm=basel)
 
 
 @app.command("300w")
@@ -119,7 +114,8 @@ def aflw(
     from eval.protocols.landmarks2d import has_68, score_aflw
     from synergy.data import AFLWReader
 
-    _run(AFLWReader(data, labels), score_aflw, model, from_predictions, predictions, json, report, device, keep=has_68)
+    reader = AFLWReader(data, labels)
+    _run(reader, score_aflw, model, from_predictions, predictions, json, report, device, keep=has_68)
 
 
 @app.command("facesynthetics")
@@ -133,8 +129,6 @@ def facesynthetics(
     device: Device = "cpu",
 ) -> None:
     """FaceSynthetics: NME over the eyes and over the box, 68 of its 70 points."""
-    from functools import partial
-
     from eval.protocols.landmarks2d import score_300w
     from synergy.data import FaceSyntheticsReader
 
@@ -145,7 +139,7 @@ def facesynthetics(
 @app.command("voxels")
 def voxels(
     data: Data,
-    kind: Annotated[str, typer.Option("--dataset", help="aflw2000-3d, 300w-lp (with --bfm) or jvcr.")] = "aflw2000-3d",
+    dataset: Annotated[str, typer.Option(help="aflw2000-3d, 300w-lp (with --bfm) or jvcr (a .json).")] = "aflw2000-3d",
     model: Model = DEFAULT_MODEL,
     bfm: Bfm = None,
     from_predictions: Given = None,
@@ -155,29 +149,25 @@ def voxels(
     device: Device = "cpu",
 ) -> None:
     """JVCR's compact volumes of any predictor's landmarks: overlap, decoding floor, GTE and 3D NME."""
-    from functools import partial
-
     from eval.protocols import voxels as protocol
     from synergy.data import AFLW2000Reader, JVCRReader, W300LPReader
 
-    readers = {
-        "aflw2000-3d": lambda: AFLW2000Reader(data),
-        "300w-lp": lambda: W300LPReader(data, _model(bfm) if bfm else None),
-        "jvcr": lambda: JVCRReader(data),
+    basel = _model(bfm)
+    readers: dict[str, Callable[[Path], FaceReader]] = {
+        "aflw2000-3d": AFLW2000Reader,
+        "300w-lp": partial(W300LPReader, model=basel),
+        "jvcr": JVCRReader,
     }
-    if kind not in readers:
-        raise UserError(f"unknown data set '{kind}'; choose from {', '.join(readers)}")
+    if dataset not in readers:
+        raise UserError(f"unknown data set '{dataset}'; choose from {', '.join(readers)}")
     score = partial(protocol.score, device=device)
-    _run(readers[kind](), score, model, from_predictions, predictions, json, report, device)
+    _run(readers[dataset](data), score, model, from_predictions, predictions, json, report, device, bfm=basel)
 
 
-def _model(path: Path) -> MorphableModel:
-    from bfm_assets import ModelFileError, MorphableModel, read_bfm68
+def _model(path: Path | None) -> MorphableModel | None:
+    from bfm_assets import read_model
 
-    try:
-        return MorphableModel.load(path)
-    except ModelFileError:
-        return read_bfm68(path)
+    return None if path is None else read_model(path)
 
 
 def _run(
@@ -193,5 +183,5 @@ def _run(
 ) -> None:
     from eval.command import Job, run
 
-    command = " ".join(["synergy", *sys.argv[1:]])
+    command = shlex.join(["synergy", *sys.argv[1:]])
     run(reader, Job(scorer, model, given, save_to, json_to, report_to, device, command, **options))

@@ -1,12 +1,13 @@
 """3DDFA's training set: 120x120 crops, `train_aug_120x120.list.train` and `param_all_norm_v201.pkl` (Guo et al., 2018).
 
-Row i of the pickle belongs to line i of the list: 62 whitened parameters, 12 of pose `[s R | t]` row-major in crop pixels,
-40 of shape, 10 of expression. The vertices that they describe lie at 1-based x = V_x, y = 121 - V_y; here only t_x changes
-(see `synergy.data.zhu`). The pickle is read without running it.
+Row i of the pickle belongs to line i of the list: 62 whitened parameters, 12 of pose `[s R | t]` row-major in crop
+pixels, 40 of shape, 10 of expression. The vertices that they describe lie at 1-based x = V_x, y = 121 - V_y; here only
+t_x changes (see `synergy.data.zhu`). The pickle is read without running it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ class DDFAReader(FaceReader):
         return f"the images that {self._list_file.name} names"
 
     def digest(self) -> str:
-        return self.tree.digest([])
+        sha = hashlib.sha256(self._list_file.read_bytes() + self._params.tobytes())
+        return sha.hexdigest()[:16]
 
     def _read(self, name: str, image: bool) -> FaceSample:
         params = self._params[self._rows[name]].copy()

@@ -1,7 +1,7 @@
 """FaceSynthetics as published: `ID.png`, `ID_ldmks.txt`, `ID_seg.png` (Wood et al., ICCV 2021).
 
-The text holds 70 lines `x y` in pixels, y down, taken as they stand: 68 points in iBUG order, then the two pupils, which
-this project's record has no place for. They are projections of 3D points, so the hidden ones are there too.
+The text holds 70 lines `x y` in pixels, y down, taken as they stand: 68 points in iBUG order, then the two pupils,
+which this project's record has no place for. They are projections of 3D points, so the hidden ones are there too.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class FileTree:
             self._archive = zipfile.ZipFile(self.path)
             return [entry.filename for entry in self._archive.infolist() if not entry.is_dir()]
         try:
-            self._archive = tarfile.open(self.path)
+            self._archive = tarfile.open(self.path)  # noqa: SIM115 - kept open for reads
             self._tar_members = {member.name: member for member in self._archive if member.isfile()}
         except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
             raise UserError(f"{self.path}: neither a folder, nor a complete tar or zip ({error})") from None
@@ -80,7 +80,7 @@ class FileTree:
         if self.path.is_dir():
             return (self.path / name).read_bytes()
         if self._owner != os.getpid() or self._archive is None:  # a forked or unpickled reader needs its own position
-            self._archive = zipfile.ZipFile(self.path) if not self._tar_members else tarfile.open(self.path)
+            self._archive = tarfile.open(self.path) if self._tar_members else zipfile.ZipFile(self.path)  # noqa: SIM115
             self._owner = os.getpid()
         if isinstance(self._archive, zipfile.ZipFile):
             return self._archive.read(name)

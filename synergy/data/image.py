@@ -12,7 +12,7 @@ def decode_image(content: bytes) -> NDArray[np.uint8]:
     if not content:
         raise ValueError("the image file is empty")
     data = np.frombuffer(content, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ValueError("not a readable image")
-    return np.asarray(image, np.uint8)
+    return np.ascontiguousarray(image[..., ::-1], np.uint8)

@@ -1,4 +1,4 @@
-"""JVCR's annotations: a JSON list of faces and a folder of images (Zhang et al., "Joint Voxel and Coordinate Regression").
+"""JVCR's annotations: a JSON list of faces, and images (Zhang et al., "Joint Voxel and Coordinate Regression", 2018).
 
 An entry has `img_paths`, `landmarks` (68 x 3), `objpos` (box centre), `scale_provided` (box width / 200) and
 `isValidation`. x and y are taken as they stand; z is negated and its mean removed, as JVCR's loader does.

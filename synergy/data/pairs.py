@@ -10,8 +10,8 @@ from synergy.data.reader import IMAGE_SUFFIXES, FaceReader, stem
 def pair_up(reader: FaceReader, label_ending: str, ignored: str | None = None) -> list[str]:
     """Names of images `X.jpg` (or .png, ...) that have an `X<label_ending>` beside them.
 
-    In folders that have any pair, an image or a label file without its other half is noted as skipped; files that end in
-    `ignored` are neither.
+    In folders that have any pair, an image or a label file without its other half is noted as skipped; files that end
+    in `ignored` are neither.
     """
     found = [name for name in reader.tree.with_suffix(*IMAGE_SUFFIXES) if not ignored or not name.endswith(ignored)]
     images = {stem(name): name for name in found}

@@ -39,7 +39,7 @@ class SynergyNet(nn.Module):
     (the self-constraint); prediction never runs it.
 
     Args:
-        model: morphable model whose landmark vertices are projected; only those are kept.
+        model: morphable model whose landmark vertices are projected; kept for meshes as `morphable_model`.
         backbone: "mobilenet_v1" or "mobilenet_v2".
         width: the backbone's width multiplier.
         size: side of the square input crop in pixels.
@@ -57,6 +57,7 @@ class SynergyNet(nn.Module):
         self.architecture = {"backbone": backbone, "width": width, "size": size}
         self.size = size
         self.model_id = "untrained"
+        self.morphable_model = model
         self.n_shape, self.n_expression = model.n_shape, model.n_expression
         n_params = N_POSE + model.n_shape + model.n_expression
         self.backbone = build_backbone(backbone, width)

@@ -14,11 +14,14 @@ moves many points together as the model would, noise is what does not. No third 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from train.labels.fit import Basis, Faces
+from bfm_assets.npz import read_arrays
+from train.labels.fit import N_POSE, Basis, Faces, normal_equations
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Frame:
 
     def points(self, points: Tensor) -> Tensor:
         """(N, P, 3) points into the frame."""
-        return (points - self.origin[:, None]) @ self.turn.transpose(-1, -2) / self.scale[:, None, None]
+        moved = points - self.origin[:, None]
+        plane = moved[..., :2] @ self.turn[:, :2, :2].mT  # apart from z, which may be NaN
+        return torch.cat([plane, moved[..., 2:]], -1) / self.scale[:, None, None]
 
     def faces(self, faces: Faces) -> Faces:
         """Faces into the frame."""
@@ -57,7 +62,7 @@ class Frame:
 
     def back(self, faces: Faces) -> Faces:
         """Faces out of the frame."""
-        undo = self.turn.transpose(-1, -2)
+        undo = self.turn.mT
         return Faces(
             undo @ faces.rotation,
             faces.log_scale + self.scale.log(),
@@ -74,76 +79,134 @@ def yaw_deg(faces: Faces) -> Tensor:
 
 @dataclass(frozen=True)
 class Group:
-    """Calibration of one data set and one range of yaw: offset (P, 2), noise (P, 2, 2), covariance (Q, Q), count."""
+    """What one data set's hand labels, and a network's predictions on it, are worth in one range of yaw.
+
+    Attributes:
+        offset: (P, 2) hand label minus model point, face sizes, canonical frame.
+        noise: (P, 2, 2) covariance of a hand label about that.
+        covariance: (Q, Q) covariance of the prediction's error in local coordinates, canonical frame.
+        n_faces: how many faces it was learnt from.
+    """
 
     offset: Tensor
     noise: Tensor
     covariance: Tensor
     n_faces: int
 
+    @classmethod
+    def guess(cls, basis: Basis) -> Group:
+        """Before any data: no offset, 2 % of scatter, 4 % on the jaw; 3 degrees, 2 % of scale, 1.5 % of position, 0.5
+        standard deviations of each coefficient."""
+        p, k = basis.modes.shape[::2]
+        std = torch.tensor([0.05] * 3 + [0.02] + [0.015] * 3 + [0.5] * k, dtype=torch.float64)
+        scatter = torch.full((p,), 0.02, dtype=torch.float64)
+        scatter[:17] = 0.04
+        noise = torch.eye(2, dtype=torch.float64) * scatter[:, None, None].square()
+        return cls(torch.zeros(p, 2, dtype=torch.float64), noise, std.square().diag(), 0)
 
-def default_covariance(n_coefficients: int) -> Tensor:
-    """A first guess of a prediction's error covariance (Q, Q): 3 degrees, 2 % of scale, 1.5 % of position, 0.5 sigma."""
-    std = torch.tensor([0.05] * 3 + [0.02] + [0.015] * 3 + [0.5] * n_coefficients, dtype=torch.float64)
-    return std.square().diag()
+    def held(self) -> Tensor:
+        """Precision (Q, Q) of a prediction: its errors', and the model's own, as no coefficient errs beyond its range."""
+        own = torch.cat([torch.zeros(N_POSE), torch.ones(len(self.covariance) - N_POSE)]).to(self.covariance)
+        return torch.linalg.inv(self.covariance) + own.diag()
+
+    def precision(self, hand: Tensor) -> Tensor:
+        """(N, P, 3, 3) of labels (N, P, 3): zero where NaN; a label that has a z is as sure of it as of x and y."""
+        inverse = torch.linalg.inv(self.noise)
+        out = hand.new_zeros(*hand.shape, 3)
+        out[..., :2, :2] = inverse * hand[..., :2].isfinite().all(-1)[..., None, None]
+        out[..., 2, 2] = inverse.diagonal(dim1=-2, dim2=-1).mean(-1) * hand.isfinite().all(-1)
+        return out
 
 
 def calibrate(
-    basis: Basis, predicted: Faces, hand: Tensor, initial: Group | None = None, iterations: int = 12
+    basis: Basis, predicted: Faces, hand: Tensor, initial: Group, strength: float, iterations: int = 6, most: int = 1500
 ) -> Group:
-    """Estimate a `Group` from predicted faces (image frame, y up) and hand labels (N, P, 3), NaN where unknown.
+    """Estimate a `Group` from predicted faces and labels (N, P, 3), both in the image frame, y up; NaN where unknown.
 
-    `initial` is what a small group is drawn towards, with the weight of 100 faces.
+    The estimate is drawn towards `initial` with the weight of `strength` faces; of more than `most` faces, every k-th
+    is used.
     """
     frame = Frame.of(predicted)
-    canonical = frame.faces(predicted)
-    points, jacobian = canonical.jacobian(basis)
-    jacobian = jacobian[:, :, :2]
-    residual = (frame.points(hand) - points)[..., :2]
-    seen = residual.isfinite().all(-1)
-    good = _inliers(residual, seen)
-    residual, seen, jacobian = residual[good].nan_to_num(), seen[good], jacobian[good]
-    n, p = seen.shape
-    prior_faces = 100.0 if initial is not None else 0.0
-    group = initial or Group(
-        torch.zeros(p, 2, dtype=torch.float64),
-        (torch.eye(2, dtype=torch.float64) * 0.02**2).expand(p, 2, 2),
-        default_covariance(basis.modes.shape[-1]),
-        0,
-    )
-    count = seen.sum(0)
-    prior_group, prior_points = group, prior_faces if initial is not None else 10.0
-    weight = torch.ones(n, dtype=torch.float64)
+    canonical, labels = frame.faces(predicted), frame.points(hand)
+    good = _inliers((labels - canonical.points(basis))[..., :2]).nonzero()[:, 0]
+    good = good[:: max(1, -(-len(good) // most))]
+    canonical, labels = canonical[good], labels[good]
+    seen = labels[..., :2].isfinite().all(-1).to(labels)
+    count = seen.sum(0)[:, None] + strength
+    group = initial
     for _ in range(iterations):
-        sums = [torch.zeros(p, 2, dtype=torch.float64) for _ in range(1)]
-        second, covariance = torch.zeros(p, 2, 2, dtype=torch.float64), torch.zeros_like(group.covariance)
-        precision = torch.linalg.inv(group.noise)
         held = torch.linalg.inv(group.covariance)
-        explained = []
-        for at in range(0, n, 1024):
-            some = slice(at, at + 1024)
-            weighted = (precision * seen[some, :, None, None]) @ jacobian[some]
-            posterior = torch.linalg.inv(jacobian[some].flatten(1, 2).mT @ weighted.flatten(1, 2) + held)
-            d = torch.einsum("nqr,npcr,npc->nq", posterior, weighted, residual[some] - group.offset)
-            left = (residual[some] - torch.einsum("npcq,nq->npc", jacobian[some], d)) * seen[some, :, None]
-            sums[0] += left.sum(0)
-            explained.append((left, posterior, d))
-            covariance += d.mT @ d + posterior.sum(0)
-        offset = (sums[0] + prior_points * prior_group.offset) / (count + prior_points)[:, None]
-        for at, (left, posterior, _) in zip(range(0, n, 1024), explained, strict=True):
-            some = slice(at, at + 1024)
-            left = (left - offset) * seen[some, :, None]
-            spread = (jacobian[some] @ posterior[:, None]) @ jacobian[some].mT
-            second += torch.einsum("npc,npd->pcd", left, left) + (spread * seen[some, :, None, None]).sum(0)
-        noise = (second + prior_points * prior_group.noise) / (count + prior_points)[:, None, None]
-        covariance = (covariance + prior_faces * prior_group.covariance) / (n + prior_faces)
-        group = Group(offset, noise, covariance, n)
-    del weight
+        precision = group.precision(labels)
+        shift, second = strength * initial.offset, strength * initial.noise
+        covariance = strength * initial.covariance
+        for at in range(0, len(labels), 512):
+            some = slice(at, at + 512)
+            believed = (labels[some] - torch.nn.functional.pad(group.offset, (0, 1))).nan_to_num()
+            normal, gradient = normal_equations(basis, believed, precision[some], canonical[some])
+            posterior = torch.linalg.inv(normal + held)
+            error = -(posterior @ gradient[..., None])
+            jacobian = canonical[some].jacobian(basis)[:, :, :2]
+            explained = canonical[some].points(basis)[..., :2] + (jacobian @ error[:, None])[..., 0]
+            left = (labels[some, :, :2] - explained).nan_to_num() * seen[some, :, None]
+            spread = ((jacobian @ posterior[:, None]) @ jacobian.mT) * seen[some, :, None, None]
+            about = left - group.offset * seen[some, :, None]
+            shift = shift + left.sum(0)
+            second = second + torch.einsum("npc,npd->pcd", about, about) + spread.sum(0)
+            covariance = covariance + error[..., 0].mT @ error[..., 0] + posterior.sum(0)
+        group = Group(shift / count, second / count[..., None], covariance / (len(labels) + strength), len(labels))
     return group
 
 
-def _inliers(residual: Tensor, seen: Tensor, limit: float = 0.25) -> Tensor:
+def _inliers(residual: Tensor, limit: float = 0.25) -> Tensor:
     """(N,) faces with at least 10 seen points whose mean distance to the prediction is below `limit` face sizes."""
-    distance = residual.nan_to_num().norm(dim=-1) * seen
-    enough = seen.sum(-1) >= 10
-    return enough & (distance.sum(-1) / seen.sum(-1).clamp_min(1) < limit)
+    seen = residual.isfinite().all(-1)
+    mean = residual.nan_to_num().norm(dim=-1).sum(-1) / seen.sum(-1).clamp_min(1)
+    return (seen.sum(-1) >= 10) & (mean < limit)
+
+
+# Bounds of the ranges of yaw in degrees: signed, because neither faces nor model modes are symmetric.
+YAW_BOUNDS = (-60.0, -30.0, -12.0, 12.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One data set's `Group` for each range of yaw between `YAW_BOUNDS`."""
+
+    groups: tuple[Group, ...]
+
+    @classmethod
+    def learn(cls, basis: Basis, predicted: Faces, hand: Tensor) -> Calibration:
+        """From all faces of a data set first, then each range of yaw with the whole as the weight of 100 faces."""
+        whole = calibrate(basis, predicted, hand, Group.guess(basis), 10.0)
+        index = yaw_range(predicted)
+        return cls(
+            tuple(
+                calibrate(basis, predicted[index == i], hand[index == i], whole, 100.0)
+                for i in range(len(YAW_BOUNDS) + 1)
+            )
+        )
+
+    @classmethod
+    def guess(cls, basis: Basis) -> Calibration:
+        """For labels about which nothing is known."""
+        return cls((Group.guess(basis),) * (len(YAW_BOUNDS) + 1))
+
+    def save(self, path: Path) -> None:
+        """Write an `.npz`."""
+        fields = {name: torch.stack([getattr(g, name) for g in self.groups]).numpy() for name in _TENSORS}
+        np.savez_compressed(path, n_faces=[g.n_faces for g in self.groups], **fields)
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Read what `save` wrote."""
+        arrays = read_arrays(path, (*_TENSORS, "n_faces"), "label calibration")
+        rows = zip(*(torch.from_numpy(arrays[name]) for name in _TENSORS), arrays["n_faces"].tolist(), strict=True)
+        return cls(tuple(Group(*row) for row in rows))
+
+
+_TENSORS = ("offset", "noise", "covariance")
+
+
+def yaw_range(faces: Faces) -> Tensor:
+    """(N,) index of each face's range of yaw."""
+    return torch.bucketize(yaw_deg(faces), torch.tensor(YAW_BOUNDS, dtype=torch.float64))

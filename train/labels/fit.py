@@ -17,6 +17,7 @@ translation (3), coefficients (K).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ from bfm_assets.schema import MorphableModel
 from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix
 
 N_POSE = 7
+
+# The six entries of a symmetric 3x3 matrix.
+_UNIQUE = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,15 @@ class Basis:
             modes = torch.einsum("pl,lck->pck", evidence.to(modes), modes)
         return cls(mean, modes, centre, unit, std, model.n_shape)
 
-    @property
-    def n_parameters(self) -> int:
-        return N_POSE + self.modes.shape[-1]
+    @cached_property
+    def products(self) -> Tensor:
+        """(6 P, K (K + 1) / 2): what each unique entry of a point's symmetric 3x3 matrix M adds to modes^T M modes."""
+        k = self.modes.shape[-1]
+        upper = torch.triu_indices(k, k)
+        outer = [self.modes[:, c, upper[0]] * self.modes[:, d, upper[1]] for c, d in _UNIQUE]
+        swapped = [self.modes[:, d, upper[0]] * self.modes[:, c, upper[1]] for c, d in _UNIQUE]
+        both = [a + b if c != d else a for a, b, (c, d) in zip(outer, swapped, _UNIQUE, strict=True)]
+        return torch.stack(both, 1).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -118,26 +128,28 @@ class Faces:
 
     def points(self, basis: Basis) -> Tensor:
         """Projected evidence points (N, P, 3), y up."""
-        return self._turned(basis) + self.translation[:, None]
+        return self._turned(basis)[0] + self.translation[:, None]
 
-    def _turned(self, basis: Basis) -> Tensor:
-        shape = basis.mean + torch.einsum("pck,nk->npc", basis.modes, self.coefficients)
-        return (shape @ self.rotation.transpose(-1, -2)) * self.log_scale.exp()[:, None, None]
+    def jacobian(self, basis: Basis) -> Tensor:
+        """Derivatives (N, P, 3, Q) of the evidence points by the local coordinates."""
+        turned, by_pose = self._turned(basis)
+        matrix = self.rotation * self.log_scale.exp()[:, None, None]
+        modes = (matrix @ basis.modes.transpose(0, 1).flatten(1)).unflatten(-1, basis.modes.shape[::2])
+        return torch.cat([by_pose, modes.transpose(1, 2)], -1)
 
-    def jacobian(self, basis: Basis, rows: int = 3) -> tuple[Tensor, Tensor]:
-        """Points (N, P, rows) and the derivatives (N, rows, P, Q) of their first `rows` coordinates."""
-        turned = self._turned(basis)
+    def _turned(self, basis: Basis) -> tuple[Tensor, Tensor]:
+        """Points about the centre (N, P, 3) and their derivatives by the pose (N, P, 3, 7)."""
+        k = basis.modes.shape[-1]
+        shape = basis.mean + (self.coefficients @ basis.modes.reshape(-1, k).T).unflatten(-1, (-1, 3))
+        turned = (shape @ self.rotation.mT) * self.log_scale.exp()[:, None, None]
         x, y, z = turned.unbind(-1)
         zero, one = torch.zeros_like(x), torch.ones_like(x)
-        pose = (
+        rows = (
             (zero, z, -y, x, one, zero, zero),
             (-z, zero, x, y, zero, one, zero),
             (y, -x, zero, z, zero, zero, one),
         )
-        matrix = (self.rotation * self.log_scale.exp()[:, None, None])[:, :rows]
-        modes = (matrix @ basis.modes.transpose(0, 1).flatten(1)).unflatten(-1, basis.modes.shape[::2])
-        derivatives = torch.cat([torch.stack([torch.stack(row, -1) for row in pose[:rows]], 1), modes], -1)
-        return (turned + self.translation[:, None])[..., :rows], derivatives
+        return turned, torch.stack([torch.stack(row, -1) for row in rows], -2)
 
     def pose(self, basis: Basis, height: float) -> Tensor:
         """The field's 12-vectors (N, 12) for model units and image y = height - V_y."""
@@ -266,14 +278,13 @@ def start_faces(basis: Basis, points: Tensor, precision: Tensor, yaw_deg: float)
     return Faces(rotation.expand(n, 3, 3), log_scale, translation, points.new_zeros(n, basis.modes.shape[-1]))
 
 
-def coefficient_prior(start: Faces, dof: float | None = None) -> Prior:
-    """The model's own prior: standard normal coefficients, nothing known about the pose."""
-    q = N_POSE + start.coefficients.shape[-1]
-    precision = torch.eye(q, dtype=torch.float64)
-    precision[:N_POSE] = 0
-    precision[6, 6] = 1e-9
-    centre = replace(start, coefficients=torch.zeros_like(start.coefficients))
-    return Prior(centre, precision.expand(len(start), q, q), dof)
+def coefficient_prior(start: Faces, mean: Tensor | None = None) -> Prior:
+    """The model's own prior: coefficients normal about `mean` (K,), default zero; nothing known about the pose."""
+    k = start.coefficients.shape[-1]
+    precision = torch.cat([torch.full((N_POSE,), 1e-9), torch.ones(k)]).double().diag()
+    mean = torch.zeros(k, dtype=torch.float64) if mean is None else mean
+    centre = replace(start, coefficients=mean.expand(len(start), k))
+    return Prior(centre, precision.expand(len(start), -1, -1))
 
 
 def solve(
@@ -295,18 +306,17 @@ def solve(
         cutoff: Mahalanobis distance at which a point starts losing weight (Cauchy).
         iterations: Levenberg-Marquardt steps.
     """
-    rows = 3 if bool(precision[..., 2, 2].any()) else 2
-    points, root = points[..., :rows].nan_to_num(), _square_root(precision[..., :rows, :rows])
-    state = Fit(start, *_evaluate(basis, points, root, start, prior, cutoff), torch.zeros(len(start), dtype=torch.bool))
+    points = points.nan_to_num()
+    first = _evaluate(basis, points, precision, start, prior, cutoff)
+    state = Fit(start, *first, torch.zeros(len(start), dtype=torch.bool))
     damping = torch.full((len(start),), 1e-4, dtype=torch.float64)
     for _ in range(iterations):
         active = (~state.converged).nonzero()[:, 0]
         if not len(active):
             break
-        now, some, held = state[active], points[active], prior[active]
-        step = _step(basis, some, root[active], now, held, damping[active])
-        moved = now.faces.moved(step)
-        new = Fit(moved, *_evaluate(basis, some, root[active], moved, held, cutoff), now.converged)
+        now, held, some = state[active], prior[active], (points[active], precision[active])
+        moved = now.faces.moved(_step(basis, *some, now, held, damping[active]))
+        new = Fit(moved, *_evaluate(basis, *some, moved, held, cutoff), now.converged)
         better = new.cost < now.cost
         settled = torch.where(better, now.cost - new.cost < 1e-4 * (1 + now.cost), damping[active] > 1e2)
         state = state.replaced(active, replace(now.where(~better, new), converged=settled))
@@ -314,45 +324,52 @@ def solve(
     return state
 
 
-def _step(basis: Basis, points: Tensor, root: Tensor, now: Fit, prior: Prior, damping: Tensor) -> Tensor:
+def _step(basis: Basis, points: Tensor, precision: Tensor, now: Fit, prior: Prior, damping: Tensor) -> Tensor:
     """One damped Gauss-Newton step (N, Q) with the current robust weights."""
-    placed, jacobian = now.faces.jacobian(basis, points.shape[-1])
-    root = root * now.point_weight.sqrt()[..., None, None]
-    whitened = _apply(root, jacobian).flatten(1, 2)
-    residual = _apply(root, (placed - points).transpose(1, 2)[..., None]).flatten(1, 2)
+    normal, gradient = normal_equations(basis, points, precision * now.point_weight[..., None, None], now.faces)
     held = prior.precision * now.prior_weight[:, None, None]
-    difference = now.faces.minus(prior.centre)[..., None]
-    normal = whitened.mT @ whitened + held
-    gradient = whitened.mT @ residual + held @ difference
+    normal = normal + held
+    gradient = gradient + (held @ now.faces.minus(prior.centre)[..., None])[..., 0]
     diagonal = normal.diagonal(dim1=-2, dim2=-1)
     normal = normal + torch.diag_embed(damping[:, None] * diagonal + 1e-10 * diagonal.amax(-1, keepdim=True))
-    step = -torch.linalg.solve_ex(normal, gradient)[0][..., 0].nan_to_num()
+    step = -torch.linalg.solve_ex(normal, gradient[..., None])[0][..., 0].nan_to_num()
     turn = step[:, :3] * (0.5 / step[:, :3].norm(dim=-1, keepdim=True).clamp_min(0.5))
     return torch.cat([turn, step[:, 3:4].clamp(-0.5, 0.5), step[:, 4:]], -1)
 
 
+def normal_equations(basis: Basis, points: Tensor, precision: Tensor, faces: Faces) -> tuple[Tensor, Tensor]:
+    """J^T W J (N, Q, Q) and J^T W residual (N, Q), without forming J.
+
+    The modes' block is linear in the points' precisions turned into model axes: one matrix product for all faces.
+    """
+    turned, by_pose = faces._turned(basis)
+    residual = turned + faces.translation[:, None] - points
+    weighted = precision @ torch.cat([by_pose, residual[..., None]], -1)
+    pose = by_pose.flatten(1, 2).mT @ weighted.flatten(1, 2)
+    matrix = faces.rotation * faces.log_scale.exp()[:, None, None]
+    n, k = len(faces), basis.modes.shape[-1]
+    in_model = (weighted.permute(0, 3, 1, 2).flatten(1, 2) @ matrix).reshape(n, N_POSE + 1, -1)
+    by_modes = in_model @ basis.modes.reshape(-1, k)
+    both = torch.einsum("nab,ncd->nacbd", matrix, matrix).reshape(n, 9, 9)
+    turned_precision = precision.flatten(2) @ both
+    unique = turned_precision[..., [3 * c + d for c, d in _UNIQUE]].flatten(1)
+    normal = precision.new_empty(n, N_POSE + k, N_POSE + k)
+    upper = torch.triu_indices(k, k)
+    modes = precision.new_empty(n, k, k)
+    modes[:, upper[0], upper[1]] = modes[:, upper[1], upper[0]] = unique @ basis.products
+    normal[:, :N_POSE, :N_POSE], normal[:, N_POSE:, N_POSE:] = pose[..., :N_POSE], modes
+    normal[:, N_POSE:, :N_POSE], normal[:, :N_POSE, N_POSE:] = by_modes[:, :N_POSE].mT, by_modes[:, :N_POSE]
+    return normal, torch.cat([pose[..., N_POSE], by_modes[:, N_POSE]], -1)
+
+
 def _evaluate(
-    basis: Basis, points: Tensor, root: Tensor, faces: Faces, prior: Prior, cutoff: float
+    basis: Basis, points: Tensor, precision: Tensor, faces: Faces, prior: Prior, cutoff: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cost (N,), robust point weights (N, P) and prior weight (N,)."""
-    residual = (faces.points(basis)[..., : points.shape[-1]] - points).transpose(1, 2)[..., None]
-    squared = _apply(root, residual)[..., 0].square().sum(1) / cutoff**2
+    residual = faces.points(basis) - points
+    squared = ((precision @ residual[..., None])[..., 0] * residual).sum(-1) / cutoff**2
     prior_cost, prior_weight = prior.cost(faces)
     return cutoff**2 * torch.log1p(squared).sum(-1) + prior_cost, 1 / (1 + squared), prior_weight
-
-
-def _square_root(precision: Tensor) -> Tensor:
-    """Factors L (N, P, C, C) with L^T L = precision, which may be zero or singular."""
-    values, vectors = torch.linalg.eigh(precision)
-    return values.clamp_min(0).sqrt()[..., None] * vectors.mT
-
-
-def _apply(factor: Tensor, values: Tensor) -> Tensor:
-    """Per-point factors (N, P, C, C) times values (N, C, P, K)."""
-    rows = range(factor.shape[-1])
-    return torch.stack(
-        [sum((factor[:, :, r, c, None] * values[:, c] for c in rows), torch.zeros_like(values[:, 0])) for r in rows], 1
-    )
 
 
 def fit(

@@ -78,7 +78,7 @@ def test_head_may_be_called_fc(tddfa_v2_state, save, bfm, whitening, crops) -> N
 
 def test_the_predictor_runs_it(tddfa_v2_state, save, bfm, whitening) -> None:
     network = load_tddfa_v2(save(tddfa_v2_state(0.25)), bfm, whitening)
-    predictor = FacePredictor(network, morphable_model=network.morphable_model)
+    predictor = FacePredictor(network)
     (face,) = predictor(np.zeros((200, 200, 3), np.uint8), boxes=[[50, 60, 150, 160]])
     assert face.landmarks68.shape == (68, 3)
     assert face.model_id == "3ddfa-v2-mobilenet-v1-x0.25"

@@ -1,0 +1,78 @@
+"""Reader of the Basel Face Models 2017 (Gerig et al. 2018) and 2019, `.h5` in statismo's layout.
+
+shape/model, expression/model    mean (3V,), pcaBasis (3V, K), pcaVariance (K,), millimetres
+color/model/mean                 (3V,), optional
+shape/representer/cells          (3, F), from 0
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bfm_assets import convert
+from bfm_assets.errors import ModelFileError, check_bytes, reading
+from bfm_assets.keypoints import find_keypoints
+from bfm_assets.licences import BFM_2017
+from bfm_assets.schema import Floats, MorphableModel
+
+ASSUMED = (
+    "units are millimetres",
+    "pcaVariance are variances: their roots are the standard deviations",
+    "the face is the mean shape plus the mean expression",
+    "the file's own landmarks are not the 68, which come from a keypoint file",
+)
+
+
+def read_bfm2017(path: str | Path, keypoints: str | Path | None = None) -> MorphableModel:
+    """BFM 2017 or 2019 from its `.h5` file; `keypoints` is a file of landmark indices."""
+    import h5py
+
+    path = Path(path)
+    with reading(path, "Basel Face Model .h5 file"):
+        with h5py.File(path, "r") as file:
+            shape_mean, shape_basis, shape_std = _model(file, "shape")
+            mean, expression_basis, expression_std = _model(file, "expression")
+            if len(mean) != len(shape_mean):
+                raise ModelFileError(f"{len(shape_mean)} vertices in shape and {len(mean)} in expression")
+            mean = shape_mean + mean
+            triangles = convert.triangles(_array(file, "shape/representer/cells"), mean, 0, "shape/representer/cells")
+            rgb = _array(file, "color/model/mean") if "color/model/mean" in file else None
+        peak = 1 if rgb is None or rgb.max() <= 1 else 255
+        return MorphableModel(
+            name=path.stem,
+            licence=BFM_2017,
+            mean=mean,
+            shape_basis=shape_basis,
+            shape_std=shape_std,
+            expression_basis=expression_basis,
+            expression_std=expression_std,
+            triangles=triangles,
+            landmarks=find_keypoints(keypoints, path.parent, len(mean), "BFM 2017/2019"),
+            mm_per_unit=1.0,
+            colours=None if rgb is None else convert.colours(rgb, len(mean), peak, "color/model/mean"),
+        )
+
+
+def _model(file: Any, name: str) -> tuple[Floats, Floats, Floats]:
+    """Mean (V, 3), basis (V, 3, K) and standard deviations (K,) of one of the file's models."""
+    mean = convert.points(_array(file, f"{name}/model/mean"), f"{name}/model/mean")
+    basis = convert.modes(_array(file, f"{name}/model/pcaBasis"), len(mean), f"{name}/model/pcaBasis")
+    variance = convert.deviations(
+        _array(file, f"{name}/model/pcaVariance"), basis.shape[2], f"{name}/model/pcaVariance"
+    )
+    if not (variance > 0).all():
+        raise ModelFileError(f"{name}/model/pcaVariance has variances that are not positive")
+    return mean, basis, np.sqrt(variance)
+
+
+def _array(file: Any, name: str) -> Any:
+    import h5py
+
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset):
+        raise ModelFileError(f"it has no {name}")
+    check_bytes(found.size * 8, name)
+    return found[()]

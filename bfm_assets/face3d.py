@@ -1,0 +1,59 @@
+"""Reader of face3d's `BFM.mat` (also what PRNet's fitting uses): BFM 2009 with 3DDFA's expressions, 53,215 vertices.
+
+One struct `model`: shapeMU (3V, 1), shapePC (3V, 199), shapeEV (199, 1), expMU (3V, 1), expPC (3V, 29), expEV (29, 1),
+texMU (3V, 1), tri (3, F) and kpt_ind (1, 68) from 1; micrometres.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bfm_assets import convert
+from bfm_assets.errors import ModelFileError, reading
+from bfm_assets.keypoints import read_keypoints
+from bfm_assets.licences import BFM_2009
+from bfm_assets.matfile import read_mat
+from bfm_assets.schema import MorphableModel
+
+_FIELDS = ("shapeMU", "shapePC", "shapeEV", "expMU", "expPC", "expEV", "tri", "kpt_ind")
+
+ASSUMED = (
+    "units are micrometres",
+    "shapeEV and expEV are standard deviations",
+    "the face is the mean shape plus the mean expression",
+    "the separate triangles that close the mouth (tri_mouth) are left out",
+)
+
+
+def read_face3d(path: str | Path, keypoints: str | Path | None = None) -> MorphableModel:
+    """face3d's model; `keypoints` replaces the landmarks that it carries."""
+    struct = read_mat(path, ("model",))["model"]
+    with reading(path, "face3d BFM.mat"):
+        names = struct.dtype.names or ()
+        if missing := [name for name in _FIELDS if name not in names]:
+            raise ModelFileError(f"not face3d's BFM.mat, its model lacks {', '.join(missing)}")
+        if struct.size != 1:
+            raise ModelFileError(f"{struct.size} models in one file")
+        field = struct.ravel()[0]
+        mean = convert.points(field["shapeMU"], "shapeMU")
+        expression_mean = convert.points(field["expMU"], "expMU")
+        if len(mean) != len(expression_mean):
+            raise ModelFileError(f"{len(mean)} vertices in shapeMU and {len(expression_mean)} in expMU")
+        shape_basis = convert.modes(field["shapePC"], len(mean), "shapePC")
+        expression_basis = convert.modes(field["expPC"], len(mean), "expPC")
+        mean = mean + expression_mean
+        return MorphableModel(
+            name="bfm-face3d",
+            licence=BFM_2009,
+            mean=mean,
+            shape_basis=shape_basis,
+            shape_std=convert.deviations(field["shapeEV"], shape_basis.shape[2], "shapeEV"),
+            expression_basis=expression_basis,
+            expression_std=convert.deviations(field["expEV"], expression_basis.shape[2], "expEV"),
+            triangles=convert.triangles(field["tri"], mean, 1, "tri"),
+            landmarks=convert.landmarks(field["kpt_ind"], len(mean), 1, "kpt_ind")
+            if keypoints is None
+            else read_keypoints(keypoints, len(mean)),
+            mm_per_unit=1e-3,
+            colours=convert.colours(field["texMU"], len(mean), 255, "texMU") if "texMU" in names else None,
+        )

@@ -1,0 +1,8 @@
+// The check boxes that show and hide the true and the predicted points everywhere on the page.
+for (const box of document.querySelectorAll("[data-layer]")) {
+  box.addEventListener("change", () => {
+    document.documentElement.classList.toggle(`hide-${box.dataset.layer}`, !box.checked);
+    for (const twin of document.querySelectorAll(`[data-layer="${box.dataset.layer}"]`)) twin.checked = box.checked;
+    document.dispatchEvent(new Event("layers"));
+  });
+}

@@ -1,0 +1,122 @@
+"""`synergy assets`: morphable models as files, listed, imported from any public format, and drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bfm_assets import MorphableModel
+
+app = typer.Typer(help="Morphable models: list, import from any public format, draw.", no_args_is_help=True)
+
+_KEYPOINTS_HELP = "68 vertex indices from 0 (.npy or text), for models that do not say where their landmarks are."
+
+
+@app.command("list")
+def list_models(
+    models: Annotated[
+        list[Path] | None, typer.Argument(help="Model files or folders of any format; the bundled model without.")
+    ] = None,
+    keypoints: Annotated[Path | None, typer.Option(help=_KEYPOINTS_HELP)] = None,
+) -> None:
+    """Name, size, units and licence of models."""
+    from rich.console import Console
+
+    from bfm_assets import open_face, read_model
+
+    console = Console(highlight=False, soft_wrap=True)
+    named = [(str(path), read_model(path, keypoints)) for path in models or []]
+    for name, model in named or [("bundled", open_face())]:
+        console.print(f"{model.name}  {model.digest}  ({name})", markup=False)
+        for line in (*_summary(model), f"licence: {model.licence}"):
+            console.print(f"  {line}", markup=False)
+
+
+@app.command("import")
+def import_model(
+    source: Annotated[Path, typer.Argument(help="A model file or folder of any public format.")],
+    to: Annotated[Path, typer.Option("--to", help="The .npz to write; a picture of the landmarks goes beside it.")],
+    keypoints: Annotated[Path | None, typer.Option(help=_KEYPOINTS_HELP)] = None,
+) -> None:
+    """Read a model of any public format, say what was found and assumed, and write it as .npz."""
+    from rich.console import Console
+
+    from bfm_assets.detect import detect_format
+    from synergy.errors import UserError
+
+    if to.suffix != ".npz":
+        raise UserError(f"{to}: models are written as .npz")
+    console = Console(highlight=False, soft_wrap=True)
+    with console.status(f"reading {source}"):
+        found = detect_format(source)
+        model = found.read(source, keypoints)
+    console.print(f"{source}: {found.name}", markup=False)
+    for line in _summary(model):
+        console.print(f"  {line}", markup=False)
+    for line in found.assumed:
+        console.print(f"  assumed: {line}", markup=False)
+    console.print(f"  licence: {model.licence}", markup=False)
+    if model.licence not in _FREE:
+        console.print("  This licence covers the written file and pictures of it too: do not pass them on.")
+    with console.status(f"writing {to}"):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        model.save(to)
+        _write_preview(model, to.with_suffix(".png"))
+    console.print(f"wrote {to} ({to.stat().st_size / 1e6:.1f} MB) and {to.with_suffix('.png')}", markup=False)
+
+
+@app.command("show")
+def show_model(
+    source: Annotated[
+        Path | None, typer.Argument(help="A model file or folder of any format; the bundled model without.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("sheets"),
+    keypoints: Annotated[Path | None, typer.Option(help=_KEYPOINTS_HELP)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random people.")] = 0,
+) -> None:
+    """Draw contact sheets: mean, shape modes, expressions and random people, from three sides."""
+    from functools import partial
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from bfm_assets import open_face, read_model
+    from synergy.images import write_image
+    from synergy.sheets import draw_sheet, sheets
+
+    console = Console(highlight=False, soft_wrap=True)
+    model = open_face() if source is None else read_model(source, keypoints)
+    out.mkdir(parents=True, exist_ok=True)
+    for sheet in sheets(model, seed):
+        follow = partial(
+            track, description=sheet.name, console=console, transient=True, disable=not console.is_terminal
+        )
+        path = out / f"{sheet.name}.png"
+        write_image(path, draw_sheet(model, sheet, follow))
+        console.print(f"{path}: {len(sheet.people)} faces", markup=False)
+
+
+# Licences under which a written model may be passed on.
+_FREE = ("MIT", "CC0-1.0")
+
+
+def _summary(model: MorphableModel) -> list[str]:
+    size = (model.mean.max(0) - model.mean.min(0)) * model.mm_per_unit
+    return [
+        f"{model.n_vertices:,} vertices, {len(model.triangles):,} triangles"
+        + (", no mesh" if not model.is_dense else ""),
+        f"{model.n_shape} shape and {model.n_expression} expression modes, 68 landmarks",
+        f"one unit is {model.mm_per_unit:g} mm: the mean is {size[0]:.0f} x {size[1]:.0f} x {size[2]:.0f} mm",
+        f"colours: {'yes' if model.colours is not None else 'no'}, uv: {'yes' if model.uv is not None else 'no'}",
+    ]
+
+
+def _write_preview(model: MorphableModel, path: Path) -> None:
+    """The mean face with its landmarks, from three sides."""
+    from synergy.images import write_image
+    from synergy.sheets import draw_sheet, sheets
+
+    write_image(path, draw_sheet(model, sheets(model)[0]))

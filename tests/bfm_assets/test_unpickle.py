@@ -1,0 +1,134 @@
+"""Pickles of arrays are read, and nothing in a pickle is ever run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bfm_assets import ModelFileError
+from bfm_assets.unpickle import read_pickle
+
+
+class _Call:
+    """Pickles as a call of `function(*arguments)`."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def _write(path: Path, value: Any, protocol: int = 4) -> Path:
+    path.write_bytes(pickle.dumps(value, protocol))
+    return path
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("dtype", ["f4", ">f8", "i8", "u1", "?", "f2"])
+def test_arrays_arrive(tmp_path: Path, protocol: int, dtype: str) -> None:
+    c_order = np.arange(12).reshape(3, 4).astype(dtype)
+    content = {"c": c_order, "f": np.asfortranarray(c_order), "list": [1, 2.5, "text", None, (c_order,)]}
+    found = read_pickle(_write(tmp_path / "a.pkl", content, protocol))
+    for array in (found["c"], found["f"], found["list"][4][0]):
+        np.testing.assert_array_equal(array, c_order)
+    assert found["list"][:4] == [1, 2.5, "text", None]
+
+
+def test_real_pickles(shared_data: Path) -> None:
+    for name, key in (("param_whitening.pkl", "param_std"), ("param_mean_std_62d_120x120.pkl", "std")):
+        path = shared_data / "3ddfa_partial" / name
+        with path.open("rb") as file:
+            trusted = pickle.load(file)
+        np.testing.assert_array_equal(read_pickle(path)[key], trusted[key])
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda trap: _Call(os.mkdir, trap), r"(posix|nt)\.mkdir"),
+        (lambda trap: _Call(os.system, f"mkdir {trap}"), r"(posix|nt)\.system"),
+        (lambda trap: _Call(eval, f"__import__('os').mkdir({trap!r})"), r"builtins\.eval"),
+        (lambda trap: _Call(subprocess.run, ["mkdir", trap]), r"subprocess\.run"),
+        (lambda trap: _Call(getattr, os, "mkdir"), r"builtins\.getattr"),
+        (lambda trap: _Call(np.memmap, trap, "u1", "w+", 0, (8,)), r"numpy.*memmap"),
+        (lambda trap: _Call(np.save, trap, 1), r"numpy.*save"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_code_is_refused_by_name_and_not_run(tmp_path: Path, call: Any, name: str, protocol: int) -> None:
+    trap = tmp_path / "ran"
+    try:
+        path = _write(tmp_path / "evil.pkl", {"u": np.ones(3), "w": [call(str(trap))]}, protocol)
+    except (TypeError, pickle.PicklingError):  # a module does not pickle: written by hand, it would be refused as well
+        pytest.skip("cannot be pickled")
+    with pytest.raises(ModelFileError, match=f"asks for '{name}', no array of numbers: nothing was run"):
+        read_pickle(path)
+    assert not trap.exists()
+    with path.open("rb") as file, pytest.raises(Exception, match=".*") if "memmap" in name else _nothing():
+        pickle.load(file)  # the same bytes do run elsewhere: the test is not empty
+
+
+def _nothing() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.array([{}]), "array of type"),
+        (np.array(["text"]), "array of type"),
+        (np.zeros(2, [("a", "f4")]), "array of type"),
+        ({1, 2}, "set"),
+        (1j, "complex"),
+        (Path("a"), "Path"),
+    ],
+)
+def test_anything_but_numbers_is_refused(tmp_path: Path, value: Any, reason: str) -> None:
+    with pytest.raises(ModelFileError, match=reason):
+        read_pickle(_write(tmp_path / "a.pkl", {"u": value}))
+
+
+def test_shapes_that_the_bytes_do_not_fill(tmp_path: Path) -> None:
+    """numpy's own unpickling trusts the shape; here it must fit."""
+    content = pickle.dumps(np.zeros(4), 2)
+    assert content.count(b"K\x04") == 1
+    path = tmp_path / "a.pkl"
+    path.write_bytes(content.replace(b"K\x04", b"K\xff"))
+    with pytest.raises(ModelFileError, match="cannot reshape"):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x80\x04",
+        b"\x80\x04r\xff\xff\xff\xff.",  # a memo of 32 GB in C
+        b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.",  # bytes of 2^63
+        b"\x80\x04]\x94h\x00a.",  # a list within itself
+        b"\x80\x04" + b"]" * 5000 + b"a" * 4999 + b".",
+        b"cos\nsystem\n.",
+        b"\x80\x04}\x94}b.",  # state set on a dict
+        b"\x80\x02cnumpy\ndtype\n}X\x01\x00\x00\x00xK\x01sb.",  # state set on a class
+    ],
+)
+def test_damaged_and_crafted_pickles_are_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError) as caught:
+        read_pickle(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="no such file"):
+        read_pickle(tmp_path / "a.pkl")

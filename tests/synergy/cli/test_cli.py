@@ -1,0 +1,27 @@
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import synergy
+from synergy.cli import app
+
+
+def test_version():
+    assert CliRunner().invoke(app, ["--version"]).output == f"synergy {synergy.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["demo", "predict", "assets", "eval", "label", "train", "bench"])
+def test_every_command_explains_itself(command):
+    assert command in CliRunner().invoke(app, ["--help"]).output
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output) > 200
+
+
+def test_a_users_mistake_is_one_line_and_status_2():
+    code = "import sys; from synergy.cli import main; sys.argv = ['synergy', 'predict', 'gone.jpg']; main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.strip() == "error: gone.jpg: no such file or folder"

@@ -1,0 +1,87 @@
+import hashlib
+import io
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from synergy.data.filetree import FileTree
+from synergy.errors import UserError
+
+CONTENT = {"a/one.txt": b"1", "a/two.JPG": b"22", "b.txt": b"333"}
+LITTER = {"__MACOSX/a/._one.txt": b"x", ".DS_Store": b"x"}
+
+
+@pytest.fixture(params=["folder", "tar", "tar.gz", "zip"])
+def tree_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    files = {**CONTENT, **LITTER}
+    path = tmp_path / f"set.{request.param}"
+    if request.param == "folder":
+        for name, content in files.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(content)
+    elif request.param == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(path, "w:gz" if request.param == "tar.gz" else "w") as tar:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_folder_tar_and_zip_read_alike(tree_path: Path) -> None:
+    tree = FileTree(tree_path)
+    assert tree.names == ("a/one.txt", "a/two.JPG", "b.txt")
+    assert {name: tree.read(name) for name in tree.names} == CONTENT
+    assert tree.with_suffix(".jpg") == ["a/two.JPG"]
+    assert "b.txt" in tree
+    assert "c.txt" not in tree
+    with pytest.raises(OSError, match=r"c\.txt"):
+        tree.read("c.txt")
+
+
+def test_digest_depends_on_names_and_contents_alone(tree_path: Path) -> None:
+    tree = FileTree(tree_path)
+    expected = hashlib.sha256(b"a/one.txt\x001\x001" + b"a/two.JPG\x002\x0022" + b"b.txt\x003\x00333").hexdigest()
+    assert tree.digest(list(tree.names)) == expected[:16]
+    assert tree.digest(["b.txt"]) != tree.digest(["a/one.txt"])
+
+
+def test_a_pickled_tree_reads_on(tree_path: Path) -> None:
+    tree = pickle.loads(pickle.dumps(FileTree(tree_path)))
+    assert tree.read("b.txt") == b"333"
+
+
+def test_what_is_no_tree_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or folder"):
+        FileTree(tmp_path / "none")
+    (tmp_path / "text.tar").write_text("no archive")
+    with pytest.raises(UserError, match="neither a folder, nor a complete tar or zip"):
+        FileTree(tmp_path / "text.tar")
+
+
+def test_a_truncated_tar_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "cut.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("a", "b"):
+            member = tarfile.TarInfo(name)
+            member.size = 4000
+            tar.addfile(member, io.BytesIO(bytes(4000)))
+    path.write_bytes(path.read_bytes()[:7000])
+    with pytest.raises((UserError, OSError), match=r"complete tar|damaged"):
+        FileTree(path).read("b")
+
+
+def test_a_damaged_zip_member_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "abcdefgh" * 40)
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abXdefgh", 1))
+    with pytest.raises(OSError, match=r"a\.txt: damaged"):
+        FileTree(path).read("a.txt")

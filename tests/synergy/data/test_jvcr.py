@@ -1,0 +1,79 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synergy.data import JVCRReader
+from synergy.errors import UserError
+
+
+@pytest.fixture
+def entry(points68: np.ndarray) -> dict[str, Any]:
+    return {
+        "img_paths": "afw/1.jpg",
+        "landmarks": np.concatenate([points68, np.arange(68)[:, None]], 1).tolist(),
+        "objpos": [30, 32],
+        "scale_provided": 0.1,
+        "isValidation": 1.0,
+    }
+
+
+@pytest.fixture
+def write(tmp_path: Path, write_image: Callable[..., None]) -> Callable[[object], Path]:
+    write_image(tmp_path / "afw" / "1.jpg")
+
+    def write_json(value: object) -> Path:
+        path = tmp_path / "annotation.json"
+        path.write_text(json.dumps(value))
+        return path
+
+    return write_json
+
+
+def test_depth_is_negated_and_the_box_has_the_stated_width(
+    write: Callable[[object], Path], entry: dict[str, Any], points68: np.ndarray
+) -> None:
+    (sample,) = JVCRReader(write([entry]))
+    assert sample.landmarks68[:, :2] == pytest.approx(points68, abs=1e-5)
+    assert sample.landmarks68[:, 2] == pytest.approx(33.5 - np.arange(68))
+    assert sample.box.tolist() == [20, 22, 40, 42]
+    assert sample.image.shape == (64, 64, 3)
+
+
+def test_the_split_can_be_chosen(write: Callable[[object], Path], entry: dict[str, Any]) -> None:
+    path = write([entry, {**entry, "isValidation": 0}])
+    assert len(JVCRReader(path)) == 2
+    assert JVCRReader(path, validation=True).names == ("afw/1.jpg",)
+    assert len(JVCRReader(path, validation=False)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"landmarks": [[1, 2, 3]]}, "landmarks is 1x3, expected 68x3"),
+        ({"landmarks": None}, "landmarks is"),
+        ({"objpos": "x"}, ""),
+        ({"scale_provided": None}, "not a number"),
+        ({"img_paths": "none.jpg"}, "none.jpg"),
+    ],
+)
+def test_broken_entries_are_counted(
+    write: Callable[[object], Path], entry: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    reader = JVCRReader(write([{**entry, **change}]))
+    assert list(reader) == []
+    (problem,) = reader.problems
+    assert message in problem.reason
+
+
+def test_what_is_no_annotation_is_one_line(write: Callable[[object], Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected a list"):
+        JVCRReader(write({"a": 1}))
+    with pytest.raises(UserError, match="looked for entries with img_paths"):
+        JVCRReader(write([1, {}]))
+    (tmp_path / "annotation.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read as JSON"):
+        JVCRReader(tmp_path / "annotation.json")
