@@ -33,11 +33,10 @@ def read_bfm2017(path: str | Path, keypoints: str | Path | None = None) -> Morph
     path = Path(path)
     with reading(path, "Basel Face Model .h5 file"):
         with h5py.File(path, "r") as file:
-            shape_mean, shape_basis, shape_std = _model(file, "shape")
-            mean, expression_basis, expression_std = _model(file, "expression")
-            if len(mean) != len(shape_mean):
-                raise ModelFileError(f"{len(shape_mean)} vertices in shape and {len(mean)} in expression")
-            mean = shape_mean + mean
+            names = ("shape/model/mean", "expression/model/mean")
+            mean = convert.joined_mean(_array(file, names[0]), _array(file, names[1]), names)
+            shape_basis, shape_std = _modes(file, "shape", len(mean))
+            expression_basis, expression_std = _modes(file, "expression", len(mean))
             triangles = convert.triangles(_array(file, "shape/representer/cells"), mean, 0, "shape/representer/cells")
             rgb = _array(file, "color/model/mean") if "color/model/mean" in file else None
         peak = 1 if rgb is None or rgb.max() <= 1 else 255
@@ -56,16 +55,14 @@ def read_bfm2017(path: str | Path, keypoints: str | Path | None = None) -> Morph
         )
 
 
-def _model(file: Any, name: str) -> tuple[Floats, Floats, Floats]:
-    """Mean (V, 3), basis (V, 3, K) and standard deviations (K,) of one of the file's models."""
-    mean = convert.points(_array(file, f"{name}/model/mean"), f"{name}/model/mean")
-    basis = convert.modes(_array(file, f"{name}/model/pcaBasis"), len(mean), f"{name}/model/pcaBasis")
-    variance = convert.deviations(
-        _array(file, f"{name}/model/pcaVariance"), basis.shape[2], f"{name}/model/pcaVariance"
-    )
+def _modes(file: Any, name: str, n_vertices: int) -> tuple[Floats, Floats]:
+    """Basis (V, 3, K) and standard deviations (K,) of one of the file's models."""
+    basis = convert.modes(_array(file, f"{name}/model/pcaBasis"), n_vertices, f"{name}/model/pcaBasis")
+    what = f"{name}/model/pcaVariance"
+    variance = convert.deviations(_array(file, what), basis.shape[2], what)
     if not (variance > 0).all():
-        raise ModelFileError(f"{name}/model/pcaVariance has variances that are not positive")
-    return mean, basis, np.sqrt(variance)
+        raise ModelFileError(f"{what} has variances that are not positive")
+    return basis, np.sqrt(variance)
 
 
 def _array(file: Any, name: str) -> Any:

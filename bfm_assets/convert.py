@@ -30,6 +30,15 @@ def points(array: Any, what: str) -> Floats:
     return flat.reshape(-1, 3)
 
 
+def joined_mean(shape: Any, expression: Any, names: tuple[str, str]) -> Floats:
+    """The mean face (V, 3) of a format that stores a mean shape and a mean expression; `names` of the two."""
+    parts = [points(array, what) for array, what in zip((shape, expression), names, strict=True)]
+    if len(parts[0]) != len(parts[1]):
+        raise ModelFileError(f"{len(parts[0])} vertices in {names[0]} and {len(parts[1])} in {names[1]}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(parts[0] + parts[1])
+
+
 def modes(array: Any, n_vertices: int, what: str) -> Floats:
     """A basis (V, 3, K) of a matrix (3V, K)."""
     matrix = numbers(array, what)

@@ -29,31 +29,24 @@ def read_face3d(path: str | Path, keypoints: str | Path | None = None) -> Morpha
     """face3d's model; `keypoints` replaces the landmarks that it carries."""
     struct = read_mat(path, ("model",))["model"]
     with reading(path, "face3d BFM.mat"):
-        names = struct.dtype.names or ()
-        if missing := [name for name in _FIELDS if name not in names]:
-            raise ModelFileError(f"not face3d's BFM.mat, its model lacks {', '.join(missing)}")
-        if struct.size != 1:
-            raise ModelFileError(f"{struct.size} models in one file")
-        field = struct.ravel()[0]
-        mean = convert.points(field["shapeMU"], "shapeMU")
-        expression_mean = convert.points(field["expMU"], "expMU")
-        if len(mean) != len(expression_mean):
-            raise ModelFileError(f"{len(mean)} vertices in shapeMU and {len(expression_mean)} in expMU")
-        shape_basis = convert.modes(field["shapePC"], len(mean), "shapePC")
-        expression_basis = convert.modes(field["expPC"], len(mean), "expPC")
-        mean = mean + expression_mean
+        if not isinstance(struct, dict) or (missing := [name for name in _FIELDS if name not in struct]):
+            lacking = ", ".join(missing) if isinstance(struct, dict) else "every field"
+            raise ModelFileError(f"not face3d's BFM.mat, its model lacks {lacking}")
+        mean = convert.joined_mean(struct["shapeMU"], struct["expMU"], ("shapeMU", "expMU"))
+        shape_basis = convert.modes(struct["shapePC"], len(mean), "shapePC")
+        expression_basis = convert.modes(struct["expPC"], len(mean), "expPC")
         return MorphableModel(
             name="bfm-face3d",
             licence=BFM_2009,
             mean=mean,
             shape_basis=shape_basis,
-            shape_std=convert.deviations(field["shapeEV"], shape_basis.shape[2], "shapeEV"),
+            shape_std=convert.deviations(struct["shapeEV"], shape_basis.shape[2], "shapeEV"),
             expression_basis=expression_basis,
-            expression_std=convert.deviations(field["expEV"], expression_basis.shape[2], "expEV"),
-            triangles=convert.triangles(field["tri"], mean, 1, "tri"),
-            landmarks=convert.landmarks(field["kpt_ind"], len(mean), 1, "kpt_ind")
+            expression_std=convert.deviations(struct["expEV"], expression_basis.shape[2], "expEV"),
+            triangles=convert.triangles(struct["tri"], mean, 1, "tri"),
+            landmarks=convert.landmarks(struct["kpt_ind"], len(mean), 1, "kpt_ind")
             if keypoints is None
             else read_keypoints(keypoints, len(mean)),
             mm_per_unit=1e-3,
-            colours=convert.colours(field["texMU"], len(mean), 255, "texMU") if "texMU" in names else None,
+            colours=convert.colours(struct["texMU"], len(mean), 255, "texMU") if "texMU" in struct else None,
         )

@@ -35,15 +35,12 @@ def read_3dmm_data(path: str | Path, keypoints: str | Path | None = None) -> Mor
     """3DDFA's model from its folder; `keypoints` replaces its `keypoints_sim.npy`."""
     folder = Path(path)
     with reading(folder, "3dmm_data folder"):
-        mean = convert.points(read_array(folder / "u_shp.npy"), "u_shp.npy")
-        expression_mean = convert.points(read_array(folder / "u_exp.npy"), "u_exp.npy")
-        if len(mean) != len(expression_mean):
-            raise ModelFileError(f"{len(mean)} vertices in u_shp.npy and {len(expression_mean)} in u_exp.npy")
+        names = ("u_shp.npy", "u_exp.npy")
+        mean = convert.joined_mean(read_array(folder / names[0]), read_array(folder / names[1]), names)
         shape_basis = convert.modes(read_array(folder / "w_shp_sim.npy"), len(mean), "w_shp_sim.npy")
         expression_basis = convert.modes(read_array(folder / "w_exp_sim.npy"), len(mean), "w_exp_sim.npy")
         n_shape, n_expression = shape_basis.shape[2], expression_basis.shape[2]
         std = whitening_std(folder / "param_whitening.pkl", n_shape + n_expression)
-        mean = mean + expression_mean
         return MorphableModel(
             name="bfm-3ddfa",
             licence=BFM_2009,

@@ -102,6 +102,8 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
     outcome = replace(outcome, results=_with_facts(outcome, reader, collected, job))
     for table in outcome.tables:
         console.print(_rich(table))
+        if table.note:
+            console.print(table.note + "\n", style="dim", soft_wrap=True)
     if job.save_to:
         collected.predictions.save(job.save_to)
     if job.json_to:
@@ -185,8 +187,6 @@ def _rich(table: Table) -> RichTable:
         title=table.title,
         title_justify="left",
         title_style="bold",
-        caption=table.note or None,
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )

@@ -101,9 +101,7 @@ def random_view(n: int, side: int, config: AugmentConfig, mirrored: Tensor) -> T
     return torch.cat([linear, offset[..., None]], -1)
 
 
-def transform(
-    batch: Batch, view: Tensor, mirrored: Tensor, mirror: MirrorCoefficients, side: int, size: int
-) -> Batch:
+def transform(batch: Batch, view: Tensor, mirrored: Tensor, mirror: MirrorCoefficients, side: int, size: int) -> Batch:
     """The batch seen through views (B, 2, 3), its image resampled at size x size. Exact but for image interpolation.
 
     Mirrored shape and expression coefficients are the model's best approximation (`MirrorCoefficients`).
@@ -130,8 +128,10 @@ def transform_landmarks(landmarks: Tensor, view: Tensor) -> Tensor:
 
 
 def transform_pose(pose: Tensor, view: Tensor, side: int) -> Tensor:
-    """Poses (B, 12) through views (B, 2, 3); image y = side - V_y. Proper: a mirror turns R into D R with D = diag(-1, 1, 1)
-    on the left, and the model's own mirror puts the same D on the right."""
+    """Poses (B, 12) through views (B, 2, 3); image y = side - V_y.
+
+    R stays a rotation: a mirror puts D = diag(-1, 1, 1) on its left, and the mirrored model the same D on its right.
+    """
     matrix = pose.unflatten(-1, (3, 4))
     a, b = view[..., :2], view[..., 2]
     flip = torch.tensor([1.0, -1.0], device=pose.device)

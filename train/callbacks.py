@@ -1,5 +1,7 @@
 """Lightning callbacks: averaged weights, throughput."""
 
+# ruff: noqa: ARG002
+
 from __future__ import annotations
 
 import time

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from train.data import PackData
 from train.module import SynergyModule
 
 
-def main(arguments: Sequence[str] | None = None) -> LightningCLI:
-    """Run LightningCLI on `arguments` (default: the command line)."""
-    return LightningCLI(
-        SynergyModule,
-        PackData,
-        args=list(arguments) if arguments is not None else None,
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-    )
+class TrainCLI(LightningCLI):
+    """LightningCLI in which data and network share one morphable model, `--model.model`."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("model.model", "data.model")
+
+
+def main() -> TrainCLI:
+    """Run the command line."""
+    return TrainCLI(SynergyModule, PackData, seed_everything_default=0, save_config_kwargs={"overwrite": True})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -11,9 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from bfm_assets import MorphableModel
 from synergy.data.sample import VISIBLE
+from synergy.geometry import decompose_pose
 from train.batch import Batch
 from train.labels.pack import Pack
+from train.models import load_model
+from train.relabel import fit_coefficients
 
 
 class FaceDataset(Dataset[Batch]):
@@ -22,16 +27,19 @@ class FaceDataset(Dataset[Batch]):
     Args:
         pack: the opened pack.
         images: (N, 120, 120, 3) uint8, all of the pack's.
+        params: (N, 12 + S + E) float32, all of the pack's.
         rows: indices of the samples in this set.
     """
 
-    def __init__(self, pack: Pack, images: NDArray[np.uint8], rows: NDArray[np.integer]) -> None:
+    def __init__(
+        self, pack: Pack, images: NDArray[np.uint8], params: NDArray[np.float32], rows: NDArray[np.integer]
+    ) -> None:
         self.images, self.rows = images, rows
         visible = pack.visibility68[rows] == VISIBLE
         self.labels = (
             torch.from_numpy(pack.landmarks68[rows]),
             torch.from_numpy(pack.visibility68[rows]),
-            torch.from_numpy(pack.params[rows]),
+            torch.from_numpy(params[rows]),
             torch.from_numpy(pack.weight[rows]),
             torch.from_numpy(np.where(visible[..., None], pack.hand68[rows], np.float32(np.nan))),
             torch.from_numpy(pack.pose_deg[rows, 1]),
@@ -87,22 +95,31 @@ class PackData(pl.LightningDataModule):
 
     Args:
         pack: the pack's directory (train/labels).
+        model: the network's morphable model (`load_model`); labels of another one are refitted (train/relabel.py).
         batch_size: samples per process and step.
         seed: of the order of samples.
         large_poses: a sample is drawn with frequency 1 + large_poses * |yaw| / 60 degrees.
         limit: use only the first so many training samples (overfitting and tests); 0 uses all.
     """
 
-    def __init__(self, pack: Path, batch_size: int = 64, seed: int = 0, large_poses: float = 1.0, limit: int = 0) -> None:
+    def __init__(
+        self,
+        pack: Path,
+        model: str = "open_face",
+        batch_size: int = 64,
+        seed: int = 0,
+        large_poses: float = 1.0,
+        limit: int = 0,
+    ) -> None:
         super().__init__()
         self.batch_size, self.seed, self.large_poses = batch_size, seed, large_poses
         opened = Pack.open(pack)
-        images = opened.images()
+        images, params = opened.images(), _params_for(load_model(model), opened)
         rows = np.flatnonzero((opened.split == "train") & (opened.weight >= 0.05))
-        self.train_set = FaceDataset(opened, images, rows[:limit] if limit else rows)
+        self.train_set = FaceDataset(opened, images, params, rows[:limit] if limit else rows)
         held_out = opened.split == "val"
         self.validation_sets = {
-            str(source): FaceDataset(opened, images, np.flatnonzero(held_out & (opened.sources == source)))
+            str(source): FaceDataset(opened, images, params, np.flatnonzero(held_out & (opened.sources == source)))
             for source in np.unique(opened.sources[held_out])
         }
 
@@ -120,5 +137,14 @@ class PackData(pl.LightningDataModule):
         return [DataLoader(s, batch_size=128, collate_fn=_as_is) for s in self.validation_sets.values()]
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
+    """What `__getitems__` gathered is the batch already."""
     return batch
+
+
+def _params_for(model: MorphableModel, pack: Pack) -> NDArray[np.float32]:
+    """The pack's parameters (N, 12 + S + E), refitted where they are another model's."""
+    if pack.manifest["model_digest"] == model.digest:
+        return np.asarray(pack.params)
+    rotation = decompose_pose(torch.from_numpy(np.array(pack.params[:, :12])))[1]
+    return fit_coefficients(model, np.asarray(pack.landmarks68), rotation.numpy())

@@ -17,9 +17,7 @@ def masked_mean(values: Tensor, known: Tensor, weight: Tensor) -> Tensor:
     return torch.where(known, values * share, 0.0).sum() / share.sum().clamp_min(1e-6)
 
 
-def wing(
-    predicted: Tensor, target: Tensor, weight: Tensor, omega: float = 10.0, epsilon: float = 2.0
-) -> Tensor:
+def wing(predicted: Tensor, target: Tensor, weight: Tensor, omega: float = 10.0, epsilon: float = 2.0) -> Tensor:
     """Wing loss (Feng et al. 2018, arXiv 1711.06753, eq. 5) per coordinate, in the landmarks' pixels; (B, 68, 3).
 
     omega * ln(1 + |x| / epsilon) below omega, |x| - C beyond, joined continuously.
@@ -38,7 +36,7 @@ def rms(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def vdc(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Vertex distance cost (Zhu et al. 2016, section 4.3.2): mean squared distance of points (B, N, 3), pixels squared."""
+    """Vertex distance cost (Zhu et al. 2016, 4.3.2): mean squared distance of points (B, N, 3) in pixels."""
     known = target.isfinite()
     square = (predicted - torch.where(known, target, predicted.detach())).square()
     return 3 * masked_mean(square, known, weight)

@@ -14,7 +14,7 @@ class Float32Conv2d(nn.Conv2d):
     of the whole step.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 torch's name
         with torch.autocast(input.device.type, enabled=False):
             return super().forward(input.float())
 

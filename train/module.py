@@ -10,20 +10,22 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from bfm_assets import ModelFileError, MorphableModel, open_face, read_bfm68
 from synergy.models import SynergyNet, SynergyOutput
 from synergy.models.synergynet import N_POSE
 from train.augment import Augment, AugmentConfig
 from train.batch import Batch
-from train.mixed import keep_strided_depthwise_in_float32
 from train.losses import rms, wing
+from train.mixed import keep_strided_depthwise_in_float32
+from train.models import load_model
 from train.validation import FaceScores
+from train.warm_start import fit_heads, transplant
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the loss terms; SynergyNet's are 0.05, 0.05, 0.02, 0.02, 0.02, 0.001 (see METHODS in docs/training.md).
+    """Weights of the loss terms; SynergyNet's are 0.05, 0.05, 0.02, 0.02, 0.02, 0.001 (docs/training.md).
 
     Attributes:
         coarse, refined: Wing loss of the landmarks before and after MAFA.
@@ -66,6 +68,7 @@ class SynergyModule(pl.LightningModule):
         model: "open_face", or the path of a morphable model's `.npz` (bfm_assets) or of a 68-point basis.
         backbone, width: of the network.
         losses, schedule, augment: see there.
+        start: checkpoint of another run to start from, possibly with another morphable model (train/warm_start.py).
         seed: with the step's number it decides every random draw of that step.
         mixed: run the networks in bf16; landmarks, projection, heads and losses stay float32.
         channels_last: memory format of the convolutions.
@@ -78,7 +81,8 @@ class SynergyModule(pl.LightningModule):
         width: float = 1.0,
         losses: LossWeights = LossWeights(),
         schedule: Schedule = Schedule(),
-        augment: AugmentConfig = AugmentConfig(),
+        augment: AugmentConfig | None = None,
+        start: str = "",
         seed: int = 0,
         mixed: bool = False,
         channels_last: bool = True,
@@ -88,10 +92,10 @@ class SynergyModule(pl.LightningModule):
         morphable_model = load_model(model)
         self.net = SynergyNet(morphable_model, backbone, width)
         if channels_last:
-            self.net.backbone.to(memory_format=torch.channels_last)
+            self.net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if mixed:
             keep_strided_depthwise_in_float32(self.net.backbone)
-        self.channels_last, self.mixed, self.seed = channels_last, mixed, seed
+        self.channels_last, self.mixed, self.seed, self.start = channels_last, mixed, seed, start
         self.losses, self.schedule = losses, schedule
         self.augment = Augment(morphable_model, self.net.size, augment)
         self.scores: dict[str, FaceScores] = {}
@@ -99,18 +103,22 @@ class SynergyModule(pl.LightningModule):
 
     def forward(self, images: Tensor) -> SynergyOutput:
         """`SynergyNet.forward` with its networks in bf16 where `mixed`; everything measured in pixels in float32."""
-        net = self.net
-        if self.channels_last:
-            images = images.to(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
-            feature = net.backbone((images.float() - 127.5) / 128)
-        feature = feature.float()
+        net, feature = self.net, self.features(images)
         whitened = torch.cat([head(feature) for head in (net.pose_head, net.shape_head, net.expression_head)], -1)
         params = net.dewhiten(whitened)
         coarse = net.project(params)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
             landmarks = net.mafa(coarse, feature, whitened[:, N_POSE:])
         return SynergyOutput(landmarks.float(), coarse, params, whitened)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The backbone's features (B, F) of images (B, 3, H, W) in 0..255."""
+        images = (images.float() - 127.5) / 128
+        if self.channels_last:
+            images = images.to(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
+            feature: Tensor = self.net.backbone(images)
+        return feature.float()
 
     def progress(self) -> float:
         """The share of the run that is over, in 0..1."""
@@ -134,27 +142,36 @@ class SynergyModule(pl.LightningModule):
         begun = [start for start in sizes if start <= progress]
         return sizes[max(begun)] if begun else self.net.size
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         weights = [p for p in self.net.parameters() if p.dim() > 1]
         others = [p for p in self.net.parameters() if p.dim() <= 1]
-        groups = [{"params": weights, "weight_decay": self.schedule.weight_decay}, {"params": others}]
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": self.schedule.weight_decay},
+            {"params": others},
+        ]
         return torch.optim.AdamW(groups, lr=self.schedule.rate, weight_decay=0.0)
 
     @torch.no_grad()
     def on_fit_start(self) -> None:
-        """Take the whitening from augmented labels of the training set, unless a checkpoint brought one."""
+        """Take the whitening from augmented labels and the start from another run, unless a checkpoint brought both."""
         if (self.net.param_std != 1).any():
             return
         torch.manual_seed(self.seed)
         data = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
         rows = torch.randperm(len(data))[:8192].tolist()
-        params = torch.cat(
-            [self.augment(data.__getitems__(rows[i : i + 256]), 8).params for i in range(0, len(rows), 256)]
-        )
+        chunks = [rows[i : i + 256] for i in range(0, len(rows), 256)]
+        params = torch.cat([self.augment(data.__getitems__(chunk), 8).params for chunk in chunks])
         params = params[params.isfinite().all(-1)]
         self.net.set_whitening(params.mean(0), params.std(0).clamp_min(1e-6))
+        if self.start:
+            transplant(self.net, _net_state(self.start))
+            self.net.eval()
+            batches = [self.augment(data.__getitems__(chunk)).to(self.device) for chunk in chunks]
+            features = torch.cat([self.features(batch.image) for batch in batches])
+            fit_heads(self.net, features, torch.cat([batch.params for batch in batches]))
+            self.net.train()
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor:
         step = self.trainer.global_step
         torch.manual_seed((self.seed * 1_000_003 + step) * 4096 + self.global_rank)
         progress = self.progress()
@@ -205,9 +222,13 @@ class SynergyModule(pl.LightningModule):
         names = self.trainer.datamodule.validation_sets  # type: ignore[attr-defined]
         self.scores = {name: FaceScores(box_of_crop=name.startswith("aflw")) for name in names}
 
-    def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002 Lightning passes it
+        """Score the network in float32, at the image size that training has reached."""
         name = list(self.scores)[dataloader_idx]
-        output = self.net(batch.image.float())
+        size, image = self.input_size(self.progress()), batch.image.float()
+        if size != self.net.size:
+            image = interpolate(image, size=(size, size), mode="bilinear")
+        output = self.net(image)
         self.scores[name].update(batch, output)
 
     def on_validation_epoch_end(self) -> None:
@@ -215,11 +236,7 @@ class SynergyModule(pl.LightningModule):
             self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()})
 
 
-def load_model(name: str) -> MorphableModel:
-    """The morphable model called `name`: see `SynergyModule`."""
-    if name == "open_face":
-        return open_face()
-    try:
-        return MorphableModel.load(name)
-    except ModelFileError:
-        return read_bfm68(name)
+def _net_state(path: str) -> dict[str, Tensor]:
+    """The (averaged) weights of the `SynergyNet` in a checkpoint of this module."""
+    state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+    return {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}

@@ -17,8 +17,8 @@ YAW_BINS = {"0_30": (0, 30), "30_60": (30, 60), "60_90": (60, 181)}
 class FaceScores:
     """Accumulates batches; errors in percent and degrees, unknown labels left out.
 
-    nme / inner: mean 2D distance to the hand-labelled visible points (all / without the jaw), over the face box; a bin's
-    value is the mean of its faces, `_mean` the mean of the bins. label_nme: the same to the pack's fitted 68 points.
+    nme / inner: mean 2D distance to the hand-labelled visible points (all / without the jaw), over the face box; a
+    bin's value is the mean of its faces, `_mean` the mean of the bins. label_nme: the same to the fitted labels.
     The face box is `sqrt(w h)` of the hand-labelled points, or side / sqrt(2) where a set has no faces with all 68
     (AFLW: `box_of_crop`).
     """
@@ -48,7 +48,7 @@ class FaceScores:
     def compute(self) -> dict[str, float]:
         rows = {key: torch.cat([row[key] for row in self.rows]) for key in self.rows[0]}
         yaw = rows.pop("yaw")
-        result = {}
+        result: dict[str, float] = {}
         for key, values in rows.items():
             bins = {
                 name: values[(yaw >= low) & (yaw < high) & values.isfinite()].mean().item()

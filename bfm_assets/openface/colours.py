@@ -20,7 +20,7 @@ COLOURS = {
     "iris": (96, 72, 48),
     "pupil": (16, 12, 12),
     "mouth": (92, 30, 32),
-    "nostrils": (96, 50, 44),
+    "nostrils": (78, 36, 32),
     "scalp": (128, 98, 82),
 }
 BLUSH: tuple[tuple[tuple[float, float, float], float, float], ...] = (
@@ -72,4 +72,6 @@ def paint(head: Head) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         folded = np.column_stack([np.abs(p[:, 0]), p[:, 1:]])
         weight = strength * np.exp(-((folded - centre) ** 2).sum(1) / (2 * radius**2)) * bare
         colour += weight[:, None] * (np.array([206, 120, 104]) - colour)
+    dark = np.clip(0.5 + 2 * np.nan_to_num(relief.in_nostril(head.plane), nan=-1.0), 0, 1)[:, None]
+    colour += dark * (np.array(COLOURS["nostrils"]) - colour)
     return np.clip(np.rint(colour), 0, 255).astype(np.uint8), region

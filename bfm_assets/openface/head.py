@@ -22,6 +22,9 @@ LID_CREASE = 1.0
 """Depth of the crease of the upper lid, in mm."""
 IN_RINGS = (*range(42, 48), *range(51, 58), *range(62, 67))
 """Landmarks of x >= 0 that lie on an edge loop."""
+FINE = ((5.0, -1, 129), (17, -6, 110), (14, 1, 114), (18, -12, 105))
+"""Places of fine detail beside the edge loops and landmarks: the tip and the wings of the nose."""
+MIRRORED = np.array([-1.0, 1.0, 1.0])
 EYEBALL_RINGS, EYEBALL_SEGMENTS = 9, 24
 EYEBALL_HALF_ANGLE = np.radians(105)
 
@@ -132,98 +135,119 @@ def _eyeball() -> tuple[Points, Indices]:
     return vertices, np.concatenate(triangles)
 
 
-def build() -> Head:
-    """Lay out, triangulate and lift the mean face."""
-    eye, mouth = rings.eye_rings(), rings.mouth_rings()
-    mouth[:, [0, -1], 0] = 0
+@dataclass(frozen=True)
+class _Half:
+    """The skin of x >= 0: vertices (N, 3), plane (N, 2), triangles, and the vertex indices of its features."""
+
+    vertices: Points
+    plane: Points
+    triangles: Indices
+    eye: Indices
+    mouth: Indices
+    brow: Indices
+    border: Indices
+
+
+def _on_skin(flat: Points, depth: RBFInterpolator) -> Points:
+    """Points (..., 3) with each unknown z, given as NaN, guessed from the control points around."""
+    points = flat.copy()
+    unknown = np.isnan(points[..., 2])
+    points[unknown, 2] = depth(points[unknown, :2])[:, 0]
+    return points
+
+
+def _half() -> _Half:
+    """Lay out and lift the skin of x >= 0."""
     depth = _depth()
-    for ring in (eye, mouth):
-        unknown = np.isnan(ring[..., 2])
-        ring_xy = ring[..., :2][unknown]
-        guess = depth(ring_xy)
-        ring[unknown] = np.column_stack([ring_xy, guess])
+    eye, mouth = _on_skin(rings.eye_rings(), depth), _on_skin(rings.mouth_rings(), depth)
+    mouth[:, [0, -1], 0] = 0
     eye_plane, mouth_plane = mesh.unroll(eye), mesh.unroll(mouth)
     _spread_evenly(eye_plane, eye, rings.N_EYE_INNER, len(eye) - 1)
     _spread_evenly(mouth_plane, mouth, rings.N_MOUTH_INNER, rings.MOUTH_BORDER)
     _spread_evenly(mouth_plane, mouth, rings.MOUTH_BORDER, len(mouth) - 1)
+    brow = rings.brow_rows().reshape(-1, 2)
+    brow_plane = mesh.unroll(np.column_stack([brow, depth(brow)]))
+    brow_plane[rings.BROW_STEPS] = mesh.unroll(np.array([controls.LANDMARKS[k] for k in range(22, 27)]))
+    nostril, ear, border = relief.nostril_rings(), relief.ear_loops(), _border()
 
+    # the plane mesh around the eye and the mouth
     lone = [k for k in controls.LANDMARKS if k not in IN_RINGS]
     lone_plane = mesh.unroll(np.array([controls.LANDMARKS[k] for k in lone]))
-    fine = np.concatenate([eye_plane[-1], mouth_plane[-1], lone_plane[[lone.index(k) for k in (29, 30, 33, 34, 35)]]])
-    fine = np.concatenate([fine, mesh.unroll(np.array([[5.0, -1, 129], [17, -6, 110], [14, 1, 114], [18, -12, 105]]))])
-    brows = rings.brow_rows().reshape(-1, 2)
-    brow_plane = mesh.unroll(np.column_stack([brows, depth(brows)]))
-    nostril = relief.nostril_rings()
-    ear = relief.ear_loops()
-    fine = np.concatenate([fine, nostril, brow_plane])
-    midline = _midline((mouth_plane[-1, -1, 1], mouth_plane[-1, 0, 1]), fine)
-    border = _border()
-    side = lone_plane[lone_plane[:, 0] > 0]
-    brow_plane[rings.BROW_STEPS] = mesh.unroll(np.array([controls.LANDMARKS[k] for k in range(22, 27)]))
-    fixed = np.concatenate([eye_plane[-1], mouth_plane[-1], midline, side, brow_plane, nostril, ear, border[1:-1]])
-    _, unique = np.unique(np.round(fixed, 6), axis=0, return_index=True)
-    fixed = fixed[np.sort(unique)]
-    hole = np.concatenate([mouth_plane[-1], [[-5, mouth_plane[-1, -1, 1]], [-5, mouth_plane[-1, 0, 1]]]])
-    layout = mesh.fill(fixed, border, [eye_plane[-1], hole], fine, COARSE, FINEST)
+    nose = mesh.unroll(np.array([controls.LANDMARKS[k] for k in (29, 30, 33, 34, 35)]))
+    fine = np.concatenate([eye_plane[-1], mouth_plane[-1], nose, mesh.unroll(np.array(FINE)), nostril, brow_plane])
+    outer_mouth = mouth_plane[-1]
+    midline = _midline((outer_mouth[-1, 1], outer_mouth[0, 1]), fine)
+    fixed = [eye_plane[-1], outer_mouth, midline, lone_plane[lone_plane[:, 0] > 0], brow_plane, nostril, ear]
+    fixed_points = np.concatenate([*fixed, border[1:-1]])
+    _, first = np.unique(np.round(fixed_points, 6), axis=0, return_index=True)
+    mouth_hole = np.concatenate([outer_mouth, [[-5, outer_mouth[-1, 1]], [-5, outer_mouth[0, 1]]]])
+    layout = mesh.fill(fixed_points[np.sort(first)], border, [eye_plane[-1], mouth_hole], fine, COARSE, FINEST)
 
-    # plane and space of the half: the layout first, then the rings inside it
-    n_layout = len(layout.points)
+    # inside it, the rings: the outermost of each are the first points of the layout
     plane = np.concatenate([layout.points, eye_plane[:-1].reshape(-1, 2), mouth_plane[:-1].reshape(-1, 2)])
-    vertices = relief.carve(_skin()(plane), plane)
-    eye_index = np.empty(eye.shape[:2], np.intp)
-    eye_index[-1] = np.arange(eye.shape[1])
-    eye_index[:-1] = n_layout + np.arange(eye[:-1].size // 3).reshape(eye_index[:-1].shape)
-    mouth_index = np.empty(mouth.shape[:2], np.intp)
-    mouth_index[-1] = eye.shape[1] + np.arange(mouth.shape[1])
-    mouth_index[:-1] = n_layout + eye_index[:-1].size + np.arange(mouth[:-1].size // 3).reshape(mouth_index[:-1].shape)
-    vertices[eye_index[: rings.N_EYE_INNER + 1]] = eye[: rings.N_EYE_INNER + 1]
-    vertices[eye_index[4, 2 : rings.EYE_STEPS - 1], 2] -= LID_CREASE
-    vertices[mouth_index[: rings.MOUTH_BORDER + 1]] = mouth[: rings.MOUTH_BORDER + 1]
+    n_eye, n_mouth = eye.shape[1], mouth.shape[1]
+    eye_inside = len(layout.points) + np.arange(eye_plane[:-1].size // 2)
+    mouth_inside = eye_inside[-1] + 1 + np.arange(mouth_plane[:-1].size // 2)
+    eye_index = np.concatenate([eye_inside, np.arange(n_eye)]).reshape(-1, n_eye)
+    mouth_index = np.concatenate([mouth_inside, n_eye + np.arange(n_mouth)]).reshape(-1, n_mouth)
+    back = mouth_index[0]
     triangles = [layout.triangles]
     triangles += [mesh.strip(b, a, closed=True) for a, b in pairwise(eye_index)]
     triangles += [mesh.strip(b, a, closed=False) for a, b in pairwise(mouth_index)]
-    back = mouth_index[0]
-    triangles.append(mesh.strip(back[: rings.CORNER], back[: rings.CORNER : -1], closed=False))
-    triangles.append(back[[[rings.CORNER - 1, rings.CORNER + 1, rings.CORNER]]])
-    half = np.concatenate(triangles)
+    triangles += [mesh.strip(back[: rings.CORNER], back[: rings.CORNER : -1], closed=False)]
+    triangles += [back[[[rings.CORNER - 1, rings.CORNER + 1, rings.CORNER]]]]
 
-    # the other half
-    on_axis = np.abs(plane[:, 0]) < 1e-6
-    vertices[on_axis, 0] = plane[on_axis, 0] = 0
-    other = np.arange(len(plane))
-    other[~on_axis] = len(plane) + np.arange((~on_axis).sum())
-    mirror = np.concatenate([other, np.flatnonzero(~on_axis)])
-    n_skin = len(mirror)
-    vertices = np.concatenate([vertices, vertices[~on_axis] * [-1, 1, 1]])
-    plane = np.concatenate([plane, plane[~on_axis] * [-1, 1]])
-    triangles_all = [half, other[half][:, ::-1]]
+    vertices = relief.carve(_skin()(plane), plane)
+    drawn_eye, drawn_mouth = slice(rings.N_EYE_INNER + 1), slice(rings.MOUTH_BORDER + 1)
+    vertices[eye_index[drawn_eye]] = eye[drawn_eye]
+    vertices[eye_index[4, 2 : rings.EYE_STEPS - 1], 2] -= LID_CREASE
+    vertices[mouth_index[drawn_mouth]] = mouth[drawn_mouth]
+    return _Half(
+        vertices=vertices,
+        plane=plane,
+        triangles=np.concatenate(triangles),
+        eye=eye_index,
+        mouth=mouth_index,
+        brow=_nearest(plane, brow_plane).reshape(3, -1),
+        border=_nearest(plane, border),
+    )
 
-    # the eyeballs
+
+def _nearest(plane: Points, wanted: Points) -> Indices:
+    """The index of the point (N, 2) nearest to each wanted one (K, 2): (K,)."""
+    return np.array([np.linalg.norm(plane - p, axis=1).argmin() for p in wanted])
+
+
+def build() -> Head:
+    """Make the skin of x >= 0, mirror it, add the eyeballs."""
+    half = _half()
+    on_axis = np.abs(half.plane[:, 0]) < 1e-6
+    half.vertices[on_axis, 0] = half.plane[on_axis, 0] = 0
+    n_half, n_skin = len(half.plane), len(half.plane) + int((~on_axis).sum())
+    other = np.arange(n_half)
+    other[~on_axis] = np.arange(n_half, n_skin)
+
     ball, ball_triangles = _eyeball()
+    centred = ball + controls.EYE_CENTRE
     right = n_skin + np.arange(len(ball))
     left = right + len(ball)
-    centre = np.array(controls.EYE_CENTRE)
-    vertices = np.concatenate([vertices, ball + centre, (ball + centre) * [-1, 1, 1]])
-    plane = np.concatenate([plane, np.full((2 * len(ball), 2), np.nan)])
-    mirror = np.concatenate([mirror, left, right])
-    triangles_all += [ball_triangles + right[0], ball_triangles[:, ::-1] + left[0]]
+    triangles = [half.triangles, other[half.triangles][:, ::-1]]
+    triangles += [ball_triangles + right[0], ball_triangles[:, ::-1] + left[0]]
 
     landmarks = np.empty(68, np.intp)
-    wanted = mesh.unroll(np.array(list(controls.LANDMARKS.values())))
-    for k, position in zip(controls.LANDMARKS, wanted, strict=True):
-        landmarks[k] = np.linalg.norm(plane[:n_skin] - position, axis=1).argmin()
-        landmarks[controls.MIRROR_68[k]] = mirror[landmarks[k]]
-    border_index = np.array([np.linalg.norm(plane[:n_skin] - p, axis=1).argmin() for p in border])
-    brow_index = np.array([np.linalg.norm(plane[:n_skin] - p, axis=1).argmin() for p in brow_plane]).reshape(3, -1)
+    index = list(controls.LANDMARKS)
+    at = _nearest(half.plane, mesh.unroll(np.array(list(controls.LANDMARKS.values()))))
+    landmarks[controls.MIRROR_68[index]] = other[at]
+    landmarks[index] = at
     return Head(
-        vertices=vertices,
-        triangles=np.concatenate(triangles_all),
+        vertices=np.concatenate([half.vertices, half.vertices[~on_axis] * MIRRORED, centred, centred * MIRRORED]),
+        triangles=np.concatenate(triangles),
         landmarks=landmarks,
-        mirror=mirror,
-        plane=plane,
-        eyes=np.stack([eye_index, other[eye_index]]),
-        mouth=np.stack([mouth_index, other[mouth_index]]),
+        mirror=np.concatenate([other, np.flatnonzero(~on_axis), left, right]),
+        plane=np.concatenate([half.plane, half.plane[~on_axis] * [-1, 1], np.full((2 * len(ball), 2), np.nan)]),
+        eyes=np.stack([half.eye, other[half.eye]]),
+        mouth=np.stack([half.mouth, other[half.mouth]]),
         eyeballs=np.stack([right, left]),
-        brows=np.stack([brow_index, mirror[brow_index]]),
-        border=np.unique(np.concatenate([border_index, mirror[border_index]])),
+        brows=np.stack([half.brow, other[half.brow]]),
+        border=np.unique(np.concatenate([half.border, other[half.border]])),
     )

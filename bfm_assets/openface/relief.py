@@ -57,14 +57,14 @@ def nostril_rings() -> Points:
 
 
 def in_nostril(plane: Points) -> NDArray[np.float64]:
-    """1 in the middle of a nostril, 0 at its edge and outside: (V,)."""
+    """1 in the middle of a nostril, 0 at its edge, negative outside: (V,)."""
     folded = np.column_stack([np.abs(plane[:, 0]), plane[:, 1]])
-    return np.asarray(np.clip(1 - (((folded - NOSTRIL) / NOSTRIL_RADII) ** 2).sum(1), 0, 1))
+    return np.asarray(1 - (((folded - NOSTRIL) / NOSTRIL_RADII) ** 2).sum(1))
 
 
 def carve(points: Points, plane: Points) -> Points:
     """The skin of x >= 0, (V, 3) with plane positions (V, 2), with its small forms."""
-    carved = points + in_nostril(plane)[:, None] ** 0.7 * NOSTRIL_DEPTH
+    carved = points + np.clip(in_nostril(plane), 0, 1)[:, None] ** 0.7 * NOSTRIL_DEPTH
     for centre, radius, move in PUSHES:
         weight = np.exp(-((points - centre) ** 2).sum(1) / (2 * radius**2))
         carved += weight[:, None] * np.array(move)

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bfm_assets.bfm68 import read_bfm68
 from bfm_assets.fit import LandmarkFit, face_size, fit_landmarks_2d, fit_landmarks_3d, similarity
+from bfm_assets.ict import read_ict
 from bfm_assets.openface.proportions import MEASUREMENTS, measure
 from bfm_assets.schema import MorphableModel
 
@@ -24,39 +26,21 @@ DEPTH_POINTS = {"nose tip": [30], "chin": [8], "brows": list(range(17, 27)), "ey
 NEAR_FRONTAL_DEGREES = 15.0
 
 
-def ict_samples(path: Path, count: int, expressive: bool = True) -> Array:
-    """Landmarks (N, 68, 3) in mm of random ICT-FaceKit faces: normal identities, and a few expressions each.
+def random_faces(model: MorphableModel, count: int, expressive: bool = True) -> Array:
+    """Landmarks (N, 68, 3) in mm of random people of a model, with random expressions or none.
 
-    Every blend shape is active with probability 0.15, uniformly up to full strength.
+    Identities follow the model's prior, and so do expressions of principal components. Of named expressions, whose
+    coefficients are strengths from 0 to 1, each is active with probability 0.15 and uniform.
     """
     rng = np.random.default_rng(1)
-    with np.load(path) as file:
-        at = file["landmarks68"]
-        mean, identity, expression = (
-            10.0 * file[key][..., at, :].astype(np.float64) for key in ("neutral", "identity", "expression")
-        )
-    who = rng.normal(size=(count, len(identity)))
-    how = rng.uniform(size=(count, len(expression))) * (rng.uniform(size=(count, len(expression))) < 0.15)
-    points = mean + np.einsum("nc,ckd->nkd", who, identity)
-    if expressive:
-        points = points + np.einsum("nc,ckd->nkd", how, expression)
-    return np.asarray(points)
-
-
-def bfm_samples(path: Path, count: int, expressive: bool = True) -> Array:
-    """Landmarks (N, 68, 3) in mm of random faces of the 68-point BFM basis, drawn as the whitening says 300W-LP is."""
-    rng = np.random.default_rng(2)
-    with np.load(path) as file:
-        mean, shape, expression, centre, std = (
-            file[key].astype(np.float64)
-            for key in ("mean", "shape_basis", "expression_basis", "param_mean62", "param_std62")
-        )
-    who = centre[12:52] + std[12:52] * rng.normal(size=(count, 40))
-    how = centre[52:] + std[52:] * rng.normal(size=(count, 10))
-    points = mean + np.einsum("kdc,nc->nkd", shape, who)
-    if expressive:
-        points = points + np.einsum("kdc,nc->nkd", expression, how)
-    return np.asarray(points / 1000)
+    who = rng.normal(size=(count, model.n_shape)) * model.shape_std
+    if model.expression_names:
+        strength = rng.uniform(size=(count, model.n_expression))
+        how = strength * (rng.uniform(size=strength.shape) < 0.15)
+    else:
+        how = rng.normal(size=(count, model.n_expression)) * model.expression_std
+    points = model.landmark_model().vertices(who, how if expressive else 0 * how)
+    return points.astype(np.float64) * model.mm_per_unit
 
 
 def read_pts(text: str) -> Array:
@@ -134,11 +118,12 @@ def main() -> None:
     model = MorphableModel.load(args.model)
     print("Measurements of the mean face, and their spread over random people:")
     print_measurements(model)
-    for name, path, draw in (("ICT-FaceKit", args.ict, ict_samples), ("BFM 68", args.bfm68, bfm_samples)):
-        if path:
-            fit = fit_landmarks_3d(model, draw(path, SAMPLES))
-            print(f"{name}, {SAMPLES} random faces: {deciles(fit.residual)}")
-            print_depths(model, name, draw(path, SAMPLES, expressive=False))
+    others = [read_ict(args.ict)] if args.ict else []
+    others += [read_bfm68(args.bfm68)] if args.bfm68 else []
+    for other in others:
+        fit = fit_landmarks_3d(model, random_faces(other, SAMPLES))
+        print(f"{other.name}, {SAMPLES} random faces: {deciles(fit.residual)}")
+        print_depths(model, other.name, random_faces(other, SAMPLES, expressive=False))
     if args.helen:
         labels = helen_landmarks(args.helen)
         fit = fit_landmarks_2d(model, labels[:, INNER], INNER)

@@ -1,8 +1,8 @@
 """Shape modes: how faces differ, as one table of designed deformations and their principal components.
 
-Each row of `FEATURES` is one way in which adults differ, drawn at one standard deviation. Where `proportions` has a
-measurement for it, the standard deviation is that measurement's; elsewhere it is drawn by eye. Their sum of outer
-products is the model's covariance; its principal components are the shape modes.
+Each row of `FEATURES` is one way in which adults differ, drawn by hand at about one standard deviation. They overlap,
+so `model.FEATURE_SCALE` shrinks them all until the measurements of random people vary as published (`proportions`).
+Their sum of outer products is the model's covariance; its principal components are the shape modes.
 """
 
 from __future__ import annotations

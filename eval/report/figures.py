@@ -61,7 +61,7 @@ def yaw_scatter(errors: NDArray[np.floating], yaw_deg: NDArray[np.floating]) -> 
         figure = Figure(figsize=(5.6, 3.9), layout="constrained")
         axes = figure.add_subplot()
         yaw = np.abs(yaw_deg)
-        top = float(np.nanpercentile(errors, 99.5)) * 1.15
+        top = max(float(np.nanpercentile(errors, 99.5)) * 1.15, 0.1)
         alpha = float(np.clip(40 / np.sqrt(len(errors)) / 2, 0.25, 0.8))
         axes.scatter(yaw, np.minimum(errors, top), s=16, color=PREDICTED, alpha=alpha, linewidths=0)
         right = max(90.0, float(yaw.max()) + 1)
@@ -87,7 +87,9 @@ def landmark_errors(point_errors: NDArray[np.floating]) -> str:
             curve = face[[*range(first, end), *([first] if closed else [])]]
             axes.plot(*curve.T, color=GRID, linewidth=1.5, zorder=1)
         known = np.isfinite(means)
-        axes.scatter(face[known, 0], face[known, 1], s=48 * means[known], color=PREDICTED, alpha=0.75, linewidths=0, zorder=2)
+        axes.scatter(
+            face[known, 0], face[known, 1], s=48 * means[known], color=PREDICTED, alpha=0.75, linewidths=0, zorder=2
+        )
         for i in _far_apart(face, means, 4):
             axes.annotate(
                 f"{i + 1}: {means[i]:.1f}", face[i], xytext=(9, 9), textcoords="offset points", color=INK, zorder=3
@@ -167,7 +169,7 @@ def _svg(figure: Figure, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'id="((?:figure|axes|patch|line2d|text|matplotlib|xtick|ytick|legend|PathColl)\w*)"', "", text)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # names of groups, which nothing refers to
     for variable, colour in _VARIABLES.items():
         text = text.replace(colour, f"var(--{variable})")
     return text

@@ -30,11 +30,10 @@ def write_report(outcome: Outcome, reader: FaceReader, rows: NDArray[np.intp], f
     Raises:
         UserError: the folder cannot be written to.
     """
-    page = render(outcome, reader, rows)
+    path = folder / FILE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / FILE_NAME
-        path.write_text(page, encoding="utf-8")
+        path.write_text(render(outcome, reader, rows), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder}: the report cannot be written there ({error.strerror})") from None
     return path

@@ -38,7 +38,7 @@ def test_inconsistent_files_are_one_line(write_face3d, changes, message) -> None
 
 def test_a_model_that_is_no_struct(tmp_path) -> None:
     scipy.io.savemat(tmp_path / "BFM.mat", {"model": np.ones(3)})
-    with pytest.raises(ModelFileError, match="its model lacks shapeMU"):
+    with pytest.raises(ModelFileError, match="its model lacks every field"):
         read_face3d(tmp_path / "BFM.mat")
 
 

@@ -27,9 +27,8 @@ def test_similarity_is_found_exactly() -> None:
     points = rng.normal(size=(5, 68, 3))
     turn = Rotation.random(5, random_state=1).as_matrix()
     grow, shift = rng.uniform(0.1, 9, 5), rng.normal(size=(5, 3))
-    scale, rotation, translation = similarity(
-        points, grow[:, None, None] * points @ turn.swapaxes(1, 2) + shift[:, None]
-    )
+    moved = grow[:, None, None] * points @ turn.swapaxes(1, 2) + shift[:, None]
+    scale, rotation, translation = similarity(points, moved)
     assert np.allclose(scale, grow)
     assert np.allclose(rotation, turn)
     assert np.allclose(translation, shift)
@@ -66,7 +65,7 @@ def test_3d_fit_finds_its_own_faces_in_any_pose(model: MorphableModel) -> None:
 
 def test_2d_fit_explains_its_own_faces(model: MorphableModel) -> None:
     faces = people(model, 20)
-    turn = Rotation.from_euler("y", np.linspace(-40, 40, 20), degrees=True).as_matrix()
+    turn = Rotation.from_euler("y", np.linspace(-40, 40, 20)[:, None], degrees=True).as_matrix()
     inner = np.arange(17, 68)
     image = 2 * np.einsum("nij,nkj->nki", turn[:, :2], faces)[:, inner]
     fit = fit_landmarks_2d(model, image, inner, noise_mm=0.2)

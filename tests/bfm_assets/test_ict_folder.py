@@ -55,4 +55,4 @@ def test_files_that_do_not_fit_are_one_line(write_ict_folder) -> None:
 @pytest.mark.parametrize("name", ["generic_neutral_mesh.obj", "identity001.obj", "vertex_indices.json"])
 def test_damage(write_ict_folder, survives_damage, name: str) -> None:
     folder = write_ict_folder()
-    survives_damage(folder / name, lambda: read_ict_folder(folder), rounds=30)
+    survives_damage(folder / name, lambda: read_ict_folder(folder))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,47 @@ def test_matlab_7_3(tmp_path: Path) -> None:
         variables(tmp_path / "a.mat")
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_every_type_arrives_as_scipy_writes_it(tmp_path: Path, dtype: str, compressed: bool) -> None:
+    arrays = {
+        f"v{i}": np.arange(24).reshape(shape).astype(dtype) for i, shape in enumerate([(4, 6), (2, 3, 4), (24, 1)])
+    }
+    arrays["empty"] = np.empty((0, 3), dtype)
+    nested = {
+        "s": {"a": arrays["v0"], "long_field_name": {"b": np.ones((1, 1))}, "text": "häß", "none": np.empty((0, 0))}
+    }
+    scipy.io.savemat(tmp_path / "a.mat", arrays | nested, do_compression=compressed)
+    found = read_mat(tmp_path / "a.mat", (*arrays, "s"))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array, name)
+    np.testing.assert_array_equal(found["s"]["a"], arrays["v0"])
+    assert found["s"]["long_field_name"]["b"] == 1
+    assert found["s"]["text"] == "häß"
+    assert found["s"]["none"].size == 0
+
+
+def test_real_files_are_read_as_scipy_reads_them(shared_data: Path) -> None:
+    paths = [
+        *(shared_data / "3ddfa_partial").glob("*.mat"),
+        *sorted((shared_data / "aflw2000_3d_sample").glob("*.mat"))[:3],
+    ]
+    for path in paths:
+        expected = {key: value for key, value in scipy.io.loadmat(path).items() if not key.startswith("__")}
+        assert set(variables(path)) == set(expected)
+        for name, value in read_mat(path, tuple(expected)).items():
+            np.testing.assert_array_equal(value, expected[name], name)
+
+
+def test_what_is_no_number_text_or_struct_is_none(tmp_path: Path) -> None:
+    cell = np.empty((1, 2), object)
+    cell[0, :] = [1, 2]
+    scipy.io.savemat(
+        tmp_path / "a.mat", {"cell": cell, "complex": np.array([1j]), "structs": np.zeros(3, [("a", "f4")])}
+    )
+    assert read_mat(tmp_path / "a.mat", ("cell", "complex", "structs")) == dict.fromkeys(("cell", "complex", "structs"))
+
+
 def test_a_variable_that_claims_too_much(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     scipy.io.savemat(path, {"x": np.zeros((12345, 3), np.uint8)})
@@ -41,8 +84,29 @@ def test_a_variable_that_claims_too_much(tmp_path: Path) -> None:
     shape = np.array([12345, 3], "<i4").tobytes()
     assert content.count(shape) == 1
     path.write_bytes(content.replace(shape, np.array([2**31 - 1, 3], "<i4").tobytes()))
-    with pytest.raises(ModelFileError, match="GB, no morphable model does"):
+    with pytest.raises(ModelFileError, match="cannot reshape"):
         read_mat(path, ("x",))
+
+
+def test_a_compressed_variable_that_unpacks_to_too_much(tmp_path: Path) -> None:
+    tag = np.array([14, 2**32 - 8], "<u4").tobytes()
+    packed = zlib.compress(tag + bytes(1000))
+    element = np.array([15, len(packed)], "<u4").tobytes() + packed
+    (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + element)
+    with pytest.raises(ModelFileError, match="GB, no morphable model does"):
+        read_mat(tmp_path / "a.mat", ("x",))
+
+
+def test_damage_to_a_compressed_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"x": np.arange(300.0), "s": {"a": np.eye(9)}}, do_compression=True)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(200):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[rng.integers(100, len(whole), 3)] = rng.integers(0, 256, 3)
+        path.write_bytes(damaged.tobytes()[: rng.integers(100, len(whole) + 1)])
+        with suppress(ModelFileError):
+            read_mat(path, (), ("x", "s"))
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"MATLAB 5.0 MAT-file".ljust(128)])

@@ -67,4 +67,4 @@ def test_inconsistent_files_are_one_line(write_3dmm_data, changes, message) -> N
 @pytest.mark.parametrize("name", ["u_shp.npy", "w_exp_sim.npy", "keypoints_sim.npy", "tri.mat", "param_whitening.pkl"])
 def test_damage(write_3dmm_data, survives_damage, name: str) -> None:
     folder = write_3dmm_data()
-    survives_damage(folder / name, lambda: read_3dmm_data(folder), rounds=40)
+    survives_damage(folder / name, lambda: read_3dmm_data(folder))

@@ -54,31 +54,22 @@ def test_real_pickles(shared_data: Path) -> None:
     [
         (lambda trap: _Call(os.mkdir, trap), r"(posix|nt)\.mkdir"),
         (lambda trap: _Call(os.system, f"mkdir {trap}"), r"(posix|nt)\.system"),
-        (lambda trap: _Call(eval, f"__import__('os').mkdir({trap!r})"), r"builtins\.eval"),
-        (lambda trap: _Call(subprocess.run, ["mkdir", trap]), r"subprocess\.run"),
-        (lambda trap: _Call(getattr, os, "mkdir"), r"builtins\.getattr"),
+        (lambda trap: _Call(eval, f"__import__('os').mkdir({trap!r})"), r"(builtins|__builtin__)\.eval"),
+        (lambda trap: _Call(subprocess.run, ["mkdir", trap]), r"(subprocess|commands)\.run"),
         (lambda trap: _Call(np.memmap, trap, "u1", "w+", 0, (8,)), r"numpy.*memmap"),
-        (lambda trap: _Call(np.save, trap, 1), r"numpy.*save"),
     ],
+    ids=["mkdir", "system", "eval", "subprocess", "memmap"],
 )
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_code_is_refused_by_name_and_not_run(tmp_path: Path, call: Any, name: str, protocol: int) -> None:
     trap = tmp_path / "ran"
-    try:
-        path = _write(tmp_path / "evil.pkl", {"u": np.ones(3), "w": [call(str(trap))]}, protocol)
-    except (TypeError, pickle.PicklingError):  # a module does not pickle: written by hand, it would be refused as well
-        pytest.skip("cannot be pickled")
+    path = _write(tmp_path / "evil.pkl", {"u": np.ones(3), "w": [call(str(trap))]}, protocol)
     with pytest.raises(ModelFileError, match=f"asks for '{name}', no array of numbers: nothing was run"):
         read_pickle(path)
     assert not trap.exists()
-    with path.open("rb") as file, pytest.raises(Exception, match=".*") if "memmap" in name else _nothing():
+    with path.open("rb") as file:
         pickle.load(file)  # the same bytes do run elsewhere: the test is not empty
-
-
-def _nothing() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()
+    assert trap.exists()
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_one_prediction_does_not_serve_two_images() -> None:
             None,
             r"landmarks68 of a/2\.jpg .* not finite",
         ),
-        (NAMES, POINTS, POSE * np.inf, "pose_deg of"),
+        (NAMES, POINTS, np.full((3, 3), np.inf), "pose_deg of"),
     ],
 )
 def test_bad_predictions_are_one_line(

@@ -4,51 +4,18 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from bfm_assets import MorphableModel
-from synergy.camera import project_plain
 from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix, matrix_to_euler
-from synergy.landmarks import FLIP68
 from train.augment import Augment, AugmentConfig, MirrorCoefficients, random_view, transform
 from train.batch import Batch
 
+from .conftest import project, symmetric_model
+
 SIDE = 120
-
-
-def symmetric_model(seed: int = 0, n_shape: int = 6, n_expression: int = 4) -> MorphableModel:
-    """A random landmark-only model that is its own mirror image: half of its modes symmetric, half antisymmetric."""
-    rng = np.random.default_rng(seed)
-    reflect = np.array([-1.0, 1.0, 1.0])
-
-    def fold(points: np.ndarray, sign: float = 1.0) -> np.ndarray:
-        return (points + sign * points[FLIP68] * reflect) / 2
-
-    signs = [1, -1] * 10
-    mean = fold(rng.normal(size=(68, 3)) * 10)
-    modes = [fold(rng.normal(size=(68, 3)), signs[i]) for i in range(n_shape + n_expression)]
-    basis = np.stack(modes, -1).astype(np.float32)
-    return MorphableModel(
-        name="symmetric",
-        licence="CC0",
-        mean=mean.astype(np.float32),
-        shape_basis=basis[..., :n_shape],
-        shape_std=np.ones(n_shape, np.float32),
-        expression_basis=basis[..., n_shape:],
-        expression_std=np.ones(n_expression, np.float32),
-        triangles=np.empty((0, 3), np.int32),
-        landmarks=np.arange(68, dtype=np.int32),
-    )
-
-
-def project(model: MorphableModel, params: Tensor) -> Tensor:
-    basis = torch.cat([torch.from_numpy(model.shape_basis), torch.from_numpy(model.expression_basis)], -1)
-    vertices = torch.from_numpy(model.mean) + torch.einsum("vck,bk->bvc", basis, params[:, 12:])
-    points = project_plain(vertices, params[:, :12], SIDE)
-    return points - points.mean(1, keepdim=True) * torch.tensor([0.0, 0.0, 1.0])
 
 
 def make_batch(model: MorphableModel, n: int = 8) -> Batch:
@@ -135,9 +102,13 @@ def test_unknown_labels_stay_unknown_and_known_ones_stay_known() -> None:
     batch.landmarks[:8] = torch.nan
     batch.params[8:] = torch.nan
     moved = Augment(model)(batch)
-    assert moved.landmarks[:8].isnan().all() and moved.landmarks[8:].isfinite().all()
-    assert moved.params[8:].isnan().all() and moved.params[:8].isfinite().all()
-    assert moved.image.isfinite().all() and moved.image.min() >= 0 and moved.image.max() <= 255
+    assert moved.landmarks[:8].isnan().all()
+    assert moved.landmarks[8:].isfinite().all()
+    assert moved.params[8:].isnan().all()
+    assert moved.params[:8].isfinite().all()
+    assert moved.image.isfinite().all()
+    assert moved.image.min() >= 0
+    assert moved.image.max() <= 255
 
 
 def test_augmentation_follows_the_seed() -> None:
@@ -148,7 +119,8 @@ def test_augmentation_follows_the_seed() -> None:
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
         results.append(Augment(model)(batch))
-    assert torch.equal(results[0].image, results[1].image) and torch.equal(results[0].params, results[1].params)
+    assert torch.equal(results[0].image, results[1].image)
+    assert torch.equal(results[0].params, results[1].params)
     assert not torch.equal(results[0].image, results[2].image)
 
 

@@ -48,8 +48,10 @@ def test_unknown_targets_do_not_count(loss: object) -> None:
     value = loss(predicted, target, torch.ones(4))  # type: ignore[operator]
     value.backward()
     assert value.item() == pytest.approx(loss(predicted[2:], target[2:], torch.ones(2)).item(), rel=1e-5)  # type: ignore[operator]
-    assert predicted.grad is not None and predicted.grad.isfinite().all()
-    assert (predicted.grad[:2] == 0).all() and (predicted.grad[2:] != 0).any()
+    assert predicted.grad is not None
+    assert predicted.grad.isfinite().all()
+    assert (predicted.grad[:2] == 0).all()
+    assert (predicted.grad[2:] != 0).any()
 
 
 @pytest.mark.parametrize("loss", [wing, rms, vdc])
@@ -58,7 +60,8 @@ def test_nothing_known_is_zero_with_zero_gradient(loss: object) -> None:
     value = loss(predicted, torch.full((4, 68, 3), torch.nan), torch.ones(4))  # type: ignore[operator]
     value.backward()
     assert value.item() == pytest.approx(0, abs=1e-5)
-    assert predicted.grad is not None and (predicted.grad == 0).all()
+    assert predicted.grad is not None
+    assert (predicted.grad == 0).all()
 
 
 def test_weights_scale_samples() -> None:

@@ -145,13 +145,16 @@ def calibrate(
             normal, gradient = normal_equations(basis, believed, precision[some], canonical[some])
             posterior = torch.linalg.inv(normal + held)
             error = -(posterior @ gradient[..., None])
-            jacobian = canonical[some].jacobian(basis)[:, :, :2]
-            explained = canonical[some].points(basis)[..., :2] + (jacobian @ error[:, None])[..., 0]
+            jacobian = canonical[some].jacobian(basis)[:, :, :2].flatten(1, 2)
+            moved = (jacobian @ error).unflatten(1, (-1, 2))[..., 0]
+            explained = canonical[some].points(basis)[..., :2] + moved
             left = (labels[some, :, :2] - explained).nan_to_num() * seen[some, :, None]
-            spread = ((jacobian @ posterior[:, None]) @ jacobian.mT) * seen[some, :, None, None]
+            through, direct = (j.unflatten(1, (-1, 2)) for j in (jacobian @ posterior, jacobian))
+            spread = torch.stack([(through * direct[:, :, d, None]).sum(-1) for d in (0, 1)], -1)
             about = left - group.offset * seen[some, :, None]
             shift = shift + left.sum(0)
-            second = second + torch.einsum("npc,npd->pcd", about, about) + spread.sum(0)
+            second = second + torch.einsum("npc,npd->pcd", about, about)
+            second = second + (spread * seen[some, :, None, None]).sum(0)
             covariance = covariance + error[..., 0].mT @ error[..., 0] + posterior.sum(0)
         group = Group(shift / count, second / count[..., None], covariance / (len(labels) + strength), len(labels))
     return group

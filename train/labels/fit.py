@@ -278,6 +278,19 @@ def start_faces(basis: Basis, points: Tensor, precision: Tensor, yaw_deg: float)
     return Faces(rotation.expand(n, 3, 3), log_scale, translation, points.new_zeros(n, basis.modes.shape[-1]))
 
 
+def aligned_faces(basis: Basis, points: Tensor) -> Faces:
+    """Mean faces at the similarity that fits (N, P, 3) points best, all known in 3D (Umeyama 1991)."""
+    centre, mean = points.mean(1), basis.mean.mean(0)
+    moved, shape = points - centre[:, None], basis.mean - mean
+    u, s, vh = torch.linalg.svd(moved.mT @ shape)
+    sign = torch.ones_like(s)
+    sign[:, 2] = torch.det(u @ vh).sign()
+    rotation = (u * sign[:, None]) @ vh
+    scale = (s * sign).sum(-1) / shape.square().sum()
+    translation = centre - scale[:, None] * (rotation @ mean)
+    return Faces(rotation, scale.log(), translation, points.new_zeros(len(points), basis.modes.shape[-1]))
+
+
 def coefficient_prior(start: Faces, mean: Tensor | None = None) -> Prior:
     """The model's own prior: coefficients normal about `mean` (K,), default zero; nothing known about the pose."""
     k = start.coefficients.shape[-1]

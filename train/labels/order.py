@@ -14,6 +14,8 @@ from bfm_assets.schema import MorphableModel
 # Residual of the affine map, in units of the points' spread, above which an order is taken as shuffled: real faces
 # stay below 0.2 with every expression, a random order gives about 0.9.
 _SHUFFLED = 0.5
+# Cosine between the face's forward axis and the camera's below which (negative) a face is seen from behind.
+_FACING = 0.3
 _WORTH_A_WARNING = 0.02
 
 
@@ -31,7 +33,8 @@ def affine_residual(points: NDArray[np.floating], mean: NDArray[np.floating]) ->
         spread = np.linalg.norm(target - target.mean(0))
         residual[i] = np.linalg.norm(design[seen] @ solution - target) / max(spread, 1e-12)
         rows = solution[:3].T * [[1.0], [-1.0]]
-        behind[i] = np.cross(rows[0], rows[1])[2] < 0 and abs(np.cross(rows[0], rows[1])[2]) > 0
+        towards_camera = np.cross(rows[0], rows[1])
+        behind[i] = towards_camera[2] < -_FACING * np.linalg.norm(towards_camera)
     return residual, behind
 
 

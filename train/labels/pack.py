@@ -1,31 +1,36 @@
 """The training pack: one directory of plain arrays that a training run memory-maps.
 
-    manifest.json     version, counts, sources, licences, model, provenance, and a SHA-256 per array file
-    images.bin        JPEG (or PNG) files end to end
+    manifest.json     version, number of samples, sources with licences and counts, models, options, label statistics,
+                      the arrays' names, and a SHA-256 over all of it
+    images.bin        JPEG files end to end, 120x120
     offsets.npy       (N + 1,) int64: image i is bytes offsets[i]:offsets[i + 1] of images.bin
-    names.npy         (N,) unicode: the image's name in its data set; a generated view adds "#yaw+45" or "#mirror"
-    sources.npy       (N,) unicode: data set
+    names.npy         (N,) unicode: the image's name in its data set; generated views add "#yaw+45" or "#mirror"
+    sources.npy       (N,) unicode: data set; generated views add "+profile" or "+mirror"
     split.npy         (N,) unicode: "train" or "val"
     landmarks68.npy   (N, 68, 3) float32: the label. Pixels of the 120x120 image, centres at integers, y down; z in the
                       same scale, larger is nearer, zero mean per face
     visibility68.npy  (N, 68) int8: 2 visible, 1 covered by something, 0 turned away, -1 not labelled
     params.npy        (N, 12 + S + E) float32: pose `[s R | t]` in crop pixels (x = V_x, y = 120 - V_y), then raw shape and
-                      expression coefficients of the model in the manifest
+                      expression coefficients of the manifest's "model"
     pose_deg.npy      (N, 3) float32: pitch, yaw, roll (see `synergy.geometry`)
     weight.npy        (N,) float32: trust in the label, 0 to 1
-    residual.npy      (N,) float32: mean distance of hand labels to the fit, % of face size, after offsets; NaN: no hand labels
+    residual.npy      (N,) float32: mean distance of hand labels off the jaw to the label, less the labels' systematic
+                      offsets, in % of face size; NaN without hand labels
     hand68.npy        (N, 68, 2) float32: hand labels, crop pixels, NaN where unknown
     points21.npy      (N, 21, 2) float32: AFLW's 21 points, crop pixels, NaN where unknown
-    crop.npy          (N, 3) float64: left, top (of the first pixel's centre) and scale, image -> crop pixels:
-                      u = (x - left) * scale
+    crop.npy          (N, 3) float64 left, top, scale: source image -> crop pixels, u = (x - left) * scale; NaN for views
+    params-NAME.npy   parameters of another model for the same landmarks (`train.labels.convert`)
+    calibration.npz   what the labels and predictions were found to be worth (`train.labels.calibration`)
 
-The crop is the square of side sqrt(2) * max(w, h) about the label's 2D box, centred on it:
-u = (x - centre) * 120 / side + 59.5.
+The crop is the square of side sqrt(2) * max(w, h) centred on the label's 2D box: u = (x - centre) * 120 / side + 59.5.
+Images that already are 120x120 crops in that convention keep their frame: left = top = 0, scale = 1.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +39,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synergy.errors import UserError
+
 CROP_SIZE = 120
+VERSION = 1
+
+# The arrays of a row and their types; N and the number of parameters vary.
+ROW: dict[str, Any] = {
+    "names": np.str_,
+    "sources": np.str_,
+    "split": np.str_,
+    "landmarks68": np.float32,
+    "visibility68": np.int8,
+    "params": np.float32,
+    "pose_deg": np.float32,
+    "weight": np.float32,
+    "residual": np.float32,
+    "hand68": np.float32,
+    "points21": np.float32,
+    "crop": np.float64,
+}
 
 
 @dataclass(frozen=True)
 class Pack:
-    """An opened pack; every array is memory-mapped and read-only."""
+    """An opened pack; every array is memory-mapped and read-only, and an attribute of its name."""
 
     path: Path
     manifest: dict[str, Any]
@@ -47,11 +71,18 @@ class Pack:
 
     @classmethod
     def open(cls, path: str | Path) -> Pack:
-        """Open the pack directory `path`."""
+        """Open the pack directory `path`; `UserError` in one line when it is none."""
         path = Path(path)
-        manifest = json.loads((path / "manifest.json").read_text())
-        arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in manifest["arrays"]}
-        arrays["images"] = np.memmap(path / "images.bin", np.uint8, "r")
+        try:
+            manifest = json.loads((path / "manifest.json").read_text())
+            arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in manifest["arrays"]}
+            arrays["images"] = np.memmap(path / "images.bin", np.uint8, "r")
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path}: not a complete pack ({error})") from None
+        if manifest["version"] != VERSION:
+            raise UserError(f"{path}: pack version {manifest['version']}, this program reads {VERSION}")
+        if len(arrays["images"]) != arrays["offsets"][-1]:
+            raise UserError(f"{path}: images.bin is cut short")
         return cls(path, manifest, arrays)
 
     def __len__(self) -> int:
@@ -70,8 +101,7 @@ class Pack:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Image `index`, (120, 120, 3) uint8 RGB."""
-        decoded = cv2.imdecode(self.encoded(index), cv2.IMREAD_COLOR)
-        return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+        return np.asarray(cv2.imdecode(self.encoded(index), cv2.IMREAD_COLOR_RGB), np.uint8)
 
     def images(self) -> NDArray[np.uint8]:
         """All images, (N, 120, 120, 3) uint8 RGB."""
@@ -79,3 +109,86 @@ class Pack:
         for index in range(len(self)):
             out[index] = self.image(index)
         return out
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
+    """An RGB image as JPEG bytes."""
+    return bytes(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
+
+
+class PackWriter:
+    """Writes a pack part by part; a run that was interrupted goes on after the last whole part.
+
+    Args:
+        path: the pack's directory, made when missing.
+        identity: what the pack is made from (inputs' digests, options); parts of another identity are not continued.
+    """
+
+    def __init__(self, path: str | Path, identity: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.identity = json.loads(json.dumps(identity, sort_keys=True, default=str))
+        if (self.path / "manifest.json").exists():
+            raise UserError(f"{self.path} already holds a whole pack; choose another --out or remove it")
+        self._parts = self.path / "parts"
+        self._parts.mkdir(parents=True, exist_ok=True)
+        identity_file = self._parts / "identity.json"
+        if identity_file.exists() and json.loads(identity_file.read_text()) != self.identity:
+            raise UserError(f"{self.path} holds parts of a pack made from other data or options; remove it first")
+        identity_file.write_text(json.dumps(self.identity, sort_keys=True))
+
+    def has(self, part: int) -> bool:
+        """Whether part number `part` is already written."""
+        return (self._parts / f"{part:06d}.npz").exists()
+
+    def write(self, part: int, images: list[bytes], rows: Mapping[str, NDArray[Any]]) -> None:
+        """Write part number `part`: JPEG bytes and the arrays of `ROW` for them."""
+        arrays = {name: np.asarray(rows[name]).astype(kind) for name, kind in ROW.items()}
+        lengths = np.array([len(image) for image in images], np.int64)
+        if wrong := [name for name, array in arrays.items() if len(array) != len(images)]:
+            raise ValueError(f"{len(images)} images, but not as many rows of {', '.join(wrong)}")
+        (self._parts / f"{part:06d}.bin").write_bytes(b"".join(images))
+        temporary = self._parts / f"{part:06d}.tmp.npz"
+        np.savez(temporary, lengths=lengths, **arrays)
+        temporary.rename(self._parts / f"{part:06d}.npz")
+
+    def finish(self, manifest: Mapping[str, Any], drop: NDArray[np.bool_] | None = None) -> Pack:
+        """Join the parts into the final arrays, without rows where `drop` (N,) holds, and write the manifest."""
+        files = sorted(file for file in self._parts.glob("*.npz") if ".tmp" not in file.name)
+        if not files:
+            raise UserError(f"{self.path}: nothing to write, no usable face was found")
+        loaded = [dict(np.load(file)) for file in files]
+        joined = {name: np.concatenate([part[name] for part in loaded]) for name in (*ROW, "lengths")}
+        keep = np.ones(len(joined["lengths"]), bool) if drop is None else ~drop
+        self._join_images(files, [part["lengths"] for part in loaded], keep)
+        arrays = {name: joined[name][keep] for name in ROW}
+        arrays["offsets"] = np.concatenate([[0], np.cumsum(joined["lengths"][keep])]).astype(np.int64)
+        for name, array in arrays.items():
+            np.save(self.path / f"{name}.npy", array)
+        write_manifest(self.path, {**manifest, "n": int(keep.sum()), "identity": self.identity}, list(arrays))
+        for file in self._parts.iterdir():
+            file.unlink()
+        self._parts.rmdir()
+        return Pack.open(self.path)
+
+    def _join_images(self, files: list[Path], lengths: list[NDArray[np.int64]], keep: NDArray[np.bool_]) -> None:
+        row = 0
+        with (self.path / "images.bin").open("wb") as out:
+            for file, sizes in zip(files, lengths, strict=True):
+                content, at = file.with_suffix(".bin").read_bytes(), 0
+                for size in sizes.tolist():
+                    if keep[row]:
+                        out.write(content[at : at + size])
+                    at, row = at + size, row + 1
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any], arrays: list[str]) -> None:
+    """Write manifest.json with a SHA-256 of every file it names, and of those together."""
+    digests = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in (*(path / f"{name}.npy" for name in sorted(arrays)), path / "images.bin")
+    }
+    whole = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    content = {"version": VERSION, **manifest, "arrays": sorted(arrays), "sha256": digests, "hash": whole[:16]}
+    temporary = path / "manifest.tmp"
+    temporary.write_text(json.dumps(content, indent=1, default=str))
+    temporary.rename(path / "manifest.json")

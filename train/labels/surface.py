@@ -5,18 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bfm_assets.schema import MorphableModel
 from synergy.errors import UserError
-from train.labels.fit import Basis, Faces, fit
+from train.labels.fit import Basis
+from train.labels.landmarks3d import fit_landmarks3d
 
 Floats = NDArray[np.float32]
-
-# Scatter, in face sizes, of 68 points about a model that cannot show every face.
-_TOLERANCE = 0.01
-
 
 class SurfaceFitter:
     """Fits a dense `MorphableModel` to 3D landmarks, then bends it to pass through them.
@@ -44,17 +40,10 @@ class SurfaceFitter:
         weights = np.linalg.solve(system, np.eye(len(at) + 4, len(at)))
         return (np.concatenate([to_mesh / scale, mesh_affine], 1) @ weights).astype(np.float32)
 
-    def fit(self, landmarks: Floats) -> Faces:
-        """Faces of the model for landmarks (N, 68, 3), image pixels, y down, z larger is nearer."""
-        points = torch.from_numpy(np.asarray(landmarks, np.float64) * [1, -1, 1])
-        size = (points[..., :2].amax(1) - points[..., :2].amin(1)).amax(-1)
-        precision = torch.eye(3, dtype=torch.float64) / (_TOLERANCE * size[:, None, None]).square()
-        return fit(self.basis, points, precision[:, None].expand(-1, 68, 3, 3), cutoff=10.0).faces
-
     def surfaces(self, landmarks: Floats) -> Floats:
         """Vertices (N, V, 3) in image pixels that pass through landmarks (N, 68, 3)."""
         landmarks = np.asarray(landmarks, np.float32)
-        faces = self.fit(landmarks)
+        faces = fit_landmarks3d(self.basis, landmarks)
         shape, expression = (array.numpy() for array in faces.raw_coefficients(self.basis))
         pose = faces.pose(self.basis, 0.0).numpy().reshape(-1, 3, 4).astype(np.float32)
         out = np.empty((len(landmarks), self.model.n_vertices, 3), np.float32)

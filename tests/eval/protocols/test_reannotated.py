@@ -20,7 +20,7 @@ def test_layouts_that_go_around(tmp_path: Path, array: np.ndarray) -> None:
 def test_names_choose_rows(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", names=np.array(NAMES), reannotated68=LABELS)
     assert (read_reannotated(tmp_path / "x.npz", NAMES[::-1][:2]) == LABELS[::-1][:2]).all()
-    with pytest.raises(UserError, match="no labels for 1 images, the first of them other.jpg"):
+    with pytest.raises(UserError, match=r"no labels for 1 images, the first of them other\.jpg"):
         read_reannotated(tmp_path / "x.npz", ["other.jpg"])
 
 

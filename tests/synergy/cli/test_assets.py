@@ -51,7 +51,7 @@ def test_import_writes_a_model_and_a_picture(points_file: Path, tmp_path: Path) 
 
 
 def test_import_errors(points_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="written as .npz"):
+    with pytest.raises(UserError, match=r"written as \.npz"):
         _run("import", points_file, "--to", tmp_path / "model.obj")
     with pytest.raises(ModelFileError, match="no such file"):
         _run("import", tmp_path / "missing", "--to", tmp_path / "model.npz")

@@ -12,12 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bfm_assets import ModelFileError, MorphableModel, read_bfm68
+from bfm_assets import read_bfm68
 from synergy.compat import load_tddfa_v2
-from synergy.compat.whitening import Whitening, read_whitening
+from synergy.compat.whitening import read_whitening
 from synergy.errors import UserError
 from synergy.models.cost import macs, parameters
-from synergy.predictor import FacePredictor
 
 WEIGHTS = os.environ.get("SYNERGY_TDDFA_V2_WEIGHTS", "")
 STRIDES = {"dw2_2": 2, "dw3_2": 2, "dw4_2": 2, "dw5_6": 2}
@@ -76,15 +75,6 @@ def test_head_may_be_called_fc(tddfa_v2_state, save, bfm, whitening, crops) -> N
     assert torch.equal(one.whitened, other.whitened)
 
 
-def test_the_predictor_runs_it(tddfa_v2_state, save, bfm, whitening) -> None:
-    network = load_tddfa_v2(save(tddfa_v2_state(0.25)), bfm, whitening)
-    predictor = FacePredictor(network)
-    (face,) = predictor(np.zeros((200, 200, 3), np.uint8), boxes=[[50, 60, 150, 160]])
-    assert face.landmarks68.shape == (68, 3)
-    assert face.model_id == "3ddfa-v2-mobilenet-v1-x0.25"
-    assert face.morphable_model.n_shape == 40
-
-
 def test_incomplete_and_foreign_checkpoints_are_one_line(tddfa_v2_state, save, bfm, whitening) -> None:
     state = tddfa_v2_state(0.25)
     del state["dw4_1.conv_sep.weight"]
@@ -95,15 +85,6 @@ def test_incomplete_and_foreign_checkpoints_are_one_line(tddfa_v2_state, save, b
         load_tddfa_v2(save(state), bfm, whitening)
     with pytest.raises(UserError, match=r"no 'conv1\.weight'"):
         load_tddfa_v2(save({"layer.weight": torch.ones(1)}), bfm, whitening)
-
-
-def test_a_model_with_too_few_modes_is_refused(tddfa_v2_state, save, bfm: MorphableModel, whitening: Whitening) -> None:
-    few = MorphableModel(
-        "few", "none", bfm.mean, bfm.shape_basis[..., :30], bfm.shape_std[:30], bfm.expression_basis,
-        bfm.expression_std, bfm.triangles, bfm.landmarks,
-    )  # fmt: skip
-    with pytest.raises(ModelFileError, match="30 shape and 12 expression modes, 40 and 10 are needed"):
-        load_tddfa_v2(save(tddfa_v2_state(0.25)), few, whitening)
 
 
 @pytest.mark.skipif(not WEIGHTS, reason="set SYNERGY_TDDFA_V2_WEIGHTS to 3DDFA_V2's mb05_120x120.pth")

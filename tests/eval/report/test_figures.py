@@ -1,0 +1,44 @@
+import re
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from eval.report import figures
+
+RNG = np.random.default_rng(0)
+ERRORS = RNG.gamma(4, 1, 80)
+VOLUME = RNG.random((64, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("svg", "says"),
+    [
+        (figures.ced_curves({"original": ERRORS, "reannotated": ERRORS / 2}), "reannotated"),
+        (figures.yaw_scatter(ERRORS, RNG.uniform(-95, 95, 80)), "|yaw| (degrees)"),
+        (figures.yaw_scatter(ERRORS[:2], np.array([5.0, 7.0])), "mean"),
+        (figures.landmark_errors(RNG.random((80, 68))), ":"),
+        (figures.landmark_errors(np.where(np.arange(68) < 17, np.nan, RNG.random((80, 68)))), ":"),
+        (figures.pose_histograms(RNG.random((80, 3)) * 9), "roll: mean"),
+        (figures.projections([("Best", VOLUME, VOLUME)]), "side, predicted"),
+    ],
+)
+def test_charts_are_themed_svg(svg: str, says: str) -> None:
+    ET.fromstring(svg)
+    assert says in svg
+    assert "var(--ink)" in svg or "var(--muted)" in svg
+    assert not any(colour in svg for colour in (figures.INK, figures.PREDICTED, figures.TRUE))
+    assert "viewBox" in svg
+    links = re.findall(r'(?:href|src)="([^"]*)"', svg)
+    assert all(link.startswith(("#", "data:")) for link in links)  # nothing is loaded
+
+
+def test_ids_of_two_charts_do_not_clash() -> None:
+    first, second = (set(re.findall(r'id="([^"]*)"', figures.yaw_scatter(ERRORS, ERRORS))),
+                     set(re.findall(r'id="([^"]*)"', figures.ced_curves({"a": ERRORS}))))  # fmt: skip
+    assert not first & second
+
+
+def test_point_means_leave_out_unknown_points() -> None:
+    errors = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan]])
+    assert np.array_equal(figures.point_means(errors), [2, 5, np.nan], equal_nan=True)

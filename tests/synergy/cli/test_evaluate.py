@@ -1,0 +1,67 @@
+"""`synergy eval` from its command line, on real data where it is there."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from synergy.cli.evaluate import app
+from synergy.errors import UserError
+
+COMMANDS = ("aflw2000-3d", "300w-lp", "300w", "aflw", "voxels", "facesynthetics")
+RUNNER = CliRunner()
+
+
+def call(*arguments: object) -> str:
+    """Standard output of `synergy eval ...`; its exception, if there is one."""
+    result = RUNNER.invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_help(command: str) -> None:
+    assert "--from-predictions" in call(command, "--help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_empty_folder_is_one_line(command: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        call(command, "--data", tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_contradictions_are_one_line(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "aflw2000_3d_sample"
+    with pytest.raises(UserError, match="leave one of the two out"):
+        call("aflw2000-3d", "--data", folder, "--bfm", "x", "--from-predictions", "y")
+    with pytest.raises(UserError, match="unknown data set 'x'; choose from"):
+        call("voxels", "--data", folder, "--dataset", "x")
+
+
+def test_the_peer_in_voxels(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "aflw2000_3d_sample"
+    peer = folder / "peer_3ddfa_v2_mb05.npz"
+    text = call("voxels", "--data", folder, "--from-predictions", peer, "--json", tmp_path / "v.json")
+    figures = json.loads((tmp_path / "v.json").read_text())
+    assert round(figures["gte"], 2) == 7.94
+    assert figures["counts"]["points"] == 71
+    assert "soft overlap" in text
+
+
+def test_facesynthetics_and_300w_lp_from_predictions(shared_data: Path, tmp_path: Path) -> None:
+    from synergy.data import FaceSyntheticsReader
+
+    samples = list(FaceSyntheticsReader(shared_data / "facesynthetics_sample").samples(image=False))
+    points = np.stack([sample.landmarks68 for sample in samples])
+    np.savez(tmp_path / "p.npz", names=np.array([sample.name for sample in samples]), landmarks68=points)
+    where = ("--data", shared_data / "facesynthetics_sample", "--from-predictions", tmp_path / "p.npz")
+    call("facesynthetics", *where, "--json", tmp_path / "f.json")
+    assert json.loads((tmp_path / "f.json").read_text())["nme2d"]["box"]["all68"]["mean"] == pytest.approx(0, abs=1e-4)
+    with pytest.raises(UserError, match="lack 6 of 6 images"):
+        call("300w-lp", "--data", shared_data / "300w_lp_sample", "--from-predictions", tmp_path / "p.npz")

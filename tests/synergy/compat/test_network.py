@@ -1,0 +1,54 @@
+"""What the foreign networks share: conventions and the models they accept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bfm_assets import ModelFileError, MorphableModel
+from synergy.compat.network import CompatNet
+from synergy.compat.whitening import Whitening
+from synergy.models.mobilenet import MobileNetV1
+from synergy.predictor import FacePredictor
+
+
+def _network(model: MorphableModel, whitening: Whitening) -> CompatNet:
+    torch.manual_seed(0)
+    return CompatNet(MobileNetV1(0.25), model, whitening, "id").eval()
+
+
+def test_the_predictor_runs_it(bfm: MorphableModel, whitening: Whitening) -> None:
+    network = _network(bfm, whitening)
+    predictor = FacePredictor(network, morphable_model=network.morphable_model)
+    (face,) = predictor(np.zeros((200, 200, 3), np.uint8), boxes=[[50, 60, 150, 160]])
+    assert face.landmarks68.shape == (68, 3)
+    assert face.model_id == "id"
+    assert face.params.shape == (62,)
+    assert (face.morphable_model.n_shape, face.morphable_model.n_expression) == (40, 10)
+
+
+def test_only_the_landmarks_of_a_dense_model_are_used(bfm: MorphableModel, whitening: Whitening, crops: Tensor) -> None:
+    dense = replace(bfm, landmarks=bfm.landmarks[::-1].copy())
+    with torch.no_grad():
+        one, other = _network(bfm, whitening)(crops), _network(dense, whitening)(crops)
+    torch.testing.assert_close(one.landmarks, other.landmarks.flip(1))
+    assert torch.equal(one.params, other.params)
+
+
+def test_bytes_and_floats_are_the_same_and_depth_is_centred(
+    bfm: MorphableModel, whitening: Whitening, crops: Tensor
+) -> None:
+    network = _network(bfm, whitening)
+    with torch.no_grad():
+        one, other = network(crops), network(crops.float())
+    assert torch.equal(one.landmarks, other.landmarks)
+    assert one.landmarks[..., 2].mean(1).abs().max() < 1e-2
+
+
+def test_a_model_with_too_few_modes_is_refused(bfm: MorphableModel, whitening: Whitening) -> None:
+    with pytest.raises(ModelFileError, match="30 shape and 12 expression modes, 40 and 10 are needed"):
+        _network(bfm.truncated(30, 12), whitening)

@@ -1,0 +1,99 @@
+"""A fake pack of random pictures with exact labels of a small symmetric model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bfm_assets import MorphableModel
+from synergy.camera import project_plain
+from synergy.geometry import compose_pose, euler_to_matrix
+from synergy.landmarks import FLIP68
+from train.labels.pack import PackWriter, encode_jpeg
+
+SIDE = 120
+
+
+def symmetric_model(seed: int = 0, n_shape: int = 6, n_expression: int = 4) -> MorphableModel:
+    """A random landmark-only model that is its own mirror image: half of its modes symmetric, half antisymmetric."""
+    rng = np.random.default_rng(seed)
+    reflect = np.array([-1.0, 1.0, 1.0])
+
+    def fold(points: np.ndarray, sign: float = 1.0) -> np.ndarray:
+        return (points + sign * points[FLIP68] * reflect) / 2
+
+    signs = [1, -1] * 10
+    mean = fold(rng.normal(size=(68, 3)) * 10)
+    modes = [fold(rng.normal(size=(68, 3)), signs[i]) for i in range(n_shape + n_expression)]
+    basis = np.stack(modes, -1).astype(np.float32)
+    return MorphableModel(
+        name="symmetric",
+        licence="CC0",
+        mean=mean.astype(np.float32),
+        shape_basis=basis[..., :n_shape],
+        shape_std=np.ones(n_shape, np.float32),
+        expression_basis=basis[..., n_shape:],
+        expression_std=np.ones(n_expression, np.float32),
+        triangles=np.empty((0, 3), np.int32),
+        landmarks=np.arange(68, dtype=np.int32),
+    )
+
+
+def project(model: MorphableModel, params: torch.Tensor) -> torch.Tensor:
+    """Landmarks (B, 68, 3) of parameters, written independently of the network."""
+    basis = torch.cat([torch.from_numpy(model.shape_basis), torch.from_numpy(model.expression_basis)], -1)
+    vertices = torch.from_numpy(model.mean) + torch.einsum("vck,bk->bvc", basis, params[:, 12:])
+    points = project_plain(vertices, params[:, :12], SIDE)
+    return points - points.mean(1, keepdim=True) * torch.tensor([0.0, 0.0, 1.0])
+
+
+@pytest.fixture(scope="session")
+def symmetric() -> MorphableModel:
+    return symmetric_model()
+
+
+@pytest.fixture(scope="session")
+def model_file(symmetric: MorphableModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "symmetric.npz"
+    symmetric.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def pack(symmetric: MorphableModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """64 training and 8 validation samples; the brightness of each picture tells its yaw."""
+    path = tmp_path_factory.mktemp("packs") / "fake"
+    rng = np.random.default_rng(0)
+    n = 72
+    pose_deg = rng.normal(size=(n, 3)) * [10, 30, 10]
+    angles = torch.from_numpy(np.radians(pose_deg)).float()
+    translation = torch.tensor([60.0, 60.0, 0.0]).expand(n, 3)
+    pose = compose_pose(torch.full((n,), 1.7), euler_to_matrix(angles), translation)
+    params = torch.cat([pose, torch.from_numpy(rng.normal(size=(n, 10))).float()], -1)
+    landmarks = project(symmetric, params).numpy()
+    split = np.array(["train"] * 64 + ["val"] * 8)
+    images = [
+        encode_jpeg(np.clip(rng.normal(128 + yaw, 5, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8))
+        for yaw in pose_deg[:, 1]
+    ]
+    rows = {
+        "names": np.array([f"{i}.jpg" for i in range(n)]),
+        "sources": np.where(split == "val", "helen_test", "fake"),
+        "split": split,
+        "landmarks68": landmarks,
+        "visibility68": np.full((n, 68), 2),
+        "params": params.numpy(),
+        "pose_deg": pose_deg,
+        "weight": np.ones(n),
+        "residual": np.full(n, np.nan),
+        "hand68": landmarks[..., :2],
+        "points21": np.full((n, 21, 2), np.nan),
+        "crop": np.tile([0.0, 0.0, 1.0], (n, 1)),
+    }
+    writer = PackWriter(path, {"test": 1})
+    writer.write(0, images, rows)
+    writer.finish({"model": symmetric.name, "model_digest": symmetric.digest})
+    return path

@@ -1,0 +1,239 @@
+"""The training step, its schedule, masks and skipped steps, and that a killed run goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from bfm_assets import MorphableModel
+from synergy.models import SynergyNet
+from train.callbacks import EMA
+from train.data import PackData, StepSampler
+from train.mixed import Float32Conv2d
+from train.module import Schedule, SynergyModule
+from train.relabel import fit_coefficients
+from train.warm_start import fit_heads, transplant
+
+
+def make_module(model_file: Path, **options: Any) -> SynergyModule:
+    torch.manual_seed(0)
+    return SynergyModule(str(model_file), width=0.25, schedule=Schedule(sizes={0: 32}), **options)
+
+
+def make_trainer(folder: Path, steps: int, **options: Any) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu", devices=1, max_epochs=-1, max_steps=steps, default_root_dir=folder, logger=False,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, num_sanity_val_steps=0,
+        use_distributed_sampler=False, limit_val_batches=0, **options,
+    )  # fmt: skip
+
+
+def test_forward_is_the_networks(model_file: Path) -> None:
+    module = make_module(model_file).eval()
+    images = torch.rand(4, 3, 120, 120) * 255
+    for ours, theirs in zip(module(images), module.net(images), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_mixed_precision_stays_near_float32(model_file: Path) -> None:
+    exact, mixed = make_module(model_file).eval(), make_module(model_file, mixed=True).eval()
+    assert any(isinstance(m, Float32Conv2d) for m in mixed.modules())
+    images = torch.rand(4, 3, 120, 120) * 255
+    with torch.no_grad():
+        assert (exact(images).whitened - mixed(images).whitened).abs().max() < 0.05
+    assert mixed(images).landmarks.dtype == torch.float32
+
+
+def test_training_lowers_the_loss_and_sets_the_whitening(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    module = make_module(model_file)
+    data = PackData(pack, str(model_file), batch_size=32)
+    batch = data.train_set.__getitems__(list(range(32)))
+    make_trainer(tmp_path, 20).fit(module, data)
+    net = module.net
+    assert (net.param_std > 0).all()
+    assert (net.param_std != 1).all()
+    after = module.loss_terms(batch, module(batch.image))
+    fresh = make_module(model_file)
+    fresh.net.set_whitening(net.param_mean, net.param_std)
+    before = fresh.loss_terms(batch, fresh(batch.image))
+    assert after["coarse"] < before["coarse"]
+
+
+def test_a_batch_without_parameters_trains_on_landmarks_alone(model_file: Path, pack: Path) -> None:
+    module = make_module(model_file)
+    batch = PackData(pack, str(model_file)).train_set.__getitems__(list(range(8)))
+    batch = replace(batch, params=torch.full_like(batch.params, torch.nan))
+    terms = module.loss_terms(batch, module(batch.image))
+    assert all(value.isfinite() for value in terms.values())
+    assert terms["pose"].item() == pytest.approx(0, abs=1e-5)
+    terms["refined"].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+class Poison(pl.Callback):
+    """Make one step's loss infinite by a sample weight."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
+        if index == 1:
+            batch.weight.fill_(torch.inf)
+            self.before = [p.detach().clone() for p in module.parameters()]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, out: Any, batch: Any, index: int
+    ) -> None:
+        if index == 1:
+            self.same = all(torch.equal(a, b) for a, b in zip(self.before, module.parameters(), strict=True))
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    module, poison = make_module(model_file), Poison()
+    make_trainer(tmp_path, 4, callbacks=[poison], gradient_clip_val=1.0).fit(
+        module, PackData(pack, str(model_file), batch_size=16)
+    )
+    assert module.skipped == 1
+    assert poison.same
+    assert all(p.isfinite().all() for p in module.parameters())
+
+
+def test_rate_warms_up_and_ends_at_zero(model_file: Path) -> None:
+    module = make_module(model_file)
+    warm_up = module.schedule.warm_up
+    assert module.rate_factor(0) == 0
+    assert module.rate_factor(warm_up) == pytest.approx(1)
+    assert module.rate_factor(1) == pytest.approx(0, abs=1e-9)
+    module.schedule = Schedule(sizes={0: 80, 0.5: 120})
+    assert [module.input_size(p) for p in (0, 0.49, 0.5, 1)] == [80, 80, 120, 120]
+
+
+def test_sampler_draws_every_sample_as_often_as_asked() -> None:
+    sampler = StepSampler(np.array([1.0, 1.0, 2.0, 2.0] * 25), 10, 0, lambda: 0)
+    drawn = np.bincount(np.concatenate(list(sampler)), minlength=100)
+    assert drawn.sum() == 100
+    assert (drawn[2::4] >= 1).all()
+    assert drawn[2::4].sum() == pytest.approx(33, abs=2)
+
+
+def test_sampler_goes_on_where_a_run_stopped() -> None:
+    def batches(start: int) -> list[list[int]]:
+        return list(StepSampler(np.ones(100), 10, 0, lambda: start))
+
+    assert batches(4) == batches(0)[4:]
+    assert batches(13) == batches(10)[3:]
+    assert batches(0) != batches(10)
+
+
+def test_sampler_shares_a_batch_among_processes() -> None:
+    whole = list(StepSampler(np.ones(40), 8, 0, lambda: 0))
+    parts = [list(StepSampler(np.ones(40), 4, 0, lambda: 0, rank, 2)) for rank in range(2)]
+    assert [a + b for a, b in zip(*parts, strict=True)] == whole
+
+
+def test_refit_recovers_the_coefficients_under_the_given_rotation(symmetric: MorphableModel, pack: Path) -> None:
+    set_ = PackData(pack, _saved(symmetric, pack)).train_set
+    params = set_.labels[2]
+    scale = params[:, :3].norm(dim=-1)
+    rotation = params[:, :12].unflatten(-1, (3, 4))[..., :3] / scale[:, None, None]
+    fitted = fit_coefficients(symmetric, set_.labels[0].numpy(), rotation.numpy(), noise=1e-4)
+    # z of the labels has zero mean, so the depth of the translation is not theirs.
+    assert np.abs(fitted[:, :11] - params[:, :11].numpy()).max() < 0.02
+    assert np.abs(fitted[:, 12:] - params[:, 12:].numpy()).max() < 0.02
+
+
+def _saved(model: MorphableModel, folder: Path) -> str:
+    path = folder.parent / "again.npz"
+    model.save(path)
+    return str(path)
+
+
+def test_heads_are_fitted_to_features(symmetric: MorphableModel) -> None:
+    net = SynergyNet(symmetric, width=0.25).eval()
+    features = torch.rand(2000, 256)
+    params = features @ torch.randn(256, 22) + 3
+    net.set_whitening(params.mean(0), params.std(0))
+    fit_heads(net, features, params, ridge=1e-8)
+    heads = (net.pose_head, net.shape_head, net.expression_head)
+    got = net.dewhiten(torch.cat([head(features) for head in heads], -1))
+    torch.testing.assert_close(got, params, atol=1e-2, rtol=1e-3)
+
+
+def test_transplant_keeps_what_fits(symmetric: MorphableModel, tiny_model: MorphableModel) -> None:
+    old, new = SynergyNet(tiny_model, width=0.25).eval(), SynergyNet(symmetric, width=0.25).eval()
+    transplant(new, old.state_dict())
+    images = torch.rand(2, 3, 120, 120)
+    torch.testing.assert_close(new.backbone(images), old.backbone(images))
+    points = torch.rand(2, 68, 3) * 120
+    feature = torch.rand(2, 256)
+    a = new.mafa(points, feature, torch.rand(2, 10))
+    torch.testing.assert_close(a, old.mafa(points, feature, torch.zeros(2, 7)))
+
+
+SCRIPT = """
+import sys, time
+import lightning.pytorch as pl
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from tests.train.test_module import run
+run(Path({model!r}), Path({pack!r}), Path({out!r}), {resume!r}, {slow!r})
+"""
+
+
+class Slow(pl.Callback):
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        time.sleep(0.3)
+
+
+def run(model: Path, pack: Path, out: Path, resume: str | None, slow: bool) -> None:
+    """12 steps of 4-step epochs, a checkpoint every 3 steps."""
+    callbacks: list[pl.Callback] = [EMA(0.9), ModelCheckpoint(out, save_last=True, every_n_train_steps=3)]
+    callbacks += [Slow()] if slow else []
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=1, max_epochs=-1, max_steps=12, callbacks=callbacks, num_sanity_val_steps=0,
+        logger=CSVLogger(out, name="", version="resumed" if resume else "first", flush_logs_every_n_steps=1),
+        log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        gradient_clip_val=1.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    trainer.fit(make_module(model), PackData(pack, str(model), batch_size=16), ckpt_path=resume)
+    torch.save(trainer.lightning_module.state_dict(), out / f"final-{'resumed' if resume else 'first'}.pt")
+
+
+def losses(path: Path) -> dict[int, float]:
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    loss, step = lines[0].index("loss"), lines[0].index("step")
+    return {int(line[step]): float(line[loss]) for line in lines[1:] if line[loss]}
+
+
+def test_resume_after_sigkill_gives_the_same_losses_and_weights(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    root = str(Path(__file__).parents[2])
+    run(model_file, pack, whole, None, False)
+    script = SCRIPT.format(here=root, model=str(model_file), pack=str(pack), out=str(killed), resume=None, slow=True)
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=root)
+    deadline = time.monotonic() + 120
+    while not (killed / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "final-first.pt").exists()
+    run(model_file, pack, killed, str(killed / "last.ckpt"), False)
+    expected, resumed = losses(whole / "first" / "metrics.csv"), losses(killed / "resumed" / "metrics.csv")
+    assert set(resumed) <= set(expected)
+    assert max(resumed) == max(expected)
+    for step, loss in resumed.items():
+        assert loss == pytest.approx(expected[step], rel=1e-4), step
+    a, b = torch.load(whole / "final-first.pt"), torch.load(killed / "final-resumed.pt")
+    assert all(torch.allclose(a[key].float(), b[key].float(), rtol=1e-3, atol=1e-4) for key in a)

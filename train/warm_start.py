@@ -1,0 +1,45 @@
+"""Start a network from one trained with another morphable model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from synergy.models import SynergyNet
+from synergy.models.pointnet import N_GLOBAL_FEATURES
+
+
+@torch.no_grad()
+def transplant(net: SynergyNet, state: dict[str, Tensor]) -> None:
+    """Copy into `net` whatever of another `SynergyNet`'s state has the same name and shape, but for its whitening.
+
+    Of MAFA's first layer the columns of coefficients are dropped: those of another model mean something else.
+    """
+    own = net.state_dict()
+    for name, value in state.items():
+        if name in own and own[name].shape == value.shape and not name.startswith("param_"):
+            own[name].copy_(value)
+    n = N_GLOBAL_FEATURES + net.backbone.n_features
+    weight = state["mafa.from_face.weight"]
+    net.mafa.from_face.weight[:, :n] = weight[:, :n]
+    net.mafa.from_face.weight[:, n:] = 0
+    net.mafa.from_face.bias.copy_(state["mafa.from_face.bias"])
+
+
+@torch.no_grad()
+def fit_heads(net: SynergyNet, features: Tensor, params: Tensor, ridge: float = 1e-2) -> None:
+    """Set the three heads to the ridge regression of whitened params (N, P) on features (N, F)."""
+    target = ((params - net.param_mean) / net.param_std).double()
+    mean = features.double().mean(0)
+    x = features.double() - mean
+    gram = x.T @ x
+    gram += ridge * gram.diagonal().mean() * torch.eye(len(gram))
+    weight = torch.linalg.solve(gram, x.T @ (target - target.mean(0))).T
+    bias = target.mean(0) - weight @ mean
+    row = 0
+    for head in (net.pose_head, net.shape_head, net.expression_head):
+        linear = head[-1]
+        assert isinstance(linear, nn.Linear)
+        linear.weight.copy_(weight[row : row + linear.out_features])
+        linear.bias.copy_(bias[row : row + linear.out_features])
+        row += linear.out_features
