@@ -69,6 +69,8 @@ def triangles(array: Any, vertices: Floats, first: int, what: str) -> Ints:
     found = indices(array, len(vertices), first, what)
     if found.ndim != 2 or 3 not in found.shape:
         raise ModelFileError(f"{what} is {found.shape}, expected three indices a triangle")
+    if not np.isfinite(vertices).all():
+        raise ModelFileError("the mean has values that are not finite")
     rows = found if found.shape[1] == 3 else found.T
     return outward(vertices, np.ascontiguousarray(rows))
 
@@ -78,7 +80,7 @@ def outward(vertices: Floats, rows: Ints) -> Ints:
 
     Formats disagree on winding, and some on themselves; the sign of the volume seen from the mesh's middle does not.
     """
-    corners = (vertices - vertices.mean(0)).astype(np.float64)[rows]
+    corners = (vertices - vertices.mean(0, dtype=np.float64))[rows]
     volume = np.einsum("fi,fi->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2]))
     return rows if volume >= 0 else np.ascontiguousarray(rows[:, ::-1])
 

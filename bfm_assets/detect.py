@@ -51,7 +51,7 @@ FACE3D = Format("face3d BFM.mat", face3d.read_face3d, face3d.ASSUMED)
 FORMATS = (OWN, BFM2009, BFM2017, TDDFA, TDDFA_V2, FACE3D, ICT_FOLDER, ICT, BFM68)
 
 # A folder is what the first of these files in it says.
-_FOLDERS = ((ict_folder.NEUTRAL, ICT_FOLDER), ("w_shp_sim.npy", TDDFA), (bfm2009.NAME, BFM2009))
+_FOLDERS = ((ict_folder.NEUTRAL, ICT_FOLDER), ("u_shp.npy", TDDFA), (bfm2009.NAME, BFM2009))
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
 _MATLAB = b"MATLAB "
 

@@ -191,7 +191,7 @@ def _rich(table: Table) -> RichTable:
         padding=(0, 1, 0, 0),
     )
     for i, column in enumerate(table.columns):
-        numeric = all(row[i][:1].isdigit() or row[i] == "-" for row in table.rows)
+        numeric = i > 0 and all(row[i][:1].isdigit() or row[i] == "-" for row in table.rows)
         rich.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for i, row in enumerate(table.rows):
         rich.add_row(*row, style="bold" if i in table.ours else None)

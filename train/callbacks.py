@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from torch import Tensor
 
 
@@ -26,6 +27,19 @@ class EMA(WeightAveraging):
             return mean.lerp(current, 1 - min(decay, (1 + int(n)) / (10 + int(n))))
 
         super().__init__(avg_fn=average)
+
+
+class Checkpoints(ModelCheckpoint):
+    """`last.ckpt` every so many minutes and, whatever the clock says, at the end of training."""
+
+    def __init__(self, minutes: float = 5.0) -> None:
+        super().__init__(
+            save_last=True, train_time_interval=timedelta(minutes=minutes), save_top_k=1, enable_version_counter=False
+        )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._last_checkpoint_saved = ""
+        super().on_train_end(trainer, pl_module)
 
 
 class Throughput(Callback):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bfm_assets import MorphableModel
@@ -20,30 +21,21 @@ from train.labels.pack import Pack
 from train.models import load_model
 from train.relabel import fit_coefficients
 
+# Labels that are trusted less are gross failures of the fit.
+_LEAST_WEIGHT = 0.05
+
 
 class FaceDataset(Dataset[Batch]):
-    """Rows of a pack as tensors, images decoded; `__getitems__` gathers a whole batch at once.
+    """Decoded crops with their labels in memory; `__getitems__` gathers a whole batch at once.
 
     Args:
-        pack: the opened pack.
-        images: (N, 120, 120, 3) uint8, all of the pack's.
-        params: (N, 12 + S + E) float32, all of the pack's.
-        rows: indices of the samples in this set.
+        images: (N, side, side, 3) uint8 RGB.
+        labels: the other fields of `Batch`, each (M, ...).
+        rows: (M,) which image each label belongs to.
     """
 
-    def __init__(
-        self, pack: Pack, images: NDArray[np.uint8], params: NDArray[np.float32], rows: NDArray[np.integer]
-    ) -> None:
-        self.images, self.rows = images, rows
-        visible = pack.visibility68[rows] == VISIBLE
-        self.labels = (
-            torch.from_numpy(pack.landmarks68[rows]),
-            torch.from_numpy(pack.visibility68[rows]),
-            torch.from_numpy(params[rows]),
-            torch.from_numpy(pack.weight[rows]),
-            torch.from_numpy(np.where(visible[..., None], pack.hand68[rows], np.float32(np.nan))),
-            torch.from_numpy(pack.pose_deg[rows, 1]),
-        )
+    def __init__(self, images: NDArray[np.uint8], labels: Sequence[Tensor], rows: NDArray[np.integer]) -> None:
+        self.images, self.labels, self.rows = images, tuple(labels), rows
         self.yaw = self.labels[-1]
 
     def __len__(self) -> int:
@@ -72,7 +64,7 @@ class StepSampler(Sampler[list[int]]):
         self, frequency: NDArray[np.floating], batch_size: int, seed: int, start: Callable[[], int],
         rank: int = 0, world: int = 1,
     ) -> None:  # fmt: skip
-        self.n, self.cumulative = len(frequency), np.cumsum(frequency, dtype=np.float64)
+        self.n, self.frequency = len(frequency), np.asarray(frequency)
         self.batch_size, self.seed, self.start, self.rank, self.world = batch_size, seed, start, rank, world
         if len(self) == 0:
             raise ValueError(f"{self.n} training samples do not fill one batch of {batch_size} x {world}")
@@ -83,8 +75,10 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         epoch, first = divmod(self.start(), len(self))
         rng = np.random.default_rng([self.seed, epoch])
-        draws = (np.arange(self.n) + rng.random()) * (self.cumulative[-1] / self.n)
-        order = rng.permutation(np.searchsorted(self.cumulative, draws, side="right"))
+        shuffled = rng.permutation(self.n)
+        cumulative = np.cumsum(self.frequency[shuffled], dtype=np.float64)
+        draws = (np.arange(self.n) + rng.random()) * (cumulative[-1] / self.n)
+        order = rng.permutation(shuffled[np.searchsorted(cumulative, draws, side="right")])
         for batch in range(first, len(self)):
             at = (batch * self.world + self.rank) * self.batch_size
             yield order[at : at + self.batch_size].tolist()
@@ -114,12 +108,26 @@ class PackData(pl.LightningDataModule):
         super().__init__()
         self.batch_size, self.seed, self.large_poses = batch_size, seed, large_poses
         opened = Pack.open(pack)
+        self.facts = {key: opened.manifest[key] for key in ("n", "sources", "hash") if key in opened.manifest}
         images, params = opened.images(), _params_for(load_model(model), opened)
-        rows = np.flatnonzero((opened.split == "train") & (opened.weight >= 0.05))
-        self.train_set = FaceDataset(opened, images, params, rows[:limit] if limit else rows)
+
+        def faces(rows: NDArray[np.integer]) -> FaceDataset:
+            visible = opened.visibility68[rows] == VISIBLE
+            labels = (
+                opened.landmarks68[rows],
+                opened.visibility68[rows],
+                params[rows],
+                opened.weight[rows],
+                np.where(visible[..., None], opened.hand68[rows], np.float32(np.nan)),
+                opened.pose_deg[rows, 1],
+            )
+            return FaceDataset(images, [torch.from_numpy(label) for label in labels], rows)
+
+        rows = np.flatnonzero((opened.split == "train") & (opened.weight >= _LEAST_WEIGHT))
+        self.train_set = faces(rows[:limit] if limit else rows)
         held_out = opened.split == "val"
         self.validation_sets = {
-            str(source): FaceDataset(opened, images, params, np.flatnonzero(held_out & (opened.sources == source)))
+            str(source): faces(np.flatnonzero(held_out & (opened.sources == source)))
             for source in np.unique(opened.sources[held_out])
         }
 
@@ -131,13 +139,13 @@ class PackData(pl.LightningDataModule):
             frequency, self.batch_size, self.seed, lambda: trainer.global_step,
             trainer.global_rank, trainer.world_size,
         )  # fmt: skip
-        return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=_as_is)
+        return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=as_is)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
-        return [DataLoader(s, batch_size=128, collate_fn=_as_is) for s in self.validation_sets.values()]
+        return [DataLoader(faces, batch_size=128, collate_fn=as_is) for faces in self.validation_sets.values()]
 
 
-def _as_is(batch: Any) -> Any:
+def as_is(batch: Any) -> Any:
     """What `__getitems__` gathered is the batch already."""
     return batch
 

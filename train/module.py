@@ -19,7 +19,7 @@ from train.batch import Batch
 from train.losses import rms, wing
 from train.mixed import keep_strided_depthwise_in_float32
 from train.models import load_model
-from train.validation import FaceScores
+from train.validation import FaceScores, has_crop_box
 from train.warm_start import fit_heads, transplant
 
 
@@ -164,7 +164,7 @@ class SynergyModule(pl.LightningModule):
         params = params[params.isfinite().all(-1)]
         self.net.set_whitening(params.mean(0), params.std(0).clamp_min(1e-6))
         if self.start:
-            transplant(self.net, _net_state(self.start))
+            transplant(self.net, net_state(torch.load(self.start, map_location="cpu", weights_only=False)))
             self.net.eval()
             batches = [self.augment(data.__getitems__(chunk)).to(self.device) for chunk in chunks]
             features = torch.cat([self.features(batch.image) for batch in batches])
@@ -220,23 +220,24 @@ class SynergyModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         names = self.trainer.datamodule.validation_sets  # type: ignore[attr-defined]
-        self.scores = {name: FaceScores(box_of_crop=name.startswith("aflw")) for name in names}
+        self.scores = {name: FaceScores(has_crop_box(name)) for name in names}
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002 Lightning passes it
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
         """Score the network in float32, at the image size that training has reached."""
         name = list(self.scores)[dataloader_idx]
         size, image = self.input_size(self.progress()), batch.image.float()
         if size != self.net.size:
             image = interpolate(image, size=(size, size), mode="bilinear")
-        output = self.net(image)
+        output: SynergyOutput = self.net(image)
         self.scores[name].update(batch, output)
+        return output._asdict()
 
     def on_validation_epoch_end(self) -> None:
         for name, score in self.scores.items():
             self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()})
 
 
-def _net_state(path: str) -> dict[str, Tensor]:
+def net_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """The (averaged) weights of the `SynergyNet` in a checkpoint of this module."""
-    state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
-    return {name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")}
+    prefix = "net."
+    return {name.removeprefix(prefix): v for name, v in checkpoint["state_dict"].items() if name.startswith(prefix)}

@@ -33,7 +33,7 @@ def fit_coefficients(
 
     y_up = landmarks.astype(np.float64) * [1, -1, 1] + [0, side, 0]
     turned_back = y_up @ rotation.astype(np.float64)
-    solution = turned_back.reshape(len(landmarks), -1) @ solver.T
+    solution = turned_back.reshape(len(landmarks), mean.size) @ solver.T
     scale, translation, scaled = solution[:, :1], solution[:, 1:4], solution[:, 4:]
     translation = np.einsum("nij,nj->ni", rotation, translation)
     pose = np.concatenate([scale[..., None] * rotation, translation[..., None]], -1).reshape(-1, 12)

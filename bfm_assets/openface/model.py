@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from bfm_assets.openface import colours, uv
 from bfm_assets.openface.deform import Spreader, vertex_areas
 from bfm_assets.openface.expressions import EXPRESSIONS, STD, Canvas
+from bfm_assets.openface.frame import to_shipped
 from bfm_assets.openface.head import build
 from bfm_assets.openface.shapes import FEATURES, principal_modes
 from bfm_assets.schema import MorphableModel
@@ -21,6 +22,10 @@ STEP = 2.0**-9
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return (np.rint(values / STEP) * STEP).astype(np.float32)
+
+
+def _turned(basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.swapaxes(to_shipped(np.swapaxes(basis, 1, 2)), 1, 2)
 
 
 def open_face() -> MorphableModel:
@@ -37,10 +42,10 @@ def open_face() -> MorphableModel:
     return MorphableModel(
         name="open-face-1",
         licence="CC0-1.0",
-        mean=_rounded(head.vertices),
-        shape_basis=_rounded(shape_basis),
+        mean=_rounded(to_shipped(head.vertices)),
+        shape_basis=_rounded(_turned(shape_basis)),
         shape_std=shape_std.astype(np.float32),
-        expression_basis=_rounded(expressions),
+        expression_basis=_rounded(_turned(expressions)),
         expression_std=np.full(len(EXPRESSIONS), STD, np.float32),
         triangles=head.triangles.astype(np.int32),
         landmarks=head.landmarks.astype(np.int32),

@@ -1,6 +1,7 @@
 """Published measurements of adult faces, and where the same distances are on the mean face.
 
-Means and standard deviations in mm, of men and of women, rounded as published, from
+Means and standard deviations in mm, of men and of women, quoted from memory and not checked against the printed
+tables, from
 
 - NIOSH: Zhuang and Bradtmiller, "Head-and-face anthropometric survey of U.S. respirator users", J. Occup. Environ. Hyg.
   2(11), 2005 (2,543 men, 1,454 women);
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bfm_assets.openface.frame import to_designed
 from bfm_assets.schema import MorphableModel
 
 Spot = int | tuple[float, float, float]
@@ -29,7 +31,7 @@ Spot = int | tuple[float, float, float]
 class Measurement:
     """One distance: mean and standard deviation of men and women, and its two ends on the mean face.
 
-    An end is a landmark (0-based iBUG) or a position in mm, which stands for the nearest vertex of the mean face.
+    An end is a landmark (0-based iBUG) or a position in mm in the designed frame, which stands for the nearest vertex of the mean face.
     """
 
     men: tuple[float, float]
@@ -77,7 +79,7 @@ def measure(model: MorphableModel, vertices: NDArray[np.floating]) -> dict[str, 
     def end(spot: Spot) -> int:
         if isinstance(spot, int):
             return int(model.landmarks[spot])
-        return int(np.linalg.norm(model.mean - np.asarray(spot), axis=1).argmin())
+        return int(np.linalg.norm(to_designed(model.mean) - np.asarray(spot), axis=1).argmin())
 
     return {
         name: np.linalg.norm(vertices[..., end(m.ends[0]), :] - vertices[..., end(m.ends[1]), :], axis=-1)

@@ -114,7 +114,7 @@ def _tables(results: dict[str, Any], model_id: str) -> list[Table]:
             ("method", *metrics.BIN_NAMES, "mean", "reannotated"),
             tuple(headline),
             ours=(len(headline) - 1,),
-            note=_subset_note(results["counts"]["samples"]),
+            note=" ".join(_notes(results)),
         ),
         Table(
             "2D NME by label set (%)",
@@ -138,7 +138,9 @@ def _tables(results: dict[str, Any], model_id: str) -> list[Table]:
     if "gte" in results:
         rows = [(name, _cell(first), _cell(last)) for name, first, last in published.AFLW2000_DEPTH]
         rows.append((model_id, percent(results["gte"]), percent(results["nme3d"])))
-        tables.append(Table("Three dimensions (%)", ("method", "GTE", "3D NME"), tuple(rows), ours=(len(rows) - 1,)))
+        note = "Dense errors are scored with a Basel Face Model (--bfm) and weights that predict its mesh."
+        columns = ("method", "GTE", "3D NME")
+        tables.append(Table("Three dimensions (%)", columns, tuple(rows), ours=(len(rows) - 1,), note=note))
     return tables
 
 
@@ -146,7 +148,11 @@ def _cell(value: float | None) -> str:
     return "-" if value is None else percent(value)
 
 
-def _subset_note(samples: int) -> str:
-    if samples == FULL_SIZE:
-        return "Published rows are each their authors' figures."
-    return f"Published rows are of all 2,000 images, ours of {samples}: compare with care."
+def _notes(results: dict[str, Any]) -> list[str]:
+    samples = results["counts"]["samples"]
+    notes = []
+    if samples != FULL_SIZE:
+        notes.append(f"Published rows are of all 2,000 images, ours of {samples}: compare with care.")
+    if "reannotated" not in results["nme2d"]:
+        notes.append("The reannotated labels were not found beside the images; give them with --reannotated.")
+    return notes

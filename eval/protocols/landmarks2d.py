@@ -82,7 +82,7 @@ def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> Outco
         "visible51": metrics.nme(predicted[:, INNER51], true[:, INNER51], side),
     }
     nme2d = {key: summary_by_yaw(value, yaw) for key, value in errors.items()}
-    labels = {"visible68": "visible of 68", "visible51": "visible of the inner 51"}
+    labels = {"visible68": "visible of 68", "visible51": "of inner 51"}
     rows = tuple(bin_row(labels[key], value) for key, value in nme2d.items())
     return Outcome(
         title="AFLW",

@@ -88,7 +88,13 @@ def landmark_errors(point_errors: NDArray[np.floating]) -> str:
             axes.plot(*curve.T, color=GRID, linewidth=1.5, zorder=1)
         known = np.isfinite(means)
         axes.scatter(
-            face[known, 0], face[known, 1], s=48 * means[known], color=PREDICTED, alpha=0.75, linewidths=0, zorder=2
+            face[known, 0],
+            face[known, 1],
+            s=340 * means[known] / max(7.0, np.nanmax(means)),
+            color=PREDICTED,
+            alpha=0.75,
+            linewidths=0,
+            zorder=2,
         )
         for i in _far_apart(face, means, 4):
             axes.annotate(

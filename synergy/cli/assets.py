@@ -62,7 +62,7 @@ def import_model(
     if model.licence not in _FREE:
         console.print("  This licence covers the written file and pictures of it too: do not pass them on.")
     with console.status(f"writing {to}"):
-        to.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(to.parent)
         model.save(to)
         _write_preview(model, to.with_suffix(".png"))
     console.print(f"wrote {to} ({to.stat().st_size / 1e6:.1f} MB) and {to.with_suffix('.png')}", markup=False)
@@ -89,7 +89,7 @@ def show_model(
 
     console = Console(highlight=False, soft_wrap=True)
     model = open_face() if source is None else read_model(source, keypoints)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     for sheet in sheets(model, seed):
         follow = partial(
             track, description=sheet.name, console=console, transient=True, disable=not console.is_terminal
@@ -101,6 +101,19 @@ def show_model(
 
 # Licences under which a written model may be passed on.
 _FREE = ("MIT", "CC0-1.0")
+
+
+def _make_folder(path: Path) -> None:
+    """Create a folder and see that it can be written to; `UserError` otherwise."""
+    from tempfile import TemporaryFile
+
+    from synergy.errors import UserError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written to ({error.strerror})") from None
 
 
 def _summary(model: MorphableModel) -> list[str]:

@@ -24,6 +24,8 @@ _BACKBONE = "I2P.backbone"
 _HEADS = tuple(f"{_BACKBONE}.classifier_{name}.1" for name in ("ori", "shape", "exp"))
 _N_IMAGE = 1280
 _N_COEFFICIENTS = 50
+# Copies of BFM's basis differ by rounding, as a share of the largest entry; other modes differ by all of it.
+_MODE_TOLERANCE = 1e-3
 
 
 class PublicMAFA(nn.Module):
@@ -74,6 +76,7 @@ def load_synergynet(
     state = read_state(path)
     if f"{_BACKBONE}.features.0.0.weight" not in state:
         raise UserError(f"{path}: not a SynergyNet MobileNetV2 checkpoint, it has no '{_BACKBONE}.features.0.0.weight'")
+    _check_modes(state, model, path)
     whitening = whitening or _carried_whitening(state, path)
     model_id = "synergynet-public-refined" if refine else "synergynet-public"
     network = CompatNet(MobileNetV2(), model, whitening, model_id, PublicMAFA() if refine else None)
@@ -101,6 +104,19 @@ def _carried_whitening(state: State, path: str | Path) -> Whitening:
         raise UserError(f"{path}: the checkpoint carries no whitening, give SynergyNet's param_whitening.pkl")
     mean, std = (state[key].float().flatten()[:N_PARAMS].numpy() for key in ("param_mean", "param_std"))
     return Whitening(mean, std)
+
+
+def _check_modes(state: State, model: MorphableModel, path: str | Path) -> None:
+    """`UserError` when the checkpoint carries its landmark basis and `model` has another: same counts, wrong faces."""
+    points = model.landmark_model()
+    ours = {"u_base": points.mean, "w_shp_base": points.shape_basis, "w_exp_base": points.expression_basis}
+    for key, array in ours.items():
+        if key not in state or not state[key].dim():
+            continue
+        theirs = state[key].float()
+        own = torch.from_numpy(array).reshape(3 * len(points.mean), -1)[:, : theirs.shape[-1]]
+        if own.shape != theirs.shape or (own - theirs).abs().max() > _MODE_TOLERANCE * theirs.abs().max():
+            raise UserError(f"{path}: trained with other modes than those of '{model.name}' ({key} differs)")
 
 
 def _backbone_layers() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from train.labels.pack import PackWriter, encode_jpeg
 SIDE = 120
 
 
-def symmetric_model(seed: int = 0, n_shape: int = 6, n_expression: int = 4) -> MorphableModel:
+def _symmetric_model(seed: int = 0, n_shape: int = 6, n_expression: int = 4) -> MorphableModel:
     """A random landmark-only model that is its own mirror image: half of its modes symmetric, half antisymmetric."""
     rng = np.random.default_rng(seed)
     reflect = np.array([-1.0, 1.0, 1.0])
@@ -42,7 +44,7 @@ def symmetric_model(seed: int = 0, n_shape: int = 6, n_expression: int = 4) -> M
     )
 
 
-def project(model: MorphableModel, params: torch.Tensor) -> torch.Tensor:
+def _project(model: MorphableModel, params: torch.Tensor) -> torch.Tensor:
     """Landmarks (B, 68, 3) of parameters, written independently of the network."""
     basis = torch.cat([torch.from_numpy(model.shape_basis), torch.from_numpy(model.expression_basis)], -1)
     vertices = torch.from_numpy(model.mean) + torch.einsum("vck,bk->bvc", basis, params[:, 12:])
@@ -52,7 +54,13 @@ def project(model: MorphableModel, params: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(scope="session")
 def symmetric() -> MorphableModel:
-    return symmetric_model()
+    return _symmetric_model()
+
+
+@pytest.fixture(scope="session")
+def project(symmetric: MorphableModel) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Landmarks (B, 68, 3) in crop pixels of parameters of the symmetric model."""
+    return partial(_project, symmetric)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +81,7 @@ def pack(symmetric: MorphableModel, tmp_path_factory: pytest.TempPathFactory) ->
     translation = torch.tensor([60.0, 60.0, 0.0]).expand(n, 3)
     pose = compose_pose(torch.full((n,), 1.7), euler_to_matrix(angles), translation)
     params = torch.cat([pose, torch.from_numpy(rng.normal(size=(n, 10))).float()], -1)
-    landmarks = project(symmetric, params).numpy()
+    landmarks = _project(symmetric, params).numpy()
     split = np.array(["train"] * 64 + ["val"] * 8)
     images = [
         encode_jpeg(np.clip(rng.normal(128 + yaw, 5, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,19 +14,20 @@ from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix, matr
 from train.augment import Augment, AugmentConfig, MirrorCoefficients, random_view, transform
 from train.batch import Batch
 
-from .conftest import project, symmetric_model
-
 SIDE = 120
 
 
-def make_batch(model: MorphableModel, n: int = 8) -> Batch:
+Project = Callable[[Tensor], Tensor]
+
+
+def make_batch(model: MorphableModel, project: Project, n: int = 8) -> Batch:
     generator = torch.Generator().manual_seed(1)
     angles = torch.randn(n, 3, generator=generator) * 0.4
     translation = torch.tensor([60.0, 55.0, 3.0]).expand(n, 3)
     pose = compose_pose(torch.full((n,), 1.7), euler_to_matrix(angles), translation)
     n_coefficients = model.n_shape + model.n_expression
     params = torch.cat([pose, torch.randn(n, n_coefficients, generator=generator)], -1)
-    landmarks = project(model, params)
+    landmarks = project(params)
     image = torch.zeros(n, 3, SIDE, SIDE, dtype=torch.uint8)
     visibility = torch.full((n, 68), 2, dtype=torch.int8)
     visibility[:, 0] = 0
@@ -41,16 +43,17 @@ def draw_dot(image: Tensor, xy: Tensor) -> None:
 
 @pytest.mark.parametrize("size", [120, 80])
 @pytest.mark.parametrize("is_mirrored", [False, True])
-def test_landmarks_lie_where_the_image_shows_them(size: int, is_mirrored: bool) -> None:
-    model = symmetric_model()
-    batch = make_batch(model)
+def test_landmarks_lie_where_the_image_shows_them(
+    symmetric: MorphableModel, project: Project, size: int, is_mirrored: bool
+) -> None:
+    batch = make_batch(symmetric, project)
     point = 30
     batch.landmarks[:, point, :2] = torch.rand(len(batch), 2) * 40 + 40
     for image, xy in zip(batch.image, batch.landmarks[:, point, :2], strict=True):
         draw_dot(image, xy)
     mirrored = torch.full((len(batch),), is_mirrored)
     view = random_view(len(batch), SIDE, AugmentConfig(), mirrored)
-    moved = transform(batch, view, mirrored, MirrorCoefficients(model), SIDE, size)
+    moved = transform(batch, view, mirrored, MirrorCoefficients(symmetric), SIDE, size)
     ticks = (torch.arange(size) + 0.5) * SIDE / size - 0.5
     gray = moved.image.mean(1)
     shown = torch.stack([(gray.sum(1) * ticks).sum(-1), (gray.sum(2) * ticks).sum(-1)], -1) / gray.sum((1, 2))[:, None]
@@ -58,50 +61,48 @@ def test_landmarks_lie_where_the_image_shows_them(size: int, is_mirrored: bool) 
 
 
 @pytest.mark.parametrize("is_mirrored", [False, True])
-def test_parameters_project_to_the_moved_landmarks(is_mirrored: bool) -> None:
-    model = symmetric_model()
-    batch = make_batch(model)
+def test_parameters_project_to_the_moved_landmarks(
+    symmetric: MorphableModel, project: Project, is_mirrored: bool
+) -> None:
+    batch = make_batch(symmetric, project)
     mirrored = torch.full((len(batch),), is_mirrored)
     view = random_view(len(batch), SIDE, AugmentConfig(), mirrored)
-    moved = transform(batch, view, mirrored, MirrorCoefficients(model), SIDE, 16)
-    assert (project(model, moved.params) - moved.landmarks).abs().max() < 0.02
+    moved = transform(batch, view, mirrored, MirrorCoefficients(symmetric), SIDE, 16)
+    assert (project(moved.params) - moved.landmarks).abs().max() < 0.02
     rotation = decompose_pose(moved.params[:, :12])[1]
     assert torch.linalg.det(rotation).sub(1).abs().max() < 1e-5
     assert (moved.visibility[:, 16 if is_mirrored else 0] == 0).all()
 
 
-def test_mirror_negates_yaw_and_roll() -> None:
-    model = symmetric_model()
-    batch = make_batch(model)
+def test_mirror_negates_yaw_and_roll(symmetric: MorphableModel, project: Project) -> None:
+    batch = make_batch(symmetric, project)
     view = torch.tensor([[-1.0, 0.0, SIDE - 1.0], [0.0, 1.0, 0.0]]).expand(len(batch), 2, 3)
     mirrored = torch.ones(len(batch), dtype=torch.bool)
-    moved = transform(batch, view, mirrored, MirrorCoefficients(model), SIDE, 16)
+    moved = transform(batch, view, mirrored, MirrorCoefficients(symmetric), SIDE, 16)
     before = matrix_to_euler(decompose_pose(batch.params[:, :12])[1])
     after = matrix_to_euler(decompose_pose(moved.params[:, :12])[1])
     torch.testing.assert_close(after, before * torch.tensor([1.0, -1.0, -1.0]), atol=1e-5, rtol=0)
 
 
-def test_rotation_is_roll() -> None:
-    model = symmetric_model()
-    batch = make_batch(model)
+def test_rotation_is_roll(symmetric: MorphableModel, project: Project) -> None:
+    batch = make_batch(symmetric, project)
     c, s = math.cos(0.3), math.sin(0.3)
     view = torch.tensor([[c, -s, 10.0], [s, c, -10.0]]).expand(len(batch), 2, 3)
     none = torch.zeros(len(batch), dtype=torch.bool)
     batch.params[:, :12] = compose_pose(
         torch.ones(len(batch)), euler_to_matrix(torch.zeros(len(batch), 3)), torch.zeros(len(batch), 3)
     )
-    moved = transform(batch, view, none, MirrorCoefficients(model), SIDE, 16)
+    moved = transform(batch, view, none, MirrorCoefficients(symmetric), SIDE, 16)
     # Clockwise on the screen: the eye on the image's right goes down, which is positive roll.
     angles = matrix_to_euler(decompose_pose(moved.params[:, :12])[1])
     torch.testing.assert_close(angles, torch.tensor([0.0, 0.0, 0.3]).expand(len(batch), 3), atol=1e-5, rtol=0)
 
 
-def test_unknown_labels_stay_unknown_and_known_ones_stay_known() -> None:
-    model = symmetric_model()
-    batch = make_batch(model, 16)
+def test_unknown_labels_stay_unknown_and_known_ones_stay_known(symmetric: MorphableModel, project: Project) -> None:
+    batch = make_batch(symmetric, project, 16)
     batch.landmarks[:8] = torch.nan
     batch.params[8:] = torch.nan
-    moved = Augment(model)(batch)
+    moved = Augment(symmetric)(batch)
     assert moved.landmarks[:8].isnan().all()
     assert moved.landmarks[8:].isfinite().all()
     assert moved.params[8:].isnan().all()
@@ -111,22 +112,20 @@ def test_unknown_labels_stay_unknown_and_known_ones_stay_known() -> None:
     assert moved.image.max() <= 255
 
 
-def test_augmentation_follows_the_seed() -> None:
-    model = symmetric_model()
-    batch = make_batch(model, 16)
+def test_augmentation_follows_the_seed(symmetric: MorphableModel, project: Project) -> None:
+    batch = make_batch(symmetric, project, 16)
     batch.image.random_(0, 256)
     results = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        results.append(Augment(model)(batch))
+        results.append(Augment(symmetric)(batch))
     assert torch.equal(results[0].image, results[1].image)
     assert torch.equal(results[0].params, results[1].params)
     assert not torch.equal(results[0].image, results[2].image)
 
 
-def test_covered_landmarks_become_occluded() -> None:
-    model = symmetric_model()
-    batch = make_batch(model, 32)
-    moved = Augment(model, config=AugmentConfig(occlude=1.0))(batch)
+def test_covered_landmarks_become_occluded(symmetric: MorphableModel, project: Project) -> None:
+    batch = make_batch(symmetric, project, 32)
+    moved = Augment(symmetric, config=AugmentConfig(occlude=1.0))(batch)
     assert (moved.visibility == 1).any()
     assert ((moved.visibility == 0).sum(1) == 1).all()

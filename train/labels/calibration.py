@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ class Group:
         return cls(torch.zeros(p, 2, dtype=torch.float64), noise, std.square().diag(), 0)
 
     def held(self) -> Tensor:
-        """Precision (Q, Q) of a prediction: its errors', and the model's own, as no coefficient errs beyond its range."""
+        """Precision (Q, Q) of a prediction: its errors', plus the model's own, as no coefficient leaves its range."""
         own = torch.cat([torch.zeros(N_POSE), torch.ones(len(self.covariance) - N_POSE)]).to(self.covariance)
         return torch.linalg.inv(self.covariance) + own.diag()
 
@@ -119,7 +120,13 @@ class Group:
 
 
 def calibrate(
-    basis: Basis, predicted: Faces, hand: Tensor, initial: Group, strength: float, iterations: int = 6, most: int = 1500
+    basis: Basis,
+    predicted: Faces,
+    hand: Tensor,
+    initial: Group,
+    strength: float,
+    iterations: int = 10,
+    most: int = 1500,
 ) -> Group:
     """Estimate a `Group` from predicted faces and labels (N, P, 3), both in the image frame, y up; NaN where unknown.
 
@@ -196,8 +203,10 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write an `.npz`."""
-        fields = {name: torch.stack([getattr(g, name) for g in self.groups]).numpy() for name in _TENSORS}
-        np.savez_compressed(path, n_faces=[g.n_faces for g in self.groups], **fields)
+        fields: dict[str, Any] = {"n_faces": np.array([group.n_faces for group in self.groups])}
+        for name in _TENSORS:
+            fields[name] = torch.stack([getattr(group, name) for group in self.groups]).numpy()
+        np.savez_compressed(path, **fields)
 
     @classmethod
     def load(cls, path: Path) -> Calibration:

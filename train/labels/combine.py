@@ -12,10 +12,11 @@ from train.labels.fit import Basis, Faces, Fit, Prior, coefficient_prior, fit
 
 
 def combine(basis: Basis, predicted: Faces, hand: Tensor, calibration: Calibration) -> Fit:
-    """The most likely faces given predictions (image frame, y up) and hand labels (N, P, 3), NaN where unknown.
+    """The most likely faces given predictions and labels (N, P, 3), both in the image frame, y up; NaN where unknown.
 
     The prediction's error is a Student t of as many degrees of freedom as parameters: one twice as far off as its
-    covariance says keeps 40 % of its weight. Costs and weights in the result are those of the canonical frame; the faces are in the image frame.
+    covariance says keeps 40 % of its weight. Costs and weights in the result are those of the canonical frame; the
+    faces are in the image frame.
     """
     frame = Frame.of(predicted)
     canonical = frame.faces(predicted)

@@ -53,7 +53,7 @@ class Basis:
 
     @classmethod
     def of(cls, model: MorphableModel, evidence: Tensor | None = None) -> Basis:
-        """The landmark basis of `model`; `evidence` (P, 68) are the combinations of landmarks seen (default: all 68)."""
+        """The basis of `model` at `evidence` (P, 68), combinations of its landmarks; default: all 68."""
         at = model.landmarks
         mean = torch.from_numpy(model.mean[at]).double()
         modes = torch.cat(
@@ -132,7 +132,7 @@ class Faces:
 
     def jacobian(self, basis: Basis) -> Tensor:
         """Derivatives (N, P, 3, Q) of the evidence points by the local coordinates."""
-        turned, by_pose = self._turned(basis)
+        _, by_pose = self._turned(basis)
         matrix = self.rotation * self.log_scale.exp()[:, None, None]
         modes = (matrix @ basis.modes.transpose(0, 1).flatten(1)).unflatten(-1, basis.modes.shape[::2])
         return torch.cat([by_pose, modes.transpose(1, 2)], -1)
@@ -231,8 +231,9 @@ class Fit:
     @classmethod
     def joined(cls, parts: list[Fit]) -> Fit:
         """Fits one after another."""
-        faces = Faces(*(torch.cat(arrays) for arrays in zip(*(vars(part.faces).values() for part in parts), strict=True)))
-        return cls(faces, *(torch.cat(arrays) for arrays in zip(*(part._arrays() for part in parts), strict=True)))
+        columns = zip(*(vars(part.faces).values() for part in parts), strict=True)
+        faces = Faces(*(torch.cat(column) for column in columns))
+        return cls(faces, *(torch.cat(column) for column in zip(*(part._arrays() for part in parts), strict=True)))
 
     def _arrays(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.cost, self.point_weight, self.prior_weight, self.converged

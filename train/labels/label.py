@@ -12,7 +12,7 @@ from train.labels.combine import combine, evidence_only, residuals
 from train.labels.fit import Basis, Faces
 
 # A combined fit whose labels lie this many times their usual distance away is tried again from the labels alone.
-_RETRY = 3.0
+_RETRY = 2.0
 _FEWEST_POINTS = 8
 
 

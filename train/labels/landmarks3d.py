@@ -22,7 +22,7 @@ _CHUNK = 512
 
 
 def fit_landmarks3d(basis: Basis, landmarks: Floats) -> Faces:
-    """Faces (image frame, y up) of a 68-point basis for landmarks (N, 68, 3): image pixels, y down, z larger is nearer."""
+    """Faces (image frame, y up) of a 68-point basis for landmarks (N, 68, 3), image pixels, y down, larger z nearer."""
     points = torch.from_numpy(np.asarray(landmarks, np.float64) * [1, -1, 1])
     start = aligned_faces(basis, points)
     precision = (torch.eye(3, dtype=torch.float64) / _TOLERANCE**2).expand(*points.shape, 3)
@@ -38,7 +38,7 @@ def fit_landmarks3d(basis: Basis, landmarks: Floats) -> Faces:
 
 @dataclass(frozen=True)
 class Whitening:
-    """Mean and standard deviation (12 + S + E,) of parameters in 120x120 crops: what a network's outputs are scaled by."""
+    """Mean and standard deviation (12 + S + E,) of parameters in 120x120 crops: the scale of a network's outputs."""
 
     mean: NDArray[np.float32]
     std: NDArray[np.float32]

@@ -9,13 +9,13 @@ import numpy as np
 from synergy.landmarks import FLIP68
 from train.labels.fit import Basis
 from train.labels.landmarks3d import fit_landmarks3d
-from train.labels.pack import CROP_SIZE
+from train.labels.pack import CROP_SIZE, Row
 
 # AFLW's 21 points: the partner of each across the face.
 FLIP21 = np.array([5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 16, 15, 14, 13, 12, 19, 18, 17, 20])
 
 
-def mirror_rows(rows: list[dict[str, Any]], basis: Basis) -> list[dict[str, Any]]:
+def mirror_rows(rows: list[Row], basis: Basis) -> list[Row]:
     """Mirrored copies of rows. Landmarks, points and angles mirror exactly; a model's coefficients need not (its modes
     are not symmetric), so `params` are fitted to the mirrored landmarks with the model's 68-point `basis`."""
     mirrored = [_mirrored(row) for row in rows]
@@ -25,7 +25,7 @@ def mirror_rows(rows: list[dict[str, Any]], basis: Basis) -> list[dict[str, Any]
     return mirrored
 
 
-def _mirrored(row: dict[str, Any]) -> dict[str, Any]:
+def _mirrored(row: Row) -> Row:
     def flip(points: Any, order: Any) -> Any:
         out = np.array(points, np.float64)[order]
         out[:, 0] = CROP_SIZE - 1 - out[:, 0]

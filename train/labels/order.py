@@ -19,7 +19,9 @@ _FACING = 0.3
 _WORTH_A_WARNING = 0.02
 
 
-def affine_residual(points: NDArray[np.floating], mean: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+def affine_residual(
+    points: NDArray[np.floating], mean: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Relative residual (N,) of points (N, 68, 2), y down, to the best affine map of `mean` (68, 3), y up; and whether
     (N,) that map looks at the face from behind. NaN points are left out; NaN for fewer than 12."""
     residual, behind = np.full(len(points), np.nan), np.zeros(len(points), bool)
@@ -31,7 +33,7 @@ def affine_residual(points: NDArray[np.floating], mean: NDArray[np.floating]) ->
         target = face[seen].astype(np.float64)
         solution = np.linalg.lstsq(design[seen], target, rcond=None)[0]
         spread = np.linalg.norm(target - target.mean(0))
-        residual[i] = np.linalg.norm(design[seen] @ solution - target) / max(spread, 1e-12)
+        residual[i] = np.linalg.norm(design[seen] @ solution - target) / (spread + 1e-12)
         rows = solution[:3].T * [[1.0], [-1.0]]
         towards_camera = np.cross(rows[0], rows[1])
         behind[i] = towards_camera[2] < -_FACING * np.linalg.norm(towards_camera)

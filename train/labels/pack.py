@@ -10,16 +10,16 @@
     landmarks68.npy   (N, 68, 3) float32: the label. Pixels of the 120x120 image, centres at integers, y down; z in the
                       same scale, larger is nearer, zero mean per face
     visibility68.npy  (N, 68) int8: 2 visible, 1 covered by something, 0 turned away, -1 not labelled
-    params.npy        (N, 12 + S + E) float32: pose `[s R | t]` in crop pixels (x = V_x, y = 120 - V_y), then raw shape and
-                      expression coefficients of the manifest's "model"
+    params.npy        (N, 12 + S + E) float32: pose `[s R | t]` in crop pixels (x = V_x, y = 120 - V_y), then raw shape
+                      and expression coefficients of the manifest's "model"
     pose_deg.npy      (N, 3) float32: pitch, yaw, roll (see `synergy.geometry`)
     weight.npy        (N,) float32: trust in the label, 0 to 1
     residual.npy      (N,) float32: mean distance of hand labels off the jaw to the label, less the labels' systematic
                       offsets, in % of face size; NaN without hand labels
     hand68.npy        (N, 68, 2) float32: hand labels, crop pixels, NaN where unknown
     points21.npy      (N, 21, 2) float32: AFLW's 21 points, crop pixels, NaN where unknown
-    crop.npy          (N, 3) float64 left, top, scale: source image -> crop pixels, u = (x - left) * scale; NaN for views
-    params-NAME.npy   parameters of another model for the same landmarks (`train.labels.convert`)
+    crop.npy          (N, 3) float64 left, top, scale: image -> crop pixels, u = (x - left) * scale; NaN for views
+    params-NAME.npy   parameters of another model for the same landmarks (`train.labels.landmarks3d`)
     calibration.npz   what the labels and predictions were found to be worth (`train.labels.calibration`)
 
 The crop is the square of side sqrt(2) * max(w, h) centred on the label's 2D box: u = (x - centre) * 120 / side + 59.5.
@@ -40,9 +40,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synergy.errors import UserError
+from train.labels.dedup import Bits, image_hash, mirrored_hash
 
 CROP_SIZE = 120
 VERSION = 1
+
+Row = dict[str, Any]
 
 # The arrays of a row and their types; N and the number of parameters vary.
 ROW: dict[str, Any] = {
@@ -90,7 +93,7 @@ class Pack:
 
     def __getattr__(self, name: str) -> NDArray[Any]:
         try:
-            return self.__dict__["arrays"][name]  # type: ignore[no-any-return]
+            return self.__dict__["arrays"][name]
         except KeyError:
             raise AttributeError(f"pack has no array '{name}'") from None
 
@@ -140,22 +143,33 @@ class PackWriter:
         """Whether part number `part` is already written."""
         return (self._parts / f"{part:06d}.npz").exists()
 
-    def write(self, part: int, images: list[bytes], rows: Mapping[str, NDArray[Any]]) -> None:
-        """Write part number `part`: JPEG bytes and the arrays of `ROW` for them."""
-        arrays = {name: np.asarray(rows[name]).astype(kind) for name, kind in ROW.items()}
-        lengths = np.array([len(image) for image in images], np.int64)
-        if wrong := [name for name, array in arrays.items() if len(array) != len(images)]:
-            raise ValueError(f"{len(images)} images, but not as many rows of {', '.join(wrong)}")
+    def write(self, part: int, rows: list[Row]) -> None:
+        """Write part number `part`: rows with the values of `ROW`, and "image", (120, 120, 3) uint8 RGB."""
+        images = [encode_jpeg(row["image"]) for row in rows]
+        arrays: Row = {name: np.array([row[name] for row in rows]).astype(kind) for name, kind in ROW.items()}
+        hashes = [[image_hash(row["image"]), mirrored_hash(row["image"])] for row in rows]
         (self._parts / f"{part:06d}.bin").write_bytes(b"".join(images))
         temporary = self._parts / f"{part:06d}.tmp.npz"
-        np.savez(temporary, lengths=lengths, **arrays)
+        arrays["lengths"] = np.array([len(image) for image in images], np.int64)
+        arrays["hashes"] = np.array(hashes, np.int8)
+        np.savez(temporary, **arrays)
         temporary.rename(self._parts / f"{part:06d}.npz")
+
+    def hashes(self) -> tuple[NDArray[np.str_], Bits]:
+        """Names (N,) of all rows written, and the hashes (N, 2, 256) of their images and mirror images."""
+        parts = [np.load(file) for file in self._files()]
+        return np.concatenate([p["names"] for p in parts]), np.concatenate([p["hashes"] for p in parts])
+
+    def _files(self) -> list[Path]:
+        """Files of the parts that have rows."""
+        files = sorted(file for file in self._parts.glob("*.npz") if ".tmp" not in file.name)
+        if not (files := [file for file in files if file.with_suffix(".bin").stat().st_size]):
+            raise UserError(f"{self.path}: nothing to write, no usable face was found")
+        return files
 
     def finish(self, manifest: Mapping[str, Any], drop: NDArray[np.bool_] | None = None) -> Pack:
         """Join the parts into the final arrays, without rows where `drop` (N,) holds, and write the manifest."""
-        files = sorted(file for file in self._parts.glob("*.npz") if ".tmp" not in file.name)
-        if not files:
-            raise UserError(f"{self.path}: nothing to write, no usable face was found")
+        files = self._files()
         loaded = [dict(np.load(file)) for file in files]
         joined = {name: np.concatenate([part[name] for part in loaded]) for name in (*ROW, "lengths")}
         keep = np.ones(len(joined["lengths"]), bool) if drop is None else ~drop

@@ -30,6 +30,8 @@ _NODES = 64
 _GRID_SIDE = 1.7
 # Where the surface recedes faster than this, pixels per pixel, it grazes the view and its outline is noise: left free.
 _STEEPEST = 2.5
+# Beyond the photo's edge the scene goes on mirrored.
+_BORDER = cv2.BORDER_REFLECT_101
 # How far behind the face's deepest point the anchored frame lies, and how far behind the drawn surface a landmark may
 # be and still count as visible, in units of the sqrt(2) crop's side.
 _BEHIND, _VISIBLE_WITHIN = 0.25, 0.03
@@ -61,13 +63,13 @@ def turn_to(pose: Floats, yaw_deg: float, pitch_deg: float | None = None) -> Flo
     angles[1] = float(np.deg2rad(yaw_deg))
     if pitch_deg is not None:
         angles[0] = float(np.deg2rad(pitch_deg))
-    return (euler_to_matrix(angles) @ rotation.T).numpy()  # type: ignore[no-any-return]
+    return (euler_to_matrix(angles) @ rotation.T).numpy()
 
 
 def rotate_points(points: Floats, rotation: Floats, centre: Floats) -> Floats:
     """Image points (..., 3), y down, turned about `centre` (3,) by a rotation in y-up axes."""
     flipped = np.array([1.0, -1.0, 1.0])
-    return (points - centre) @ (flipped[:, None] * rotation * flipped).T + centre  # type: ignore[no-any-return]
+    return (points - centre) @ (flipped[:, None] * rotation * flipped).T + centre
 
 
 class Profiler:
@@ -108,11 +110,12 @@ class Profiler:
         nodes = transform_points(crop, self._moved(rotation))
         fragments = rasterize(nodes.astype(np.float32), _TRIANGLES, size, size)
         at = fragments.interpolate(self._source.astype(np.float32), _TRIANGLES)
-        at[~fragments.mask] = -2 * max(self.image.shape)
-        drawn = cv2.remap(self.image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        column, row = np.ascontiguousarray(at[..., 0]), np.ascontiguousarray(at[..., 1])
+        drawn = np.asarray(cv2.remap(self.image, column, row, cv2.INTER_LINEAR, borderMode=_BORDER), np.uint8)
         drawn[~fragments.mask] = 0
         landmarks = transform_points(crop, landmarks)
-        return View(drawn, landmarks, self._visible(landmarks, fragments.depth, size), self._turned(rotation, crop, size), rotation)
+        visible = self._visible(landmarks, fragments.depth, size)
+        return View(drawn, landmarks, visible, self._turned(rotation, crop, size), rotation)
 
     def _moved(self, rotation: Floats) -> Floats:
         """Grid nodes (nodes, 3) after a rotation: rigid on the face, harmonic around it, at rest on the frame."""
@@ -126,7 +129,7 @@ class Profiler:
 
     def _visible(self, landmarks: Floats, depth: Floats, size: int) -> NDArray[np.bool_]:
         column, row = np.clip(np.rint(landmarks[:, :2]).astype(int), 0, size - 1).T
-        return landmarks[:, 2] >= depth[row, column] - _VISIBLE_WITHIN * size  # type: ignore[no-any-return]
+        return landmarks[:, 2] >= depth[row, column] - _VISIBLE_WITHIN * size
 
     def _turned(self, rotation: Floats, crop: Floats, size: int) -> Floats:
         """The pose (12,) of the rotated face in the crop."""
@@ -138,7 +141,7 @@ class Profiler:
         origin = transform_points(crop, rotate_points(origin, rotation, self.centre)[None])[0]
         origin = (origin - [0.0, size, 0.0]) * flip
         turned = torch.from_numpy(rotation) @ start
-        return compose_pose(scale * crop[0, 0], turned, torch.from_numpy(origin)).numpy()  # type: ignore[no-any-return]
+        return compose_pose(scale * crop[0, 0], turned, torch.from_numpy(origin)).numpy()
 
 
 def _slope(depth: Floats) -> Floats:

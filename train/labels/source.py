@@ -13,7 +13,7 @@ from torch import Tensor
 from bfm_assets.npz import ModelFileError, read_arrays
 from bfm_assets.schema import MorphableModel
 from synergy.crop import affine_scale, invert_affine
-from synergy.data import AFLWReader, FaceReader, PtsReader, W300LPReader
+from synergy.data import AFLW2000Reader, AFLWReader, FaceReader, PtsReader, W300LPReader
 from synergy.data.reader import SampleError
 from synergy.errors import UserError
 from train.labels.evidence import N_EVIDENCE
@@ -43,28 +43,41 @@ class Source:
 
 
 def open_reader(path: str | Path, model: MorphableModel | None = None) -> FaceReader:
-    """The reader for a folder or archive, by what lies in it: AFLW pack (.npz), .pts files, or 300W-LP (.mat).
+    """The reader for a folder or archive: the first that can read a sample of it.
 
-    `model` is a BFM for 300W-LP's rotated images, without which only its unrotated ones have landmarks.
+    AFLW pack (.npz beside the archive), .pts files, AFLW2000-3D or 300W-LP (.mat). `model` is a BFM for 300W-LP's
+    rotated images, without which only its unrotated ones have landmarks.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
     if not path.is_dir() and path.with_suffix(".npz").exists():
         return AFLWReader(path)
-    first: UserError | None = None
-    for make in (PtsReader, lambda p: W300LPReader(p, model)):
+    opened: list[FaceReader] = []
+    for make in (PtsReader, AFLW2000Reader, lambda where: W300LPReader(where, model)):
         try:
-            return make(path)
-        except UserError as error:
-            first = first or error
-    raise first or UserError(f"{path}: nothing to label")
+            opened.append(make(path))
+        except UserError:
+            continue
+        if any(_readable(opened[-1], i) for i in range(min(len(opened[-1]), 3))):
+            return opened[-1]
+    if not opened:
+        raise UserError(f"{path}: nothing to read: no images with .pts or .mat files beside them")
+    return opened[0]
 
 
-def read_source(reader: FaceReader) -> Source:
-    """All readable faces of a data set; broken ones are counted in `reader.problems`."""
+def _readable(reader: FaceReader, index: int) -> bool:
+    try:
+        reader.read(index)
+    except SampleError:
+        return False
+    return True
+
+
+def read_source(reader: FaceReader, limit: int | None = None) -> Source:
+    """All readable faces of a data set, or of its first `limit`; broken ones are counted in `reader.problems`."""
     index, names, hand, visibility = [], [], [], []
-    for i, name in enumerate(reader.names):
+    for i, name in enumerate(reader.names[:limit]):
         try:
             sample = reader.read(i, image=False)
         except SampleError as error:
@@ -86,8 +99,8 @@ def read_source(reader: FaceReader) -> Source:
 def read_teacher(path: str | Path, source: Source, basis: Basis) -> Faces:
     """A network's predictions for a data set's faces, in image pixels, y up; NaN rows for faces it does not name.
 
-    The `.npz` holds names (M,), crop_affine (M, 2, 3) from image to 120x120 crop pixels, and either `params` (M, 12 + K)
-    in our convention or `params62` in 3DDFA's, whose x = V_x - 1. Names match by their last component.
+    The `.npz` holds names (M,), crop_affine (M, 2, 3) from image to 120x120 crop pixels, and either `params`
+    (M, 12 + K) in our convention or `params62` in 3DDFA's, whose x = V_x - 1. Names match by their last component.
     """
     try:
         arrays = read_arrays(path, ("names", "crop_affine"), "prediction file")

@@ -12,7 +12,8 @@ from synergy.errors import UserError
 from train.labels.fit import Basis
 from train.labels.landmarks3d import fit_landmarks3d
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
+
 
 class SurfaceFitter:
     """Fits a dense `MorphableModel` to 3D landmarks, then bends it to pass through them.
@@ -23,7 +24,7 @@ class SurfaceFitter:
 
     def __init__(self, model: MorphableModel) -> None:
         if not model.is_dense:
-            raise UserError(f"model '{model.name}' has no mesh: profiling needs a dense model, such as the bundled open face")
+            raise UserError(f"model '{model.name}' has no mesh: profiling needs a dense one, such as the open face")
         self.model = model
         self.basis = Basis.of(model)
 

@@ -57,6 +57,8 @@ def test_import_errors(points_file: Path, tmp_path: Path) -> None:
         _run("import", tmp_path / "missing", "--to", tmp_path / "model.npz")
     with pytest.raises(ModelFileError, match="no morphable model; known are"):
         _run("import", tmp_path, "--to", tmp_path / "model.npz")
+    with pytest.raises(UserError, match=r"points\.npz: cannot be written to"):
+        _run("import", points_file, "--to", points_file / "model.npz")
     assert not (tmp_path / "model.npz").exists()
 
 

@@ -23,7 +23,7 @@ def _network(model: MorphableModel, whitening: Whitening) -> CompatNet:
 
 def test_the_predictor_runs_it(bfm: MorphableModel, whitening: Whitening) -> None:
     network = _network(bfm, whitening)
-    predictor = FacePredictor(network, morphable_model=network.morphable_model)
+    predictor = FacePredictor(network)
     (face,) = predictor(np.zeros((200, 200, 3), np.uint8), boxes=[[50, 60, 150, 160]])
     assert face.landmarks68.shape == (68, 3)
     assert face.model_id == "id"

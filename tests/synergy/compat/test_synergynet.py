@@ -104,6 +104,18 @@ def test_whitening_comes_with_the_checkpoint(path, synergynet_state, save, bfm, 
         load_synergynet(save(bare), bfm)
 
 
+def test_modes_other_than_the_checkpoints_are_refused(synergynet_state, save, bfm, whitening) -> None:
+    carried = {
+        "u_base": torch.from_numpy(bfm.mean).reshape(204, 1),
+        "w_shp_base": torch.from_numpy(bfm.shape_basis).reshape(204, -1)[:, :40],
+        "w_exp_base": torch.from_numpy(bfm.expression_basis).reshape(204, -1)[:, :10],
+    }
+    load_synergynet(save(synergynet_state | carried), bfm, whitening)
+    other = carried | {"w_exp_base": carried["w_exp_base"].flip(1)}
+    with pytest.raises(UserError, match=r"other modes than those of 'random' \(w_exp_base differs\)"):
+        load_synergynet(save(synergynet_state | other), bfm, whitening)
+
+
 def test_another_backbone_is_one_line(save, bfm) -> None:
     with pytest.raises(UserError, match="not a SynergyNet MobileNetV2 checkpoint"):
         load_synergynet(save({"I2P.backbone.conv1.weight": torch.ones(1)}), bfm)

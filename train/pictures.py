@@ -1,0 +1,78 @@
+"""Pictures of validation for the logger: fixed faces over all yaws, the worst cases, and meshes."""
+
+# ruff: noqa: ARG002
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+from torch import Tensor
+
+from synergy.draw import draw_contours, draw_points
+from synergy.models.synergynet import N_POSE
+from train.batch import Batch
+from train.loggers import log_images, log_mesh
+from train.module import SynergyModule
+
+_SCALE = 2
+
+
+class Pictures(Callback):
+    """Every `every` validations: overlays of `count` faces spread over |yaw| and of the `count` worst, and one mesh.
+
+    Contours are the prediction, points the label.
+    """
+
+    def __init__(self, every: int = 5, count: int = 12) -> None:
+        self.every, self.count, self._validations = every, count, 0
+        self._seen: list[tuple[Batch, dict[str, Tensor]]] = []
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._seen = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._validations % self.every == 0:
+            self._seen.append((batch, outputs))
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validations += 1
+        if not self._seen:
+            return
+        image, label, yaw = (
+            torch.cat([getattr(batch, name) for batch, _ in self._seen]).cpu() for name in ("image", "landmarks", "yaw")
+        )
+        landmarks, params = (
+            torch.cat([output[name] for _, output in self._seen]).cpu() for name in ("landmarks", "params")
+        )
+        error = (landmarks - label)[..., :2].norm(dim=-1).mean(1).nan_to_num()
+        by_yaw = yaw.abs().argsort()
+        fixed = by_yaw[torch.linspace(0, len(yaw) - 1, min(self.count, len(yaw))).long()]
+        worst = error.argsort(descending=True)[: self.count]
+        for key, rows in (("faces", fixed), ("worst", worst)):
+            log_images(trainer, key, [overlay(image[i], landmarks[i], label[i]) for i in rows.tolist()])
+        assert isinstance(pl_module, SynergyModule)
+        model = pl_module.net.morphable_model
+        if model.is_dense:
+            coefficients = params[worst[0], N_POSE:].numpy()
+            vertices = model.vertices(coefficients[: model.n_shape], coefficients[model.n_shape :])
+            log_mesh(trainer, "worst_mesh", vertices, model.triangles)
+
+
+def overlay(image: Tensor, predicted: Tensor, label: Tensor) -> NDArray[np.uint8]:
+    """A crop (3, H, W) at twice its size with predicted contours and the label's points, both (68, 3)."""
+    picture = image.permute(1, 2, 0).to(torch.uint8).numpy().repeat(_SCALE, 0).repeat(_SCALE, 1)
+    picture = draw_contours(picture, predicted.numpy() * _SCALE)
+    return draw_points(picture, label.nan_to_num().numpy() * _SCALE, radius=1.0)

@@ -1,0 +1,224 @@
+"""Endless synthetic faces with exact labels, rendered from any dense morphable model.
+
+Random identity, expression, pose, light, skin, eye and hair colours, backgrounds and hair-like strokes; face number i
+of a seed is always the same picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from bfm_assets import MorphableModel
+from synergy.camera import project_plain
+from synergy.crop import LANDMARK_MARGIN
+from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
+from synergy.draw import vertex_normals
+from synergy.geometry import compose_pose, euler_to_matrix
+from synergy.raster import facing, rasterize
+from train.batch import Batch
+from train.data import StepSampler, as_is
+from train.models import load_model
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.floating]
+
+# Standard deviations of pitch and roll and the greatest |yaw|, degrees.
+_PITCH, _ROLL, _YAW = 12.0, 12.0, 85.0
+# A landmark this share of the crop behind the surface drawn over it is turned away.
+_DEPTH_SLACK = 0.03
+_NEUTRAL_SKIN = np.array([210.0, 165.0, 140.0])
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticFace:
+    """One rendered crop with the labels of `FaceSample`: image (side, side, 3) RGB, landmarks (68, 3), and so on."""
+
+    image: Image
+    landmarks68: NDArray[np.float32]
+    visibility68: NDArray[np.int8]
+    params: NDArray[np.float32]
+    pose_deg: NDArray[np.float32]
+
+
+def render_face(model: MorphableModel, rng: np.random.Generator, side: int = 120) -> SyntheticFace:
+    """A random face of a dense model in 3DDFA's crop: a square of sqrt(2) times the landmarks' longer extent."""
+    shape = 0.8 * model.shape_std * rng.standard_normal(model.n_shape)
+    expression = 0.7 * model.expression_std * rng.standard_normal(model.n_expression)
+    mesh = model.vertices(shape, expression)
+    pose_deg = np.array([_PITCH * rng.standard_normal(), rng.uniform(-_YAW, _YAW), _ROLL * rng.standard_normal()])
+    pose = _pose_in_crop(mesh[model.landmarks], np.radians(pose_deg), side)
+    points = project_plain(torch.from_numpy(mesh), torch.from_numpy(pose), side).numpy()
+
+    front = model.triangles[facing(points, model.triangles)]
+    fragments = rasterize(points, front, side, side)
+    lit = _vertex_colours(model, rng) * _light(vertex_normals(points, model.triangles), rng)
+    image = np.where(fragments.mask[..., None], fragments.interpolate(lit, front), _background(rng, side))
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    image, hidden = _strokes(image, rng)
+
+    landmarks = points[model.landmarks]
+    x, y = (np.clip(np.rint(landmarks[:, i]).astype(int), 0, side - 1) for i in (0, 1))
+    visibility = np.where(hidden[y, x], OCCLUDED, VISIBLE)
+    visibility[fragments.depth[y, x] > landmarks[:, 2] + _DEPTH_SLACK * side] = SELF_OCCLUDED
+    landmarks = landmarks - landmarks.mean(0) * [0, 0, 1]
+    return SyntheticFace(
+        image=image,
+        landmarks68=landmarks.astype(np.float32),
+        visibility68=visibility.astype(np.int8),
+        params=np.concatenate([pose, shape, expression]).astype(np.float32),
+        pose_deg=pose_deg.astype(np.float32),
+    )
+
+
+def _pose_in_crop(landmarks: Floats, angles: Floats, side: int) -> NDArray[np.float32]:
+    """The 12-vector that brings model landmarks (68, 3), turned by angles (3,), to the middle of their crop."""
+    rotation = euler_to_matrix(torch.from_numpy(angles)).float()
+    turned = landmarks @ rotation.numpy().T
+    low, high = turned.min(0), turned.max(0)
+    scale = side / (LANDMARK_MARGIN * (high - low)[:2].max())
+    # The crop's middle is at (side - 1) / 2 in image pixels, and image y is side - V_y.
+    middle = np.array([(side - 1) / 2, (side + 1) / 2, 0.0])
+    translation = middle - scale * (low + high) / 2
+    pose = compose_pose(torch.tensor(float(scale)), rotation, torch.from_numpy(translation).float())
+    return np.asarray(pose.numpy(), np.float32)
+
+
+def _vertex_colours(model: MorphableModel, rng: np.random.Generator) -> Floats:
+    """(V, 3) RGB: the model's own colours under a random skin tone, irises and hair; plain skin without colours."""
+    if model.colours is None:
+        return np.tile(_skin(rng), (model.n_vertices, 1))
+    colours = model.colours.astype(np.float64)
+    tint = _skin(rng) / _NEUTRAL_SKIN
+    tints = {"sclera": np.full(3, rng.uniform(0.8, 1.05)), "pupil": np.ones(3), "iris": rng.uniform(0.5, 2.0, 3)}
+    hair = rng.uniform(0.15, 1.6)
+    tints |= {"brows": np.full(3, hair), "scalp": np.full(3, hair), "lids": np.full(3, hair)}
+    factor = np.tile(tint, (model.n_vertices, 1))
+    if model.regions is not None:
+        for index, name in enumerate(model.region_names):
+            if name in tints:
+                factor[model.regions == index] = tints[name]
+    return colours * factor + rng.normal(0, 4, (model.n_vertices, 1))
+
+
+def _skin(rng: np.random.Generator) -> Floats:
+    """A skin colour between very dark and very light, with some redness of its own."""
+    dark, light = np.array([70.0, 45.0, 32.0]), np.array([245.0, 208.0, 188.0])
+    return (dark + rng.uniform() * (light - dark)) * rng.uniform(0.92, 1.08, 3)
+
+
+def _light(normals: Floats, rng: np.random.Generator) -> Floats:
+    """(V, 3) brightness per channel: ambient light and one coloured lamp in front of the face, somewhere."""
+    direction = rng.normal(size=3) * [1.0, 1.0, 0.5] + [0.0, -0.4, 1.2]
+    direction /= np.linalg.norm(direction)
+    diffuse = np.clip(normals @ direction, 0, None)[:, None] * rng.uniform(0.8, 1.2, 3)
+    ambient = rng.uniform(0.2, 0.6)
+    return ambient + (1.1 - ambient) * diffuse
+
+
+def _background(rng: np.random.Generator, side: int) -> Floats:
+    """(side, side, 3): blurred noise of a random grain and contrast around a random colour."""
+    cells = int(rng.integers(2, 30))
+    noise = rng.normal(0, rng.uniform(5, 60), (cells, cells, 3)) + rng.uniform(0, 255, 3)
+    return np.asarray(cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC))
+
+
+def _strokes(image: Image, rng: np.random.Generator) -> tuple[Image, NDArray[np.bool_]]:
+    """Strands of hair across some faces; the image and (side, side) where they are."""
+    side = len(image)
+    mask = np.zeros((side, side), np.uint8)
+    if rng.uniform() < 0.4:
+        start = rng.uniform([0.1, 0.0], [0.9, 0.2])
+        for _ in range(int(rng.integers(5, 40))):
+            path = start + np.cumsum(rng.normal([0.0, 0.06], 0.03, (10, 2)), 0) + rng.normal(0, 0.06, 2)
+            cv2.polylines(mask, [np.rint(path * side).astype(np.int32)], False, 1, int(rng.integers(1, 3)))
+    image = image.copy()
+    image[mask > 0] = rng.uniform(10, 140) * rng.uniform(0.7, 1.0, 3)
+    return image, mask > 0
+
+
+class SyntheticSet(Dataset[Batch]):
+    """`length` faces of a seed. With `keep` each is rendered once and stays in memory."""
+
+    def __init__(self, model: MorphableModel, seed: int, length: int, keep: bool) -> None:
+        self.model, self.seed, self.length = model, seed, length
+        self._kept: dict[int, SyntheticFace] | None = {} if keep else None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def face(self, index: int) -> SyntheticFace:
+        """Face number `index`."""
+        if self._kept is not None and index in self._kept:
+            return self._kept[index]
+        face = render_face(self.model, np.random.default_rng([self.seed, index]))
+        if self._kept is not None:
+            self._kept[index] = face
+        return face
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        faces = [self.face(index) for index in indices]
+        landmarks = np.stack([face.landmarks68 for face in faces])
+        visibility = np.stack([face.visibility68 for face in faces])
+        arrays = (
+            np.stack([face.image.transpose(2, 0, 1) for face in faces]),
+            landmarks,
+            visibility,
+            np.stack([face.params for face in faces]),
+            np.ones(len(faces), np.float32),
+            landmarks[..., :2],
+            np.stack([face.pose_deg[1] for face in faces]),
+        )
+        return Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+
+
+class SyntheticData(pl.LightningDataModule):
+    """Rendered faces for training and validation.
+
+    Args:
+        model: dense morphable model to render, and the network's (`load_model`).
+        batch_size: samples per process and step.
+        faces: distinct training faces.
+        keep: keep rendered faces in memory (a face costs about 10 ms); without, `faces` may be as large as you like.
+        validation_faces: validation faces, of another seed.
+        workers: processes that render.
+        seed: of faces and order.
+    """
+
+    def __init__(
+        self,
+        model: str = "open_face",
+        batch_size: int = 32,
+        faces: int = 1_000_000,
+        keep: bool = False,
+        validation_faces: int = 128,
+        workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.batch_size, self.seed, self.workers = batch_size, seed, workers
+        morphable_model = load_model(model)
+        self.facts = {"synthetic": faces, "seed": seed}
+        self.train_set = SyntheticSet(morphable_model, seed, faces, keep)
+        self.validation_sets = {"synthetic": SyntheticSet(morphable_model, seed + 1_000_000, validation_faces, True)}
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        trainer = self.trainer
+        assert trainer is not None
+        sampler = StepSampler(
+            np.ones(len(self.train_set)), self.batch_size, self.seed, lambda: trainer.global_step,
+            trainer.global_rank, trainer.world_size,
+        )  # fmt: skip
+        return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=as_is, num_workers=self.workers)
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        return [DataLoader(faces, batch_size=64, collate_fn=as_is) for faces in self.validation_sets.values()]
