@@ -77,11 +77,7 @@ def build_pack(
     source = read_source(open_reader(dataset, face_model), limit)
     for line in order_warnings(source.hand[:, :68, :2], face_model):
         warn(line)
-    labels, used = _label(basis, source, teacher, calibration, warn)
     name = source_name or Path(dataset).name.partition(".")[0]
-    maker = RowMaker(face_model, source, labels, name, split, step_deg if profile else None, mirror)
-    if like:
-        return write_300w_lp(Path(out), name, maker, face_model, progress)
     identity = {
         "dataset": source.reader.digest(),
         "model": face_model.digest,
@@ -93,7 +89,11 @@ def build_pack(
         "limit": limit,
         "version": synergy.__version__,
     }
-    writer = PackWriter(out, identity)
+    writer = None if like else PackWriter(out, identity)
+    labels, used = _label(basis, source, teacher, calibration, warn)
+    maker = RowMaker(face_model, source, labels, name, split, step_deg if profile else None, mirror)
+    if writer is None:
+        return write_300w_lp(Path(out), name, maker, face_model, progress)
     for part, start in enumerate(range(0, len(source), _PART)):
         stop = min(start + _PART, len(source))
         if not writer.has(part):
@@ -119,7 +119,12 @@ def build_pack(
 
 def _digest(path: str | Path | None) -> str | None:
     """First 16 hex digits of a file's SHA-256."""
-    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _label(
