@@ -20,11 +20,11 @@ STEP = 2.0**-9
 """Coordinates are rounded to this many mm, which keeps the compressed file small."""
 
 
-def _rounded(values: NDArray[np.float64]) -> NDArray[np.float32]:
+def _rounded(values: NDArray[np.floating]) -> NDArray[np.float32]:
     return (np.rint(values / STEP) * STEP).astype(np.float32)
 
 
-def _turned(basis: NDArray[np.float64]) -> NDArray[np.float64]:
+def _turned(basis: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.swapaxes(to_shipped(np.swapaxes(basis, 1, 2)), 1, 2)
 
 

@@ -31,7 +31,8 @@ Spot = int | tuple[float, float, float]
 class Measurement:
     """One distance: mean and standard deviation of men and women, and its two ends on the mean face.
 
-    An end is a landmark (0-based iBUG) or a position in mm in the designed frame, which stands for the nearest vertex of the mean face.
+    An end is a landmark (0-based iBUG) or a position in mm in the designed frame, which stands for the nearest vertex
+    of the mean face.
     """
 
     men: tuple[float, float]

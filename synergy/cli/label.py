@@ -1,5 +1,103 @@
-"""`synergy label`: placeholder until train.labels is whole."""
+"""`synergy label DATASET --out PACK`, and `synergy label show | merge`: landmarks to 3DMM labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    from click import Context
+
+
+class _BuildByDefault(TyperGroup):
+    """What is neither a command nor an option is the data set of `build`."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["build", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_BuildByDefault,
+    no_args_is_help=True,
+    help="Fit 3DMM labels to anyone's landmarks: [bold]synergy label DATASET --out PACK[/].",
+)
+
+
+@app.command()
+def build(
+    dataset: Annotated[str, typer.Argument(help="Folder, tar or zip with landmarks (.pts, .mat, the AFLW pack...).")],
+    out: Annotated[Path, typer.Option(help="The pack's folder; a run that was cut off is taken up again.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Morphable model to fit; the bundled open face by default.")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="A network's predictions (.npz), combined with the labels.")
+    ] = None,
+    calibration: Annotated[Path | None, typer.Option(help="calibration.npz of another pack.")] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Add views turned outwards, up to 90 degrees.")] = False,
+    step: Annotated[float, typer.Option(help="Degrees between those views.")] = 15.0,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Add mirrored copies.")] = False,
+    like: Annotated[str | None, typer.Option(help="300w-lp: write .jpg and .mat of that layout instead.")] = None,
+    held_out: Annotated[list[str] | None, typer.Option(help="Data sets whose images must not be in the pack.")] = None,
+    split: Annotated[str, typer.Option(help="train or val.")] = "train",
+    name: Annotated[str | None, typer.Option(help="What to call the data set; its file name by default.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many faces.")] = None,
+) -> None:
+    """Label a data set and write a training pack (images, landmarks, parameters, manifest)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from train.labels.build import build_pack
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with Progress("Labelling", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("", total=None)
+        path = build_pack(
+            dataset,
+            out,
+            model,
+            teacher,
+            calibration,
+            profile=profile,
+            step_deg=step,
+            mirror=mirror,
+            like=like,
+            held_out=held_out or (),
+            split=split,
+            source_name=name,
+            limit=limit,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            warn=lambda line: console.print(f"[yellow]warning:[/] {line}"),
+        )
+    console.print(f"written: {path}")
+
+
+@app.command()
+def show(
+    pack: Annotated[Path, typer.Argument(help="A pack.")],
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("labels.png"),
+    worst: Annotated[
+        bool, typer.Option("--worst", help="The least trusted labels instead of a sample per yaw.")
+    ] = False,
+) -> None:
+    """Draw a contact sheet: landmarks, hand labels, the mesh's outline and the head's axes."""
+    from train.labels.sheet import show_pack
+
+    typer.echo(show_pack(pack, out, worst=worst))
+
+
+@app.command()
+def merge(
+    packs: Annotated[list[Path], typer.Argument(help="Packs of one morphable model.")],
+    out: Annotated[Path, typer.Option(help="The folder of the joined pack.")],
+) -> None:
+    """Join packs into one."""
+    from train.labels.merge import merge_packs
+
+    merge_packs(packs, out)
+    typer.echo(out)

@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 
 from bfm_assets.openface import expressions, head, mesh, rings
 from bfm_assets.openface.controls import MIRROR_68, landmarks68
-from bfm_assets.openface.frame import to_designed
 from bfm_assets.openface.deform import vertex_areas
+from bfm_assets.openface.frame import to_designed
 from bfm_assets.openface.model import open_face
 from bfm_assets.openface.proportions import MEASUREMENTS, measure
 from bfm_assets.schema import MorphableModel

@@ -14,7 +14,7 @@ from bfm_assets import MorphableModel
 from synergy.camera import project_plain
 from synergy.geometry import compose_pose, euler_to_matrix
 from synergy.landmarks import FLIP68
-from train.labels.pack import PackWriter, encode_jpeg
+from train.labels.pack import PackWriter
 
 SIDE = 120
 
@@ -83,11 +83,9 @@ def pack(symmetric: MorphableModel, tmp_path_factory: pytest.TempPathFactory) ->
     params = torch.cat([pose, torch.from_numpy(rng.normal(size=(n, 10))).float()], -1)
     landmarks = _project(symmetric, params).numpy()
     split = np.array(["train"] * 64 + ["val"] * 8)
-    images = [
-        encode_jpeg(np.clip(rng.normal(128 + yaw, 5, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8))
-        for yaw in pose_deg[:, 1]
-    ]
-    rows = {
+    noise = rng.normal(0, 5, (n, SIDE, SIDE, 3))
+    columns = {
+        "image": np.clip(128 + pose_deg[:, 1, None, None, None] + noise, 0, 255).astype(np.uint8),
         "names": np.array([f"{i}.jpg" for i in range(n)]),
         "sources": np.where(split == "val", "helen_test", "fake"),
         "split": split,
@@ -102,6 +100,6 @@ def pack(symmetric: MorphableModel, tmp_path_factory: pytest.TempPathFactory) ->
         "crop": np.tile([0.0, 0.0, 1.0], (n, 1)),
     }
     writer = PackWriter(path, {"test": 1})
-    writer.write(0, images, rows)
+    writer.write(0, [{name: column[i] for name, column in columns.items()} for i in range(n)])
     writer.finish({"model": symmetric.name, "model_digest": symmetric.digest})
     return path

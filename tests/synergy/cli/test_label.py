@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from synergy.cli import app
+from synergy.demo import random_face
+from synergy.draw import draw_mesh
+from synergy.errors import UserError
+from synergy.export import write_pts
+from train.labels.pack import Pack
+
+
+def run(*args):
+    return CliRunner().invoke(app, ["label", *map(str, args)])
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Six rendered faces with 300-W points."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for i in range(6):
+        face = random_face((0, 10 * i - 25, 0), seed=i)
+        picture = draw_mesh(
+            np.full((256, 256, 3), 40 * i, np.uint8),
+            face.vertices(),
+            face.morphable_model.triangles,
+            face.morphable_model.colours,
+        )
+        Image.fromarray(picture).save(folder / f"{i}.jpg")
+        write_pts(folder / f"{i}.pts", face.landmarks68)
+    return folder
+
+
+def test_a_data_set_becomes_a_pack_and_a_sheet(tmp_path, dataset):
+    result = run(dataset, "--out", tmp_path / "pack")
+    assert result.exit_code == 0, result.output
+    pack = Pack.open(tmp_path / "pack")
+    assert len(pack) == 6
+    assert np.abs(np.sort(pack.pose_deg[:, 1]) - np.arange(-25, 30, 10)).max() < 6
+    result = run("show", tmp_path / "pack", "--out", tmp_path / "sheet.png")
+    assert result.exit_code == 0, result.output
+    assert Image.open(tmp_path / "sheet.png").width > 500
+
+
+@pytest.mark.parametrize(("args", "message"), [(["gone", "--out", "x"], "no such file"), (["show", "gone"], "gone")])
+def test_mistakes_are_one_line(tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    result = run(*args)
+    assert isinstance(result.exception, UserError)
+    assert message in str(result.exception)
