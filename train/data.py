@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,7 +110,12 @@ class PackData(pl.LightningDataModule):
         super().__init__()
         self.batch_size, self.seed, self.large_poses = batch_size, seed, large_poses
         opened = Pack.open(pack)
-        self.facts = {key: opened.manifest[key] for key in ("n", "sources", "hash") if key in opened.manifest}
+        digests = json.dumps(opened.manifest.get("sha256"), sort_keys=True)
+        self.facts = {
+            "hash": hashlib.sha256(digests.encode()).hexdigest()[:16],
+            "train": int((opened.split == "train").sum()),
+            "validation": int((opened.split == "val").sum()),
+        }
         images, params = opened.images(), _params_for(load_model(model), opened)
 
         def faces(rows: NDArray[np.integer]) -> FaceDataset:

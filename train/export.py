@@ -45,7 +45,7 @@ def export(checkpoint: Path, pack: Path, out: Path, command: str, model: str = "
         },
         "training": {
             "command": command,
-            "options": {key: value for key, value in options.items() if isinstance(value, (str, int, float))},
+            "options": {key: options[key] for key in ("seed", "mixed")},
             "steps": content["global_step"],
             "git": _git("rev-parse", "HEAD"),
         },
