@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, Checkpoint, WeightAveraging
 from torch import Tensor
 
 
@@ -29,17 +29,35 @@ class EMA(WeightAveraging):
         super().__init__(avg_fn=average)
 
 
-class Checkpoints(ModelCheckpoint):
-    """`last.ckpt` every so many minutes and, whatever the clock says, at the end of training."""
+class Checkpoints(Checkpoint):
+    """`checkpoints/last.ckpt` in the run's folder, every so many minutes and at the end of training.
+
+    Written beside it and renamed, so that a run killed at any moment leaves a whole one; Lightning's ModelCheckpoint
+    does not, and its last one is up to an interval older than the end.
+    """
 
     def __init__(self, minutes: float = 5.0) -> None:
-        super().__init__(
-            save_last=True, train_time_interval=timedelta(minutes=minutes), save_top_k=1, enable_version_counter=False
-        )
+        self.minutes, self._saved = minutes, time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.strategy.broadcast(time.monotonic() - self._saved >= 60 * self.minutes):
+            self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._last_checkpoint_saved = ""
-        super().on_train_end(trainer, pl_module)
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+        part = path.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            part.replace(path)
+        self._saved = time.monotonic()
 
 
 class Throughput(Callback):

@@ -1,4 +1,4 @@
-"""Twelve steps in 4-step epochs with a checkpoint every 3: MODEL PACK OUT RESUME PAUSE. Run by test_module.py."""
+"""Twelve steps in 4-step epochs with a checkpoint about every second one: MODEL PACK OUT RESUME PAUSE. Run by test_module.py."""
 
 import sys
 import time
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 
-from train.callbacks import EMA
+from train.callbacks import EMA, Checkpoints
 from train.data import PackData
 from train.module import Schedule, SynergyModule
 
@@ -32,7 +32,8 @@ trainer = pl.Trainer(
     devices=1,
     max_epochs=-1,
     max_steps=12,
-    callbacks=[EMA(0.9), ModelCheckpoint(out, save_last=True, every_n_train_steps=3), Pause(float(pause))],
+    default_root_dir=out,
+    callbacks=[EMA(0.9), Checkpoints(0.01), Pause(float(pause))],
     num_sanity_val_steps=0,
     logger=CSVLogger(out, name="", version=name, flush_logs_every_n_steps=1),
     log_every_n_steps=1,

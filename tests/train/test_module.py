@@ -193,16 +193,17 @@ def losses(path: Path) -> dict[int, float]:
 
 def test_resume_after_sigkill_gives_the_same_losses_and_weights(model_file: Path, pack: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
+    last = killed / "checkpoints" / "last.ckpt"
     unbroken = start_run(model_file, pack, whole, "", 0)
     broken = start_run(model_file, pack, killed, "", 0.3)
-    while not (killed / "last.ckpt").exists() and broken.poll() is None:
+    while not last.exists() and broken.poll() is None:
         time.sleep(0.05)
     # Beyond the checkpoint, in the middle of an epoch.
     time.sleep(0.5)
     broken.send_signal(signal.SIGKILL)
     broken.wait()
     assert not (killed / "final-first.pt").exists()
-    assert start_run(model_file, pack, killed, killed / "last.ckpt", 0).wait() == 0
+    assert start_run(model_file, pack, killed, last, 0).wait() == 0
     assert unbroken.wait() == 0
     expected, resumed = losses(whole / "first" / "metrics.csv"), losses(killed / "resumed" / "metrics.csv")
     assert set(resumed) < set(expected)
