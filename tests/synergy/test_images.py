@@ -71,7 +71,7 @@ def test_other_unreadable_files(tmp_path):
     for path, reason in [
         (tmp_path / "text.jpg", "not an image"),
         (tmp_path / "gone.jpg", "no such file"),
-        (tmp_path, ""),
+        (tmp_path, "cannot be read"),
     ]:
         with pytest.raises(UserError, match=reason):
             read_image(path)

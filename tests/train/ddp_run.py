@@ -11,7 +11,7 @@ from train.module import Schedule, SynergyModule
 
 model, pack, out, devices = sys.argv[1:]
 torch.manual_seed(0)
-module = SynergyModule(model, width=0.25, schedule=Schedule(rate=1e-3, sizes={0: 32}))
+module = SynergyModule(model, width=0.25, schedule=Schedule(rate=1e-3, sizes={0.0: 32}))
 trainer = pl.Trainer(
     accelerator="cpu",
     devices=int(devices),

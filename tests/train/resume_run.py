@@ -1,4 +1,4 @@
-"""Twelve steps in 4-step epochs with a checkpoint about every second one: MODEL PACK OUT RESUME PAUSE. Run by test_module.py."""
+"""Twelve steps in 4-step epochs, a checkpoint every 0.6 s: MODEL PACK OUT RESUME PAUSE. Run by test_module.py."""
 
 import sys
 import time
@@ -26,7 +26,7 @@ model, pack, out, resume, pause = sys.argv[1:]
 name = "resumed" if resume else "first"
 torch.set_num_threads(1)
 torch.manual_seed(0)
-module = SynergyModule(model, width=0.25, schedule=Schedule(sizes={0: 32}))
+module = SynergyModule(model, width=0.25, schedule=Schedule(sizes={0.0: 32}))
 trainer = pl.Trainer(
     accelerator="cpu",
     devices=1,

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 def make_module(model_file: Path, **options: Any) -> SynergyModule:
     torch.manual_seed(0)
-    return SynergyModule(str(model_file), width=0.25, schedule=Schedule(sizes={0: 32}), **options)
+    return SynergyModule(str(model_file), width=0.25, schedule=Schedule(sizes={0.0: 32}), **options)
 
 
 def make_trainer(folder: Path, steps: int, **options: Any) -> pl.Trainer:
@@ -113,7 +113,7 @@ def test_rate_warms_up_and_ends_at_zero(model_file: Path) -> None:
     assert module.rate_factor(0) == 0
     assert module.rate_factor(warm_up) == pytest.approx(1)
     assert module.rate_factor(1) == pytest.approx(0, abs=1e-9)
-    module.schedule = Schedule(sizes={0: 80, 0.5: 120})
+    module.schedule = Schedule(sizes={0.0: 80, 0.5: 120})
     assert [module.input_size(p) for p in (0, 0.49, 0.5, 1)] == [80, 80, 120, 120]
 
 
