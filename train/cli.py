@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from train.loggers import LoggerName, make_logger
 from train.module import SynergyModule
+
+
+class LoggedConfig(SaveConfigCallback):
+    """Gives the logger the whole configuration and what identifies the data; the file `config.yaml` is written too."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        facts = {"config": json.loads(self.parser.dump(self.config, skip_none=False, format="json"))}
+        facts["data"] = trainer.datamodule.facts  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            logger.log_hyperparams(facts)
 
 
 class TrainCLI(LightningCLI):
@@ -31,5 +42,6 @@ def main() -> TrainCLI:
         pl.LightningDataModule,
         subclass_mode_data=True,
         seed_everything_default=0,
+        save_config_callback=LoggedConfig,
         save_config_kwargs={"overwrite": True},
     )

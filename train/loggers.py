@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -48,9 +48,3 @@ def log_mesh(trainer: pl.Trainer, key: str, vertices: NDArray[np.floating], tria
                 path = Path(folder) / "mesh.obj"
                 trimesh.Trimesh(vertices, triangles, process=False).export(path)
                 logger.experiment.log({key: wandb.Object3D.from_file(str(path))})
-
-
-def log_config(trainer: pl.Trainer, facts: dict[str, Any]) -> None:
-    """Add facts to the run's configuration."""
-    for logger in trainer.loggers:
-        logger.log_hyperparams(facts)

@@ -88,7 +88,7 @@ class SynergyModule(pl.LightningModule):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["losses", "schedule", "augment"])
         morphable_model = load_model(model)
         self.net = SynergyNet(morphable_model, backbone, width)
         if channels_last:

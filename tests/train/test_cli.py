@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = [
     "--config", str(ROOT / "train/configs/smoke.yaml"), "--trainer.max_steps", "4", "--trainer.log_every_n_steps", "2",
     "--trainer.check_val_every_n_epoch", "1", "--data.faces", "8", "--data.batch_size", "4",
-    "--data.validation_faces", "4", "--model.schedule.sizes", "{0: 32}",
+    "--data.validation_faces", "4", "--model.schedule.sizes", "{0.0: 32}",
 ]  # fmt: skip
 
 
