@@ -86,7 +86,37 @@ class StepSampler(Sampler[list[int]]):
             yield order[at : at + self.batch_size].tolist()
 
 
-class PackData(pl.LightningDataModule):
+class FaceDataModule(pl.LightningDataModule):
+    """Loaders over face sets held in memory: `train_set` and `validation_sets` by name, which subclasses fill.
+
+    Args:
+        batch_size: samples per process and step.
+        seed: of the order of samples.
+        large_poses: a sample is drawn with frequency 1 + large_poses * |yaw| / 60 degrees; unknown yaw counts as 0.
+    """
+
+    train_set: FaceDataset
+    validation_sets: dict[str, FaceDataset]
+
+    def __init__(self, batch_size: int, seed: int, large_poses: float) -> None:
+        super().__init__()
+        self.batch_size, self.seed, self.large_poses = batch_size, seed, large_poses
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        trainer = self.trainer
+        assert trainer is not None
+        frequency = 1 + self.large_poses * self.train_set.yaw.nan_to_num().abs().numpy() / 60
+        sampler = StepSampler(
+            frequency, self.batch_size, self.seed, lambda: trainer.global_step,
+            trainer.global_rank, trainer.world_size,
+        )  # fmt: skip
+        return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=as_is)
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        return [DataLoader(faces, batch_size=128, collate_fn=as_is) for faces in self.validation_sets.values()]
+
+
+class PackData(FaceDataModule):
     """Training and validation batches of one pack.
 
     Args:
@@ -107,8 +137,7 @@ class PackData(pl.LightningDataModule):
         large_poses: float = 1.0,
         limit: int = 0,
     ) -> None:
-        super().__init__()
-        self.batch_size, self.seed, self.large_poses = batch_size, seed, large_poses
+        super().__init__(batch_size, seed, large_poses)
         opened = Pack.open(pack)
         digests = json.dumps(opened.manifest.get("sha256"), sort_keys=True)
         self.facts = {
@@ -137,19 +166,6 @@ class PackData(pl.LightningDataModule):
             str(source): faces(np.flatnonzero(held_out & (opened.sources == source)))
             for source in np.unique(opened.sources[held_out])
         }
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        trainer = self.trainer
-        assert trainer is not None
-        frequency = 1 + self.large_poses * self.train_set.yaw.abs().numpy() / 60
-        sampler = StepSampler(
-            frequency, self.batch_size, self.seed, lambda: trainer.global_step,
-            trainer.global_rank, trainer.world_size,
-        )  # fmt: skip
-        return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=as_is)
-
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
-        return [DataLoader(faces, batch_size=128, collate_fn=as_is) for faces in self.validation_sets.values()]
 
 
 def as_is(batch: Any) -> Any:

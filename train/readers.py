@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from torch.utils.data import DataLoader
 
 from bfm_assets import MorphableModel
 from synergy.crop import landmark_box, square_crop, transform_points, warp
@@ -19,8 +17,7 @@ from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.models.synergynet import N_POSE
-from train.batch import Batch
-from train.data import FaceDataset, StepSampler, as_is
+from train.data import FaceDataModule, FaceDataset
 from train.models import load_model
 from train.relabel import fit_coefficients
 
@@ -28,7 +25,7 @@ Kind = Literal["300w-lp", "3ddfa", "300w", "facesynthetics"]
 Floats = NDArray[np.float32]
 
 
-class ReaderData(pl.LightningDataModule):
+class ReaderData(FaceDataModule):
     """Training and validation batches of one public data set, cropped once by 3DDFA's rule and kept in memory.
 
     2D landmarks leave z unknown; parameters are fitted for the network's model where there are 3D landmarks and a
@@ -62,8 +59,7 @@ class ReaderData(pl.LightningDataModule):
         large_poses: float = 0.0,
         limit: int = 0,
     ) -> None:
-        super().__init__()
-        self.batch_size, self.seed, self.large_poses = batch_size, seed, large_poses
+        super().__init__(batch_size, seed, large_poses)
         basel = load_model(bfm) if bfm else None
         if kind == "3ddfa":
             if not (list_file and params_file and whitening_file):
@@ -79,19 +75,6 @@ class ReaderData(pl.LightningDataModule):
         n_held_out = max(1, round(validation_share * len(images)))
         self.train_set = _subset(images, labels, order[n_held_out:])
         self.validation_sets = {reader.source: _subset(images, labels, order[:n_held_out])}
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        trainer = self.trainer
-        assert trainer is not None
-        frequency = 1 + self.large_poses * self.train_set.yaw.nan_to_num().abs().numpy() / 60
-        sampler = StepSampler(
-            frequency, self.batch_size, self.seed, lambda: trainer.global_step,
-            trainer.global_rank, trainer.world_size,
-        )  # fmt: skip
-        return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=as_is)
-
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
-        return [DataLoader(faces, batch_size=128, collate_fn=as_is) for faces in self.validation_sets.values()]
 
 
 def read_all(
