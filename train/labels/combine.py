@@ -26,8 +26,8 @@ def combine(basis: Basis, predicted: Faces, hand: Tensor, calibration: Calibrati
     return replace(found, faces=frame.back(found.faces))
 
 
-def evidence_only(basis: Basis, hand: Tensor, calibration: Calibration, coefficient_mean: Tensor | None = None) -> Fit:
-    """The most likely faces given hand labels and the model's prior about `coefficient_mean` (K,), default zero.
+def evidence_only(basis: Basis, hand: Tensor, calibration: Calibration) -> Fit:
+    """The most likely faces given hand labels and the model's prior about the calibration's mean face.
 
     A first fit from several yaws finds the canonical frame, in which the calibration's offsets hold; two more use them.
     """
@@ -37,7 +37,7 @@ def evidence_only(basis: Basis, hand: Tensor, calibration: Calibration, coeffici
         frame = Frame.of(found.faces)
         canonical = frame.faces(found.faces)
         points, precision, _ = _evidence(frame, canonical, hand, calibration)
-        prior = coefficient_prior(canonical, mean=coefficient_mean)
+        prior = coefficient_prior(canonical, mean=calibration.coefficients)
         found = fit(basis, points, precision, prior, iterations=12)
         found = replace(found, faces=frame.back(found.faces))
     return found

@@ -46,7 +46,6 @@ def label(
     hand: Tensor,
     predicted: Faces | None,
     calibration: Calibration,
-    coefficient_mean: Tensor | None = None,
 ) -> Labels:
     """Label N faces.
 
@@ -55,9 +54,8 @@ def label(
         hand: (N, P, 3) labels, image pixels, **y up**; NaN where unknown, z NaN for 2D labels.
         predicted: a network's predictions, rows with NaN scale where it has none; or None.
         calibration: of these labels against these predictions.
-        coefficient_mean: (K,) the mean coefficients of the model's prior, default zero.
     """
-    faces, converged = _fitted(basis, hand, predicted, calibration, coefficient_mean)
+    faces, converged = _fitted(basis, hand, predicted, calibration)
     distance, ratio = residuals(basis, faces, hand, calibration)
     seen = hand[..., :2].isfinite().all(-1)
     n_points = seen.sum(-1)
@@ -66,12 +64,10 @@ def label(
     return Labels(faces, n_points, inner, mean_ratio, converged, _weight(mean_ratio, n_points, predicted is not None))
 
 
-def _fitted(
-    basis: Basis, hand: Tensor, predicted: Faces | None, calibration: Calibration, mean: Tensor | None
-) -> tuple[Faces, Tensor]:
+def _fitted(basis: Basis, hand: Tensor, predicted: Faces | None, calibration: Calibration) -> tuple[Faces, Tensor]:
     """Faces and convergence: combined where there is a prediction that the labels do not refute, else labels alone."""
     if predicted is None:
-        alone = evidence_only(basis, hand, calibration, mean)
+        alone = evidence_only(basis, hand, calibration)
         return alone.faces, alone.converged
     has = predicted.log_scale.isfinite()
     n_points = hand[..., :2].isfinite().all(-1).sum(-1)
@@ -82,7 +78,7 @@ def _fitted(
     ratio = _rms(residuals(basis, faces, hand, calibration)[1])
     again = ((~has) | (ratio > _RETRY)) & (n_points >= _FEWEST_POINTS)
     if again.any():
-        alone = evidence_only(basis, hand[again], calibration, mean)
+        alone = evidence_only(basis, hand[again], calibration)
         better = (_rms(residuals(basis, alone.faces, hand[again], calibration)[1]) < ratio[again]) | ~has[again]
         index = again.nonzero()[:, 0][better]
         faces = Faces(*(mine.index_copy(0, index, theirs[better]) for mine, theirs in _pairs(faces, alone.faces)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,14 +31,13 @@ from train.labels.source import open_reader, read_source, read_teacher
 _BINS = (0.0, 30.0, 60.0, 100.0)
 
 
-def candidates(
-    basis: Basis, predicted: Faces, hand: Tensor, calibration: Calibration, mean: Tensor
-) -> dict[str, Faces]:
+def candidates(basis: Basis, predicted: Faces, hand: Tensor, calibration: Calibration) -> dict[str, Faces]:
     """The network's faces, the labels', and the combination."""
+    unaware = replace(Calibration.guess(basis), coefficients=calibration.coefficients)
     return {
         "network only": predicted,
-        "evidence only, no offsets": evidence_only(basis, hand, Calibration.guess(basis), mean).faces,
-        "evidence only": evidence_only(basis, hand, calibration, mean).faces,
+        "evidence only, no offsets": evidence_only(basis, hand, unaware).faces,
+        "evidence only": evidence_only(basis, hand, calibration).faces,
         "combined": combine(basis, predicted, hand, calibration).faces,
     }
 
@@ -60,7 +60,7 @@ def agreement(data: Path, teacher: Path, model: Path, calibration: Path) -> dict
     seen[:, 68:], judge[:, :68] = torch.nan, torch.nan
     yaw = yaw_deg(predicted).numpy()
     table = {}
-    for name, faces in candidates(basis, predicted, seen, learnt, predicted.coefficients.mean(0)).items():
+    for name, faces in candidates(basis, predicted, seen, learnt).items():
         distance = residuals(basis, faces, judge, learnt)[0]
         table[name] = by_bin(100 * distance.nanmean(-1).numpy(), yaw)
     table["faces"] = str(int(both.sum()))
@@ -83,7 +83,7 @@ def aflw2000(data: Path, peer: Path, model: Path, calibration: Path) -> dict[str
     predicted = fit_landmarks3d(landmark_basis, network)
     yaw = np.array([np.degrees(mat["Pose_Para"][0, 1]) for mat in mats])
     size = np.sqrt(np.ptp(truth, axis=1).prod(-1))
-    found = candidates(basis, predicted, hand, learnt, predicted.coefficients.mean(0))
+    found = candidates(basis, predicted, hand, learnt)
     flat = {name: faces.points(landmark_basis).numpy()[..., :2] * [1, -1] for name, faces in found.items()}
     flat["network only"] = network[..., :2]
     flat["plain average"] = (flat["network only"] + flat["evidence only"]) / 2

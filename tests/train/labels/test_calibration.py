@@ -71,6 +71,22 @@ def test_calibration_finds_offset_noise_and_error(make_truth):
     assert ((spread[:2] > 0.04) & (spread[:2] < 0.08)).all()
 
 
+def test_what_all_labels_say_differently_is_their_convention_even_if_the_model_could_follow(make_truth):
+    """Jaws traced along the silhouette look like faces turned less; the network's mean pose must survive them."""
+    generator = torch.Generator().manual_seed(3)
+    truth = make_truth(300, yaw_deg=10)
+    turned = torch.zeros(1, 7 + truth.basis.modes.shape[-1], dtype=torch.float64)
+    turned[:, 1] = 0.08
+    mean_face = Frame.of(truth.faces).faces(truth.faces)[0:1]
+    offset = (mean_face.moved(turned).points(truth.basis) - mean_face.points(truth.basis))[0, :, :2]
+    hand = labelled(truth, generator, offset, 0.01)
+    predicted = disturbed(truth, generator)
+    calibration = Calibration.learn(truth.basis, predicted, hand)
+    combined = combine(truth.basis, predicted, hand, calibration).faces
+    assert abs(yaw_deg(combined).mean() - yaw_deg(truth.faces).mean()) < 1.0
+    assert (yaw_deg(combined) - yaw_deg(truth.faces)).std() < (yaw_deg(predicted) - yaw_deg(truth.faces)).std()
+
+
 def test_combination_beats_both_and_residuals_know_the_noise(make_truth):
     generator = torch.Generator().manual_seed(1)
     truth = make_truth(120, yaw_deg=10)
