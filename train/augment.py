@@ -26,6 +26,8 @@ from synergy.landmarks import FLIP68
 from train.batch import Batch
 
 _N_POSE = 12
+# Of the 68: both brows, the top of the nose's bridge, the point below its tip.
+_BROWS, _NASION, _SUBNASALE = slice(17, 27), 27, 33
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class AugmentConfig:
         shift: standard deviation of the shift in crop sides, each axis, clipped at 2.5 of them.
         rotation: standard deviation of the in-plane rotation in degrees.
         wide_rotation: probability of a rotation uniform in +-90 degrees instead.
-        mirror, colour, gray, gamma, blur, low_resolution, jpeg, noise, occlude: probabilities.
+        mirror, colour, gray, gamma, blur, low_resolution, jpeg, noise, background, occlude: probabilities.
     """
 
     scale: float = 0.07
@@ -52,6 +54,7 @@ class AugmentConfig:
     low_resolution: float = 0.15
     jpeg: float = 0.1
     noise: float = 0.1
+    background: float = 0.1
     occlude: float = 0.25
 
 
@@ -77,6 +80,7 @@ class Augment:
         batch = transform(batch, view, mirrored, self.mirror, self.side, size or self.side)
         visibility = batch.visibility
         image = photometric(batch.image, config)
+        image = replace_background(image, batch.landmarks, self.side, config.background)
         image, covered = occlude(image, batch.landmarks, self.side, config.occlude)
         visibility = torch.where(covered & (visibility == VISIBLE), OCCLUDED, visibility)
         return replace(batch, image=image.clamp(0, 255), visibility=visibility)
@@ -239,6 +243,37 @@ def colour_jitter(image: Tensor, probability: float, gray: float) -> Tensor:
     offset = 110 * (1 - contrast) + brightness
     flat = torch.baddbmm(offset[:, None, None], matrix, image.flatten(2))
     return flat.clamp(0, 255).unflatten(2, image.shape[2:])
+
+
+def replace_background(image: Tensor, landmarks: Tensor, side: int, probability: float) -> Tensor:
+    """Put random heads before a flat, noisy or blurred other picture, with a soft edge; the landmarks stay visible.
+
+    The head is what lies near a landmark, between one and their middle, or near the forehead: the brows moved up along
+    the bridge of the nose.
+    """
+    n, size = len(image), image.shape[-1]
+    at = (torch.rand(n, device=image.device) < probability).nonzero()[:, 0]
+    if not len(at):
+        return image
+    m, points = len(at), landmarks[at, :, :2].nan_to_num(1e4)
+    up = points[:, _NASION] - points[:, _SUBNASALE]
+    forehead = points[:, None, _BROWS] + up[:, None, None] * torch.linspace(0.4, 1.2, 3).to(up)[:, None, None]
+    inside = points.mean(1, keepdim=True).lerp(points, 0.5)
+    head = torch.cat([points, inside, forehead.flatten(1, 2)], 1)
+    coarse = size // 4
+    ticks = (torch.arange(coarse, device=image.device) + 0.5) * side / coarse - 0.5
+    pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), -1).flatten(0, 1)
+    distance = torch.cdist(pixels.expand(m, -1, -1), head).amin(-1).unflatten(1, (1, coarse, coarse))
+    margin = _uniform(m, 0.08, 0.16, image)[:, None, None, None] * side
+    mask = ((margin - distance) / (0.03 * side) + 0.5).clamp(0, 1)
+    mask = interpolate(mask, size=(size, size), mode="bilinear")
+    fill = torch.empty(m, 3, 1, 1, device=image.device).uniform_(0, 255)
+    grain = _uniform(m, 0, 60, image)[:, None, None, None] * torch.randn(m, 1, size, size, device=image.device)
+    other = image[torch.randint(n, (m,), device=image.device)].flip(-2)
+    other = interpolate(other, size=(size // 8, size // 8), mode="area")
+    other = interpolate(other, size=(size, size), mode="bilinear")
+    behind = torch.where(torch.rand(m, 1, 1, 1, device=image.device) < 0.5, other, (fill + grain).clamp(0, 255))
+    return image.index_copy(0, at, mask * image[at] + (1 - mask) * behind)
 
 
 def occlude(image: Tensor, landmarks: Tensor, side: int, probability: float) -> tuple[Tensor, Tensor]:

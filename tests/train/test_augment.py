@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bfm_assets import MorphableModel
 from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix, matrix_to_euler
-from train.augment import Augment, AugmentConfig, MirrorCoefficients, random_view, transform
+from train.augment import Augment, AugmentConfig, MirrorCoefficients, random_view, replace_background, transform
 from train.batch import Batch
 
 SIDE = 120
@@ -129,3 +129,17 @@ def test_covered_landmarks_become_occluded(symmetric: MorphableModel, project: P
     moved = Augment(symmetric, config=AugmentConfig(occlude=1.0))(batch)
     assert (moved.visibility == 1).any()
     assert ((moved.visibility == 0).sum(1) == 1).all()
+
+
+def test_new_backgrounds_leave_the_face(symmetric: MorphableModel, project: Project) -> None:
+    batch = make_batch(symmetric, project, 16)
+    torch.manual_seed(0)
+    image = torch.rand(16, 3, SIDE, SIDE) * 255
+    landmarks = batch.landmarks.clone()
+    landmarks[..., :2] = landmarks[..., :2].clamp(30, 90)
+    moved = replace_background(image, landmarks, SIDE, 1.0)
+    x, y = landmarks[..., :2].round().long().unbind(-1)
+    at_landmarks = (moved - image)[torch.arange(16)[:, None], :, y, x]
+    assert at_landmarks.abs().max() < 1e-3
+    assert ((moved - image)[..., :8, :8].abs().mean((1, 2, 3)) > 20).all()
+    assert torch.equal(replace_background(image, landmarks, SIDE, 0.0), image)
