@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bfm_assets import MorphableModel
 from synergy.data.sample import VISIBLE
+from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from train.batch import Batch
 from train.labels.pack import Pack
@@ -93,9 +94,12 @@ class FaceDataModule(pl.LightningDataModule):
         batch_size: samples per process and step.
         seed: of the order of samples.
         large_poses: a sample is drawn with frequency 1 + large_poses * |yaw| / 60 degrees; unknown yaw counts as 0.
+
+    A subclass may also fill `train_share` (N,), a factor of each sample's frequency.
     """
 
     train_set: FaceDataset
+    train_share: NDArray[np.floating] | float = 1.0
     validation_sets: dict[str, FaceDataset]
 
     def __init__(self, batch_size: int, seed: int, large_poses: float) -> None:
@@ -105,7 +109,7 @@ class FaceDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
         assert trainer is not None
-        frequency = 1 + self.large_poses * self.train_set.yaw.nan_to_num().abs().numpy() / 60
+        frequency = self.train_share * (1 + self.large_poses * self.train_set.yaw.nan_to_num().abs().numpy() / 60)
         sampler = StepSampler(
             frequency, self.batch_size, self.seed, lambda: trainer.global_step,
             trainer.global_rank, trainer.world_size,
@@ -125,6 +129,8 @@ class PackData(FaceDataModule):
         batch_size: samples per process and step.
         seed: of the order of samples.
         large_poses: a sample is drawn with frequency 1 + large_poses * |yaw| / 60 degrees.
+        shares: factors of the frequency by the pack's source; 0 leaves a source out.
+        more: directories of further packs, for training only.
         limit: use only the first so many training samples (overfitting and tests); 0 uses all.
     """
 
@@ -135,37 +141,49 @@ class PackData(FaceDataModule):
         batch_size: int = 64,
         seed: int = 0,
         large_poses: float = 1.0,
+        shares: dict[str, float] | None = None,
+        more: list[Path] | None = None,
         limit: int = 0,
     ) -> None:
         super().__init__(batch_size, seed, large_poses)
-        opened = Pack.open(pack)
-        digests = json.dumps(opened.manifest.get("sha256"), sort_keys=True)
-        self.facts = {
-            "hash": hashlib.sha256(digests.encode()).hexdigest()[:16],
-            "train": int((opened.split == "train").sum()),
-            "validation": int((opened.split == "val").sum()),
-        }
-        images, params = opened.images(), _params_for(load_model(model), opened)
+        packs = [Pack.open(path) for path in (pack, *(more or ()))]
+        morphable_model = load_model(model)
+        images = np.concatenate([opened.images() for opened in packs])
+        per_pack = [_labels(opened, morphable_model) for opened in packs]
+        labels = [torch.from_numpy(np.concatenate(column)) for column in zip(*per_pack, strict=True)]
+        sources = np.concatenate([opened.sources for opened in packs])
+        trains = np.concatenate([opened.split == "train" for opened in packs])
+        held_out = np.flatnonzero(packs[0].split == "val")
+
+        shares = shares or {}
+        if unknown := sorted(set(shares) - set(sources[trains])):
+            raise UserError(f"{pack} has no training source {unknown[0]}, only {', '.join(np.unique(sources[trains]))}")
+        share = np.array([shares.get(str(source), 1.0) for source in sources])
+        weight = np.concatenate([opened.weight for opened in packs])
+        rows = np.flatnonzero(trains & (weight >= _LEAST_WEIGHT) & (share > 0))
+        rows = rows[:limit] if limit else rows
 
         def faces(rows: NDArray[np.integer]) -> FaceDataset:
-            visible = opened.visibility68[rows] == VISIBLE
-            labels = (
-                opened.landmarks68[rows],
-                opened.visibility68[rows],
-                params[rows],
-                opened.weight[rows],
-                np.where(visible[..., None], opened.hand68[rows], np.float32(np.nan)),
-                opened.pose_deg[rows, 1],
-            )
-            return FaceDataset(images, [torch.from_numpy(label) for label in labels], rows)
+            return FaceDataset(images, [label[rows] for label in labels], rows)
 
-        rows = np.flatnonzero((opened.split == "train") & (opened.weight >= _LEAST_WEIGHT))
-        self.train_set = faces(rows[:limit] if limit else rows)
-        held_out = opened.split == "val"
+        self.train_set, self.train_share = faces(rows), share[rows]
         self.validation_sets = {
-            str(source): faces(np.flatnonzero(held_out & (opened.sources == source)))
-            for source in np.unique(opened.sources[held_out])
+            str(source): faces(held_out[sources[held_out] == source]) for source in np.unique(sources[held_out])
         }
+        digests = json.dumps([opened.manifest.get("sha256") for opened in packs], sort_keys=True)
+        self.facts = {
+            "hash": hashlib.sha256(digests.encode()).hexdigest()[:16],
+            "train": len(rows),
+            "validation": len(held_out),
+        }
+
+
+def _labels(pack: Pack, model: MorphableModel) -> list[NDArray[np.generic]]:
+    """The labels of a pack's samples in the order of `Batch`, with parameters of `model`."""
+    visible = (pack.visibility68 == VISIBLE)[..., None]
+    hand = np.where(visible, pack.hand68, np.float32(np.nan))
+    parameters = _params_for(model, pack)
+    return [pack.landmarks68, pack.visibility68, parameters, pack.weight, hand, pack.pose_deg[:, 1]]
 
 
 def as_is(batch: Any) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class _BuildByDefault(TyperGroup):
@@ -23,6 +26,15 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Fit 3DMM labels to anyone's landmarks: [bold]synergy label DATASET --out PACK[/].",
 )
+
+
+def _progress(what: str) -> Progress:
+    """A progress bar on stderr; its console keeps lines whole."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    return Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
 
 
 @app.command()
@@ -46,13 +58,9 @@ def build(
     limit: Annotated[int | None, typer.Option(help="Only the first so many faces.")] = None,
 ) -> None:
     """Label a data set and write a training pack (images, landmarks, parameters, manifest)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from train.labels.build import build_pack
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with Progress("Labelling", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
+    with _progress("Labelling") as bar:
         task = bar.add_task("", total=None)
         path = build_pack(
             dataset,
@@ -69,9 +77,32 @@ def build(
             source_name=name,
             limit=limit,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
-            warn=lambda line: console.print(f"[yellow]warning:[/] {line}"),
+            warn=lambda line: bar.console.print(f"[yellow]warning:[/] {line}"),
         )
-    console.print(f"written: {path}")
+        bar.console.print(f"written: {path}")
+
+
+@app.command()
+def render(
+    out: Annotated[Path, typer.Option(help="The pack's folder; a run that was cut off is taken up again.")],
+    faces: Annotated[int, typer.Option(min=1, help="How many.")] = 5000,
+    model: Annotated[Path | None, typer.Option(help="Dense morphable model; the bundled open face by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+) -> None:
+    """Render random faces with exact labels as a training pack: no photos needed."""
+    from bfm_assets import open_face, read_model
+    from train.labels.rendered import render_pack
+
+    with _progress("Rendering") as bar:
+        task = bar.add_task("", total=faces)
+        path = render_pack(
+            out,
+            open_face() if model is None else read_model(model),
+            faces,
+            seed,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(f"written: {path}", err=True)
 
 
 @app.command()

@@ -1,0 +1,53 @@
+"""Samples of packs, how often each is drawn, and from where a resumed run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bfm_assets import open_face
+from synergy.errors import UserError
+from train.data import PackData, StepSampler
+from train.labels.rendered import render_pack
+
+
+def test_sampler_draws_every_sample_as_often_as_asked() -> None:
+    sampler = StepSampler(np.array([1.0, 1.0, 2.0, 2.0] * 25), 10, 0, lambda: 0)
+    drawn = np.bincount(np.concatenate(list(sampler)), minlength=100)
+    assert drawn.sum() == 100
+    assert (drawn[2::4] >= 1).all()
+    assert drawn[2::4].sum() == pytest.approx(33, abs=2)
+
+
+def test_sampler_goes_on_where_a_run_stopped() -> None:
+    def batches(start: int) -> list[list[int]]:
+        return list(StepSampler(np.ones(100), 10, 0, lambda: start))
+
+    assert batches(4) == batches(0)[4:]
+    assert batches(13) == batches(10)[3:]
+    assert batches(0) != batches(10)
+
+
+def test_sampler_shares_a_batch_among_processes() -> None:
+    whole = list(StepSampler(np.ones(40), 8, 0, lambda: 0))
+    parts = [list(StepSampler(np.ones(40), 4, 0, lambda: 0, rank, 2)) for rank in range(2)]
+    assert [a + b for a, b in zip(*parts, strict=True)] == whole
+
+
+def test_shares_say_how_often_a_source_is_drawn(model_file: Path, pack: Path) -> None:
+    assert (PackData(pack, str(model_file), shares={"fake": 0.5}).train_share == 0.5).all()
+    assert len(PackData(pack, str(model_file), shares={"fake": 0}).train_set) == 0
+    with pytest.raises(UserError, match="no training source helen, only fake"):
+        PackData(pack, str(model_file), shares={"helen": 2})
+
+
+def test_more_packs_add_training_faces_only(tmp_path: Path) -> None:
+    first, second = (render_pack(tmp_path / str(n), open_face(), n, n, lambda *_: None) for n in (3, 2))
+    alone, both = PackData(first), PackData(first, more=[second])
+    assert (len(alone.train_set), len(both.train_set)) == (3, 5)
+    assert alone.facts["hash"] != both.facts["hash"]
+    batch, expected = both.train_set.__getitems__([3, 4]), PackData(second).train_set.__getitems__([0, 1])
+    np.testing.assert_array_equal(batch.image, expected.image)
+    np.testing.assert_array_equal(batch.params, expected.params)
