@@ -12,6 +12,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, Checkpoint, WeightAveraging
 from torch import Tensor
 
+from train.loggers import log_weights
+
 
 class EMA(WeightAveraging):
     """Exponential moving average of weights and BatchNorm statistics, used in validation and in checkpoints.
@@ -30,7 +32,7 @@ class EMA(WeightAveraging):
 
 
 class Checkpoints(Checkpoint):
-    """`checkpoints/last.ckpt` in the run's folder, every so many minutes and at the end of training.
+    """`checkpoints/last.ckpt` in the run's folder, every so many minutes and at the end, when wandb gets it too.
 
     Written beside it and renamed, so that a run killed at any moment leaves a whole one; Lightning's ModelCheckpoint
     does not, and its last one is up to an interval older than the end.
@@ -49,15 +51,18 @@ class Checkpoints(Checkpoint):
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save(trainer)
+        path = self._save(trainer)
+        if trainer.is_global_zero:
+            log_weights(trainer, path)
 
-    def _save(self, trainer: pl.Trainer) -> None:
+    def _save(self, trainer: pl.Trainer) -> Path:
         path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
         part = path.with_suffix(".part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
             part.replace(path)
         self._saved = time.monotonic()
+        return path
 
 
 class Throughput(Callback):

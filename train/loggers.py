@@ -48,3 +48,17 @@ def log_mesh(trainer: pl.Trainer, key: str, vertices: NDArray[np.floating], tria
                 path = Path(folder) / "mesh.obj"
                 trimesh.Trimesh(vertices, triangles, process=False).export(path)
                 logger.experiment.log({key: wandb.Object3D.from_file(str(path))})
+
+
+def log_weights(trainer: pl.Trainer, checkpoint: Path) -> None:
+    """Send a checkpoint and the run's `config.yaml` to wandb as an artifact with the data's hash."""
+    import wandb
+
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            facts = trainer.datamodule.facts  # type: ignore[attr-defined]
+            artifact = wandb.Artifact("synergynet", type="model", metadata={"data": facts})
+            for path in (checkpoint, Path(trainer.default_root_dir) / "config.yaml"):
+                if path.exists():
+                    artifact.add_file(str(path))
+            logger.experiment.log_artifact(artifact)

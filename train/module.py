@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,11 +13,12 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from synergy.geometry import decompose_pose
 from synergy.models import SynergyNet, SynergyOutput
 from synergy.models.synergynet import N_POSE
 from train.augment import Augment, AugmentConfig
 from train.batch import Batch
-from train.losses import rms, wing
+from train.losses import parameter_importance, rms, vdc, wing, wpdc
 from train.mixed import keep_strided_depthwise_in_float32
 from train.models import load_model
 from train.validation import FaceScores, has_crop_box
@@ -32,6 +34,9 @@ class LossWeights:
         pose, coefficients: root mean square error of the whitened pose, of shape and expression.
         from_landmarks: the same of the landmark-to-3DMM network's parameters against the truth.
         self_constraint: of its parameters against the image's.
+        vdc, wpdc: 3DDFA's vertex and weighted parameter distance costs (train/losses.py).
+
+    A term of weight 0 is not computed.
     """
 
     coarse: float = 0.05
@@ -40,6 +45,8 @@ class LossWeights:
     coefficients: float = 0.1
     from_landmarks: float = 0.02
     self_constraint: float = 0.001
+    vdc: float = 0.0
+    wpdc: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -187,20 +194,37 @@ class SynergyModule(pl.LightningModule):
         return loss
 
     def loss_terms(self, batch: Batch, output: SynergyOutput) -> dict[str, Tensor]:
-        """Every term of the loss, unweighted, by its name in `LossWeights`."""
+        """Every term of the loss with a weight, unweighted, by its name in `LossWeights`."""
         net, weight = self.net, batch.weight
         target = (batch.params - net.param_mean) / net.param_std
-        with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=self.mixed):
-            from_landmarks = net.landmark_to_3dmm(output.landmarks)
-        from_landmarks = from_landmarks.float()
-        return {
-            "coarse": wing(output.coarse, batch.landmarks, weight),
-            "refined": wing(output.landmarks, batch.landmarks, weight),
-            "pose": rms(output.whitened[:, :N_POSE], target[:, :N_POSE], weight),
-            "coefficients": rms(output.whitened[:, N_POSE:], target[:, N_POSE:], weight),
-            "from_landmarks": rms(from_landmarks, target, weight),
-            "self_constraint": rms(from_landmarks, output.whitened, weight),
+
+        @cache
+        def from_landmarks() -> Tensor:
+            with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=self.mixed):
+                params: Tensor = net.landmark_to_3dmm(output.landmarks)
+            return params.float()
+
+        terms = {
+            "coarse": lambda: wing(output.coarse, batch.landmarks, weight),
+            "refined": lambda: wing(output.landmarks, batch.landmarks, weight),
+            "pose": lambda: rms(output.whitened[:, :N_POSE], target[:, :N_POSE], weight),
+            "coefficients": lambda: rms(output.whitened[:, N_POSE:], target[:, N_POSE:], weight),
+            "from_landmarks": lambda: rms(from_landmarks(), target, weight),
+            "self_constraint": lambda: rms(from_landmarks(), output.whitened, weight),
+            "vdc": lambda: vdc(output.coarse, batch.landmarks, weight),
+            "wpdc": lambda: wpdc(
+                output.whitened, target, parameter_importance(output.whitened, target, self.jacobian(batch)), weight
+            ),
         }
+        return {name: term() for name, term in terms.items() if getattr(self.losses, name)}
+
+    def jacobian(self, batch: Batch) -> Tensor:
+        """(B, P) how far, in pixels, the landmarks move together with one unit of each whitened parameter."""
+        net = self.net
+        own = torch.cat([net.mean, torch.ones_like(net.mean[:, :1])], -1).norm(dim=0)
+        scale = decompose_pose(batch.params[:, :N_POSE].nan_to_num(1.0))[0]
+        coefficients = scale[:, None] * net.basis.norm(dim=(0, 1))
+        return torch.cat([own.repeat(3).expand(len(batch), -1), coefficients], -1) * net.param_std
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the gradient's norm; where it is not finite, drop the gradients, so that the step changes nothing."""

@@ -20,7 +20,7 @@ class FaceScores:
 
     - nme, inner: mean 2D distance to the hand-labelled visible points (all, and without the jaw) over the face box;
       coarse_inner: the same before MAFA.
-    - label_nme: mean 2D distance to the fitted labels over their box.
+    - label_nme: mean 2D distance to the fitted labels over their box; coarse_label_nme: the same before MAFA.
     - pose: mean absolute error of pitch, yaw and roll to the labels'.
 
     Each is given by |yaw| bin, as the `_mean` of the bins' means and over all faces, `_all`. The face box is sqrt(w h)
@@ -43,6 +43,7 @@ class FaceScores:
             "inner": nme(refined[:, INNER51], hand[:, INNER51], face),
             "coarse_inner": nme(coarse[:, INNER51], hand[:, INNER51], face),
             "label_nme": nme(refined, label, box_size(label)),
+            "coarse_label_nme": nme(coarse, label, box_size(label)),
             "pose": pose_errors(predicted, true).mean(-1),
         }
         self.yaw.append(batch.yaw.cpu().numpy())

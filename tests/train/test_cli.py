@@ -44,6 +44,10 @@ def test_wandb_run_is_offline_with_pictures_and_a_mesh(tmp_path: Path) -> None:
     (run,) = tmp_path.glob("wandb/offline-run-*")
     assert list(run.glob("files/media/images/faces_*.png"))
     assert list(run.glob("files/media/object3D/worst_mesh_*.obj"))
+    # The artifact's files are staged until the run is synchronised; its record names them.
+    (record,) = run.glob("run-*.wandb")
+    for name in (b"synergynet", b"last.ckpt", b"config.yaml"):
+        assert name in record.read_bytes()
 
 
 def test_exported_weights_load(model_file: Path, pack: Path, tmp_path: Path) -> None:

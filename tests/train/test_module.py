@@ -15,12 +15,13 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from bfm_assets import MorphableModel
 from synergy.models import SynergyNet
-from train.data import PackData, StepSampler
+from train.data import PackData
 from train.mixed import Float32Conv2d
-from train.module import Schedule, SynergyModule
+from train.module import LossWeights, Schedule, SynergyModule
 from train.relabel import fit_coefficients
 from train.warm_start import fit_heads, transplant
 
@@ -82,6 +83,31 @@ def test_a_batch_without_parameters_trains_on_landmarks_alone(model_file: Path, 
     assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
 
 
+def test_terms_of_weight_zero_are_left_out(model_file: Path, pack: Path) -> None:
+    batch = PackData(pack, str(model_file)).train_set.__getitems__([0, 1])
+    only = LossWeights(coarse=0, refined=0, coefficients=0, from_landmarks=0, self_constraint=0, vdc=1, wpdc=1)
+    module = make_module(model_file, losses=only)
+    terms = module.loss_terms(batch, module(batch.image))
+    assert set(terms) == {"pose", "vdc", "wpdc"}
+    assert all(value.isfinite() and value > 0 for value in terms.values())
+
+
+def test_jacobian_is_how_far_landmarks_move(model_file: Path, pack: Path) -> None:
+    module = make_module(model_file)
+    net = module.net
+    net.set_whitening(torch.randn(22), torch.rand(22) + 0.5)
+    batch = PackData(pack, str(model_file)).train_set.__getitems__([0, 1, 2])
+    batch.params[:, 12:] = 0  # about the mean face, which 3DDFA's pose columns are taken for
+
+    def landmarks(params: Tensor) -> Tensor:
+        pose = params[:12].reshape(3, 4)
+        return (net.mean + (net.basis @ params[12:]).reshape(net.mean.shape)) @ pose[:, :3].mT + pose[:, 3]
+
+    for row, params in zip(module.jacobian(batch), batch.params, strict=True):
+        columns = torch.autograd.functional.jacobian(landmarks, params).flatten(0, 1)
+        torch.testing.assert_close(row, columns.norm(dim=0) * net.param_std, rtol=1e-4, atol=1e-4)
+
+
 class Poison(pl.Callback):
     """Make one step's loss infinite by a sample weight."""
 
@@ -115,29 +141,6 @@ def test_rate_warms_up_and_ends_at_zero(model_file: Path) -> None:
     assert module.rate_factor(1) == pytest.approx(0, abs=1e-9)
     module.schedule = Schedule(sizes={0.0: 80, 0.5: 120})
     assert [module.input_size(p) for p in (0, 0.49, 0.5, 1)] == [80, 80, 120, 120]
-
-
-def test_sampler_draws_every_sample_as_often_as_asked() -> None:
-    sampler = StepSampler(np.array([1.0, 1.0, 2.0, 2.0] * 25), 10, 0, lambda: 0)
-    drawn = np.bincount(np.concatenate(list(sampler)), minlength=100)
-    assert drawn.sum() == 100
-    assert (drawn[2::4] >= 1).all()
-    assert drawn[2::4].sum() == pytest.approx(33, abs=2)
-
-
-def test_sampler_goes_on_where_a_run_stopped() -> None:
-    def batches(start: int) -> list[list[int]]:
-        return list(StepSampler(np.ones(100), 10, 0, lambda: start))
-
-    assert batches(4) == batches(0)[4:]
-    assert batches(13) == batches(10)[3:]
-    assert batches(0) != batches(10)
-
-
-def test_sampler_shares_a_batch_among_processes() -> None:
-    whole = list(StepSampler(np.ones(40), 8, 0, lambda: 0))
-    parts = [list(StepSampler(np.ones(40), 4, 0, lambda: 0, rank, 2)) for rank in range(2)]
-    assert [a + b for a, b in zip(*parts, strict=True)] == whole
 
 
 def test_refit_recovers_the_coefficients_under_the_given_rotation(symmetric: MorphableModel, pack: Path) -> None:
