@@ -42,6 +42,7 @@ class Job:
     Attributes:
         scorer: the protocol.
         model: weights to run, unless `given` predictions are scored.
+        mirror: take the mean with each crop's mirror image.
         given, save_to: predictions `.npz` to read or write.
         json_to, report_to: where the figures and the page go.
         device: "cpu" or "cuda".
@@ -53,6 +54,7 @@ class Job:
 
     scorer: Scorer
     model: str
+    mirror: bool = False
     given: Path | None = None
     save_to: Path | None = None
     json_to: Path | None = None
@@ -128,7 +130,7 @@ def network(job: Job) -> NetworkPredictor:
         if job.bfm is None:
             raise
         net = load(job.model, job.bfm)
-    predictor = FacePredictor(net, device=job.device)
+    predictor = FacePredictor(net, device=job.device, mirror=job.mirror)
     if job.dense is None:
         return NetworkPredictor(predictor)
     require_same_mesh(job.dense.model, net.morphable_model)

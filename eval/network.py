@@ -19,7 +19,7 @@ class NetworkPredictor:
     def __init__(self, predictor: FacePredictor, observe: Callable[[FaceSample, Face], None] | None = None) -> None:
         self.predictor = predictor
         self._observe = observe
-        self.model_id: str = predictor.net.model_id
+        self.model_id = predictor.net.model_id + (" + mirror" if predictor.mirror else "")
 
     def predict(self, samples: Sequence[FaceSample]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Landmarks (N, 68, 3) in image pixels and poses (N, 3) pitch, yaw, roll in degrees."""

@@ -14,7 +14,8 @@ from synergy.crop import invert_affine, landmark_box, square_crop, transform_poi
 from synergy.detect import CenterFace, Detector
 from synergy.face import Face, pose_from_params
 from synergy.images import check_image
-from synergy.models.synergynet import SynergyOutput
+from synergy.mirror import MirrorCoefficients, mirror_landmarks, mirror_pose
+from synergy.models.synergynet import N_POSE, SynergyOutput
 from synergy.weights import load
 
 Image = NDArray[np.uint8]
@@ -47,6 +48,7 @@ class FacePredictor:
         detector: finds faces where none are given; CenterFace by default, made at its first use.
         device: "cpu" or "cuda".
         batch_size: how many crops go through the network at once.
+        mirror: predict every crop's mirror image too and take the mean: a little more accurate, twice the time.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class FacePredictor:
         detector: Detector | None = None,
         device: str = "cpu",
         batch_size: int = 64,
+        mirror: bool = False,
     ) -> None:
         self.net = load() if net is None else net
         self.net.to(device)
@@ -62,6 +65,7 @@ class FacePredictor:
         self.device = device
         self.batch_size = batch_size
         self._detector = detector
+        self.mirror = MirrorCoefficients(self.net.morphable_model) if mirror else None
 
     @property
     def detector(self) -> Detector:
@@ -136,13 +140,19 @@ class FacePredictor:
     @torch.inference_mode()
     def predict_crops(self, crops: Image) -> tuple[Floats, Floats]:
         """Landmarks (N, 68, 3) in crop pixels and parameters (N, 12 + S + E) of crops (N, size, size, 3) uint8 RGB."""
-        outputs = []
+        landmarks, params = [], []
         for start in range(0, len(crops), self.batch_size):
             batch = torch.from_numpy(crops[start : start + self.batch_size]).permute(0, 3, 1, 2).to(self.device)
-            outputs.append(self.net(batch))
-        landmarks = torch.cat([output.landmarks for output in outputs]).float().cpu().numpy()
-        params = torch.cat([output.params for output in outputs]).float().cpu().numpy()
-        return landmarks, params
+            output = self.net(batch)
+            points, parameters = output.landmarks, output.params
+            if self.mirror is not None:
+                other, size = self.net(batch.flip(-1)), self.net.size
+                turned = self.mirror(other.params)
+                turned = torch.cat([mirror_pose(turned[:, :N_POSE], size), turned[:, N_POSE:]], -1)
+                points, parameters = (points + mirror_landmarks(other.landmarks, size)) / 2, (parameters + turned) / 2
+            landmarks.append(points.float().cpu())
+            params.append(parameters.float().cpu())
+        return torch.cat(landmarks).numpy(), torch.cat(params).numpy()
 
 
 def _as_boxes(boxes: ArrayLike) -> Floats:

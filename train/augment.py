@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass, replace
 
 import kornia
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
@@ -23,6 +22,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 from bfm_assets import MorphableModel
 from synergy.data.sample import OCCLUDED, VISIBLE
 from synergy.landmarks import FLIP68
+from synergy.mirror import MirrorCoefficients
 from train.batch import Batch
 
 _N_POSE = 12
@@ -151,35 +151,6 @@ def transform_pose(pose: Tensor, view: Tensor, side: int) -> Tensor:
     undone = torch.ones(3, 4, device=pose.device)
     undone[:, 0] = -1
     return torch.where(mirrored, (moved * undone).flatten(-2), moved.flatten(-2))
-
-
-class MirrorCoefficients:
-    """Coefficients of the mirrored face: an affine map, the regularised least squares solution over the 68 vertices.
-
-    Exact for a model whose landmarks and bases are symmetric; `residual` is the root mean square distance, in units of
-    the model, by which mirrored faces of its prior are missed.
-    """
-
-    def __init__(self, model: MorphableModel) -> None:
-        points = model.landmark_model()
-        basis = np.concatenate([points.shape_basis, points.expression_basis], -1).astype(np.float64)
-        std = np.concatenate([points.shape_std, points.expression_std]).astype(np.float64)
-        reflect = np.array([-1.0, 1.0, 1.0])
-        mean_gap = (points.mean[FLIP68] * reflect - points.mean).ravel()
-        target = np.concatenate([mean_gap[:, None], (basis[FLIP68] * reflect[:, None]).reshape(-1, len(std))], 1)
-        scaled = basis.reshape(-1, len(std)) * std
-        ridge = 1e-4 * np.trace(scaled.T @ scaled) / len(std) * np.eye(len(std))
-        solution = std[:, None] * np.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ target)
-        missed = target - basis.reshape(-1, len(std)) @ solution
-        missed = np.concatenate([missed[:, :1], missed[:, 1:] * std], 1).reshape(len(FLIP68), 3, -1)
-        self.residual = float(np.sqrt((missed**2).sum((1, 2)).mean()))
-        self._offset = torch.from_numpy(solution[:, 0]).float()
-        self._matrix = torch.from_numpy(solution[:, 1:]).float()
-
-    def __call__(self, params: Tensor) -> Tensor:
-        """Parameters (B, 12 + S + E) with mirrored coefficients; the pose is `transform_pose`'s business."""
-        coefficients = params[:, _N_POSE:] @ self._matrix.T.to(params) + self._offset.to(params)
-        return torch.cat([params[:, :_N_POSE], coefficients], -1)
 
 
 def warp(image: Tensor, view: Tensor, side: int, size: int) -> Tensor:

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+import torch
 
+from bfm_assets import open_face
 from synergy.crop import square_crop, transform_points
 from synergy.detect import Detection
+from synergy.mirror import mirror_landmarks, mirror_pose
+from synergy.models import SynergyNet
 from synergy.predictor import FacePredictor
 
 BOX = [40.0, 30.0, 120.0, 110.0]
@@ -120,3 +124,18 @@ def test_counts_must_match(predictor, images):
 def test_arrays_that_are_not_images(predictor):
     with pytest.raises(ValueError, match="got float64"):
         predictor(np.zeros((10, 10, 3)))
+
+
+def test_the_mean_with_the_mirror_image_turns_with_the_image():
+    """Whatever the network, and exactly so for a symmetric morphable model."""
+    torch.manual_seed(0)
+    net = SynergyNet(open_face(), width=0.25).eval()
+    net.set_whitening(torch.randn_like(net.param_mean), torch.rand_like(net.param_std))
+    crops = np.random.default_rng(0).integers(0, 256, (3, 120, 120, 3), dtype=np.uint8)
+    predictor = FacePredictor(net, mirror=True)
+    landmarks, params = map(torch.from_numpy, predictor.predict_crops(crops))
+    other_landmarks, other_params = map(torch.from_numpy, predictor.predict_crops(crops[:, :, ::-1].copy()))
+    torch.testing.assert_close(mirror_landmarks(other_landmarks, 120), landmarks, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(mirror_pose(other_params[:, :12], 120), params[:, :12], atol=1e-3, rtol=1e-3)
+    plain, _ = FacePredictor(net).predict_crops(crops)
+    assert np.abs(plain - landmarks.numpy()).max() > 1

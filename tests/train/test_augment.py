@@ -11,7 +11,8 @@ from torch import Tensor
 
 from bfm_assets import MorphableModel
 from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix, matrix_to_euler
-from train.augment import Augment, AugmentConfig, MirrorCoefficients, random_view, replace_background, transform
+from synergy.mirror import MirrorCoefficients
+from train.augment import Augment, AugmentConfig, random_view, replace_background, transform
 from train.batch import Batch
 
 SIDE = 120

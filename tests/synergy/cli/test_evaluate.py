@@ -36,6 +36,11 @@ def test_an_empty_folder_is_one_line(command: str, tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
+def test_mirror_needs_a_network(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--mirror is for a network"):
+        call("aflw", "--data", tmp_path, "--mirror", "--from-predictions", "x")
+
+
 def test_contradictions_are_one_line(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "aflw2000_3d_sample"
     with pytest.raises(UserError, match="leave one of the two out"):
