@@ -106,6 +106,31 @@ def render(
 
 
 @app.command()
+def predict(
+    pack: Annotated[Path, typer.Argument(help="A pack of photos.")],
+    out: Annotated[Path, typer.Option(help="The .npz to write.")] = Path("teacher.npz"),
+    weights: Annotated[str, typer.Option(help="Bundled weights by name, or a .safetensors file.")] = "synergynet",
+    model: Annotated[Path | None, typer.Option(help="Morphable model of the labels; the open face by default.")] = None,
+) -> None:
+    """Predict a pack's photos, as --teacher of labels better than those that the network was trained on."""
+    from bfm_assets import open_face, read_model
+    from synergy.predictor import FacePredictor
+    from synergy.weights import load
+    from train.labels.predict import predict_pack
+
+    with _progress("Predicting") as bar:
+        task = bar.add_task("", total=None)
+        predict_pack(
+            pack,
+            out,
+            FacePredictor(load(weights), mirror=True),
+            open_face() if model is None else read_model(model),
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(f"written: {out}", err=True)
+
+
+@app.command()
 def show(
     pack: Annotated[Path, typer.Argument(help="A pack.")],
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("labels.png"),
