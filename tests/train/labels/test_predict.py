@@ -41,7 +41,7 @@ def test_predictions_come_back_in_image_pixels(pts_folder, tmp_path, few_modes):
         affine = invert_affine(np.array([[scale, 0, -left * scale], [0, scale, -top * scale]]))
         expected = transform_points(affine, alone.landmarks68[i])[:, :2]
         assert np.abs(points[i] - expected).max() < 1  # of some 100; the fit is regularised
-    rotation = decompose_pose(torch.from_numpy(alone.params[:, :12]))[1]
+    rotation = decompose_pose(torch.tensor(alone.params[:, :12]))[1]
     torch.testing.assert_close(faces.rotation.float(), rotation, atol=1e-3, rtol=0)
 
 
