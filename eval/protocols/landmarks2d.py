@@ -16,11 +16,19 @@ from numpy.typing import NDArray
 from eval import metrics
 from eval.outcome import BIN_COLUMNS, Outcome, Table, bin_row, percent, summary, summary_by_yaw
 from eval.predictions import Predictions
-from synergy.data.sample import VISIBLE, FaceSample
+from synergy.data.sample import OCCLUDED, VISIBLE, FaceSample
 from synergy.errors import UserError
 from synergy.landmarks import INNER51
 
 _SUMMARY_COLUMNS = ("mean", "median", "AUC@7", "fail@7")
+# More points than this covered by hair, hands or things make a covered face.
+_COVERED = 8
+_AFLW_ROWS = {
+    "visible68": "visible of 68",
+    "visible51": "of inner 51",
+    "open51": f"of inner 51, <= {_COVERED} covered",
+    "covered51": f"of inner 51, > {_COVERED} covered",
+}
 
 
 def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: str = "300-W") -> Outcome:
@@ -68,7 +76,8 @@ def has_68(sample: FaceSample) -> bool:
 def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> Outcome:
     """NME of the visible points, all 68 and the inner 51, over the side of the crop's face box, by |yaw|.
 
-    Keys: `nme2d.visible68.mean`, `nme2d.visible51.bins`, and so on.
+    Keys: `nme2d.visible68.mean`, `nme2d.visible51.bins`, and so on; `nme2d.open51` and `nme2d.covered51` are the
+    inner 51 of the faces with at most, and with more than, 8 of the 68 covered by something, where there are any.
     """
     visible = np.stack([sample.visibility68 == VISIBLE for sample in samples])
     true = np.where(visible[..., None], _true(samples), np.nan)
@@ -81,9 +90,11 @@ def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> Outco
         "visible68": metrics.nme(predicted, true, side),
         "visible51": metrics.nme(predicted[:, INNER51], true[:, INNER51], side),
     }
+    covered = np.stack([(sample.visibility68 == OCCLUDED).sum() > _COVERED for sample in samples])
+    groups = {"open51": ~covered, "covered51": covered}
+    errors |= {key: np.where(mask, errors["visible51"], np.nan) for key, mask in groups.items() if mask.any()}
     nme2d = {key: summary_by_yaw(value, yaw) for key, value in errors.items()}
-    labels = {"visible68": "visible of 68", "visible51": "of inner 51"}
-    rows = tuple(bin_row(labels[key], value) for key, value in nme2d.items())
+    rows = tuple(bin_row(_AFLW_ROWS[key], value) for key, value in nme2d.items())
     return Outcome(
         title="AFLW",
         results={"counts": {"samples": len(samples), "bins": nme2d["visible68"]["counts"]}, "nme2d": nme2d},

@@ -45,6 +45,17 @@ def test_aflw_scores_visible_points_over_the_stated_box(samples: list[FaceSample
     assert np.isnan(outcome.point_errors[:, :50]).all()
 
 
+def test_aflw_tells_covered_faces_apart(samples: list[FaceSample]) -> None:
+    visibility = np.full(68, 2, np.int8)
+    visibility[:9] = 1
+    mixed = [replace(samples[0], visibility68=visibility), *samples[1:]]
+    predictions = shifted(samples, (3, 4))
+    predictions.landmarks68[0] += 1  # (4, 5) instead of (3, 4)
+    nme2d = score_aflw(mixed, predictions).results["nme2d"]
+    assert nme2d["covered51"]["sample_mean"] == pytest.approx(100 * np.hypot(4, 5) / 80, rel=1e-5)
+    assert nme2d["open51"]["sample_mean"] == pytest.approx(100 * 5 / 80, rel=1e-5)
+
+
 def test_aflw_samples_without_68_labels_are_of_no_use(samples: list[FaceSample]) -> None:
     assert has_68(samples[0])
     assert not has_68(replace(samples[0], visibility68=np.full(68, -1, np.int8)))
