@@ -26,8 +26,8 @@ _COVERED = 8
 _AFLW_ROWS = {
     "visible68": "visible of 68",
     "visible51": "of inner 51",
-    "open51": f"of inner 51, <= {_COVERED} covered",
-    "covered51": f"of inner 51, > {_COVERED} covered",
+    "open51": f"<= {_COVERED} covered",
+    "covered51": f"> {_COVERED} covered",
 }
 
 
