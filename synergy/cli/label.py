@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 class _BuildByDefault(TyperGroup):
@@ -28,13 +27,16 @@ app = typer.Typer(
 )
 
 
-def _progress(what: str) -> Progress:
-    """A progress bar on stderr; its console keeps lines whole."""
+@contextmanager
+def _progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
+    """A progress bar on stderr: what tells it (done, total), and what prints a line above it, whole."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    return Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
+    with Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total), bar.console.print
 
 
 @app.command()
@@ -60,8 +62,7 @@ def build(
     """Label a data set and write a training pack (images, landmarks, parameters, manifest)."""
     from train.labels.build import build_pack
 
-    with _progress("Labelling") as bar:
-        task = bar.add_task("", total=None)
+    with _progress("Labelling") as (update, say):
         path = build_pack(
             dataset,
             out,
@@ -76,10 +77,10 @@ def build(
             split=split,
             source_name=name,
             limit=limit,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-            warn=lambda line: bar.console.print(f"[yellow]warning:[/] {line}"),
+            progress=update,
+            warn=lambda line: say(f"[yellow]warning:[/] {line}"),
         )
-        bar.console.print(f"written: {path}")
+        say(f"written: {path}")
 
 
 @app.command()
@@ -93,16 +94,9 @@ def render(
     from bfm_assets import open_face, read_model
     from train.labels.rendered import render_pack
 
-    with _progress("Rendering") as bar:
-        task = bar.add_task("", total=faces)
-        path = render_pack(
-            out,
-            open_face() if model is None else read_model(model),
-            faces,
-            seed,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    typer.echo(f"written: {path}", err=True)
+    face_model = open_face() if model is None else read_model(model)
+    with _progress("Rendering") as (update, say):
+        say(f"written: {render_pack(out, face_model, faces, seed, update)}")
 
 
 @app.command()
@@ -118,16 +112,10 @@ def predict(
     from synergy.weights import load
     from train.labels.predict import predict_pack
 
-    with _progress("Predicting") as bar:
-        task = bar.add_task("", total=None)
-        predict_pack(
-            pack,
-            out,
-            FacePredictor(load(weights), mirror=True),
-            open_face() if model is None else read_model(model),
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    typer.echo(f"written: {out}", err=True)
+    face_model = open_face() if model is None else read_model(model)
+    with _progress("Predicting") as (update, say):
+        predict_pack(pack, out, FacePredictor(load(weights), mirror=True), face_model, update)
+        say(f"written: {out}")
 
 
 @app.command()
