@@ -1,13 +1,12 @@
 """`python -m train.export CHECKPOINT --pack PACK --out FILE.safetensors`: a run's averaged weights as they ship.
 
-The network is scored on the pack's validation sets, and the figures, the training command, the git revision and the
-pack's hash go into the JSON beside the weights.
+The network is scored on the pack's validation sets, and the figures, the training command, the git revision that
+trained and the pack's hash go into the JSON beside the weights.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def export(checkpoint: Path, pack: Path, out: Path, command: str, model: str = "
             "command": command,
             "options": {key: options[key] for key in ("seed", "mixed")},
             "steps": content["global_step"],
-            "git": _git("rev-parse", "HEAD"),
+            "git": content["git"],
         },
         "data": {"pack": data.facts, "licence": "research data: see MODEL_CARD.md"},
     }
@@ -63,12 +62,6 @@ def score(net: SynergyNet, loader: DataLoader[Any], box_of_crop: bool) -> dict[s
     for batch in loader:
         scores.update(batch, net(batch.image))
     return {key: round(value, 3) for key, value in scores.compute().items()}
-
-
-def _git(*arguments: str) -> str:
-    """Output of a git command in this project, empty where there is no git."""
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    return result.stdout.strip()
 
 
 def main() -> None:

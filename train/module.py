@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -107,6 +109,7 @@ class SynergyModule(pl.LightningModule):
         self.augment = Augment(morphable_model, self.net.size, augment)
         self.scores: dict[str, FaceScores] = {}
         self.skipped = 0
+        self.git = git_revision()
 
     def forward(self, images: Tensor) -> SynergyOutput:
         """`SynergyNet.forward` with its networks in bf16 where `mixed`; everything measured in pixels in float32."""
@@ -238,6 +241,7 @@ class SynergyModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped"] = self.skipped
+        checkpoint["git"] = self.git
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped = checkpoint.get("skipped", 0)
@@ -265,3 +269,13 @@ def net_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """The (averaged) weights of the `SynergyNet` in a checkpoint of this module."""
     prefix = "net."
     return {name.removeprefix(prefix): v for name, v in checkpoint["state_dict"].items() if name.startswith(prefix)}
+
+
+def git_revision() -> str:
+    """The commit of this code, empty where there is no git."""
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    except OSError:
+        return ""
+    return found.stdout.strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ def test_csv_run_leaves_metrics_and_a_checkpoint(tmp_path: Path) -> None:
     assert any(name.startswith("synthetic/inner_") for name in header)
     checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
     assert checkpoint["global_step"] == 4
+    assert re.fullmatch(r"([0-9a-f]{40})?", checkpoint["git"])
 
 
 @pytest.mark.slow
@@ -57,12 +59,13 @@ def test_exported_weights_load(model_file: Path, pack: Path, tmp_path: Path) -> 
     module = SynergyModule(str(model_file), width=0.25)
     module.net.set_whitening(torch.zeros(22), torch.full((22,), 2.0))
     state = {f"net.{name}": value for name, value in module.net.state_dict().items()}
-    content = {"state_dict": state, "hyper_parameters": dict(module.hparams), "global_step": 7}
+    content = {"state_dict": state, "hyper_parameters": dict(module.hparams), "global_step": 7, "git": "abc"}
     torch.save(content, tmp_path / "run.ckpt")
     out = tmp_path / "weights.safetensors"
     export(tmp_path / "run.ckpt", pack, out, "python -m train fit")
     facts = json.loads(out.with_suffix(".json").read_text())
     assert facts["training"]["steps"] == 7
+    assert facts["training"]["git"] == "abc"
     assert facts["validation"]["helen_test"]["nme_all"] > 0
     net = load(out, load_model(str(model_file)))
     images = torch.rand(2, 3, 120, 120) * 255
