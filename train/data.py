@@ -20,7 +20,7 @@ from synergy.data.sample import VISIBLE
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from train.batch import Batch
-from train.labels.pack import Pack
+from train.labels.pack import CROP_SIZE, Pack
 from train.models import load_model
 from train.relabel import fit_coefficients
 
@@ -148,7 +148,9 @@ class PackData(FaceDataModule):
         super().__init__(batch_size, seed, large_poses)
         packs = [Pack.open(path) for path in (pack, *(more or ()))]
         morphable_model = load_model(model)
-        images = np.concatenate([opened.images() for opened in packs])
+        images = np.empty((sum(map(len, packs)), CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        for opened, part in zip(packs, np.split(images, np.cumsum([len(p) for p in packs])[:-1]), strict=True):
+            opened.images(part)
         per_pack = [_labels(opened, morphable_model) for opened in packs]
         labels = [torch.from_numpy(np.concatenate(column)) for column in zip(*per_pack, strict=True)]
         sources = np.concatenate([opened.sources for opened in packs])
