@@ -8,6 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from bfm_assets.npz import ModelFileError
+from synergy.errors import UserError
 from train.loggers import LoggerName, make_logger
 from train.module import SynergyModule
 
@@ -36,12 +38,27 @@ class TrainCLI(LightningCLI):
 
 
 def main() -> TrainCLI:
-    """Run the command line."""
-    return TrainCLI(
-        SynergyModule,
-        pl.LightningDataModule,
-        subclass_mode_data=True,
-        seed_everything_default=0,
-        save_config_callback=LoggedConfig,
-        save_config_kwargs={"overwrite": True},
-    )
+    """Run the command line.
+
+    Raises:
+        UserError, ModelFileError: also where the parser has wrapped them in a report about types.
+    """
+    try:
+        return TrainCLI(
+            SynergyModule,
+            pl.LightningDataModule,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            save_config_callback=LoggedConfig,
+            save_config_kwargs={"overwrite": True},
+        )
+    except ValueError as error:
+        raise _own_error(error) from None
+
+
+def _own_error(error: Exception) -> BaseException:
+    """The one-line error that an exception was made of, or the exception."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (UserError, ModelFileError)):
+        cause = cause.__cause__ or cause.__context__
+    return cause or error

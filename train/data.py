@@ -159,7 +159,8 @@ class PackData(FaceDataModule):
 
         shares = shares or {}
         if unknown := sorted(set(shares) - set(sources[trains])):
-            raise UserError(f"{pack} has no training source {unknown[0]}, only {', '.join(np.unique(sources[trains]))}")
+            known = ", ".join(np.unique(sources[trains]))
+            raise UserError(f"data.shares: {pack} has no source {unknown[0]}, only {known} (null: all alike)")
         share = np.array([shares.get(str(source), 1.0) for source in sources])
         weight = np.concatenate([opened.weight for opened in packs])
         rows = np.flatnonzero(trains & (weight >= _LEAST_WEIGHT) & (share > 0))

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.models import SynergyNet, SynergyOutput
 from synergy.models.synergynet import N_POSE
@@ -97,6 +98,8 @@ class SynergyModule(pl.LightningModule):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
+        if start and not Path(start).is_file():
+            raise UserError(f"model.start: there is no checkpoint {start}")
         self.save_hyperparameters(ignore=["losses", "schedule", "augment"])
         morphable_model = load_model(model)
         self.net = SynergyNet(morphable_model, backbone, width)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from bfm_assets.npz import ModelFileError
+from synergy.errors import UserError
 from synergy.weights import load
 from train.export import export
 
@@ -38,6 +40,27 @@ def test_csv_run_leaves_metrics_and_a_checkpoint(tmp_path: Path) -> None:
     checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
     assert checkpoint["global_step"] == 4
     assert re.fullmatch(r"([0-9a-f]{40})?", checkpoint["git"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--data.pack", "none", "none: not a complete pack"),
+        ("--model.model", "none.npz", "none.npz"),
+        ("--model.start", "none.ckpt", "there is no checkpoint none.ckpt"),
+    ],
+)
+def test_a_wrong_file_is_one_line(
+    pack: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str, message: str
+) -> None:
+    from train.cli import main
+
+    options = {"--data.pack": str(pack), "--logger": "csv", "--data.shares": "null", option: value}
+    config = str(ROOT / "train/configs/synergynet.yaml")
+    monkeypatch.setattr(sys, "argv", ["train", "fit", "--config", config, *(x for o in options.items() for x in o)])
+    with pytest.raises((UserError, ModelFileError), match=message) as caught:
+        main()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
