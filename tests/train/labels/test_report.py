@@ -27,6 +27,13 @@ def test_the_combination_is_nearer_to_aflw2000_3d_than_its_parts(shared_data, tm
     Calibration.learn(basis, predicted, torch.from_numpy(source.hand * [1, -1, 1])).save(tmp_path / "c.npz")
     sample = shared_data / "aflw2000_3d_sample"
     table = aflw2000(sample, sample / "peer_3ddfa_v2_mb05.npz", model, tmp_path / "c.npz")
-    mean = {name: float(line.split("|")[0].split("mean")[1]) for name, line in table.items() if "mean" in line}
-    assert mean["combined"] < 3.3
-    assert mean["combined"] < min(mean["network only"], mean["evidence only"], mean["plain average"])
+    means = {
+        name: [float(part.split("mean")[1]) for part in line.split("|")] for name, line in table.items() if "|" in line
+    }
+    original, reannotated = means["combined"]
+    assert original < 3.3
+    for part in ("network only", "evidence only"):
+        assert original < means[part][0]
+        assert reannotated < means[part][1]
+    # A plain average is as near to the original labels (docs/labels.md), and farther from the reannotated ones.
+    assert reannotated < means["plain average"][1] - 0.1
