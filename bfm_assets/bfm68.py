@@ -17,8 +17,6 @@ from bfm_assets.licences import BFM_2009
 from bfm_assets.npz import read_arrays
 from bfm_assets.schema import N_LANDMARKS, MorphableModel
 
-_N_POSE = 12
-
 ASSUMED = (
     "units are micrometres",
     "standard deviations are the whitening's, those of 300W-LP's fits",
@@ -36,15 +34,15 @@ def read_bfm68(path: str | Path, keypoints: str | Path | None = None) -> Morphab
         shape_basis = convert.numbers(arrays["shape_basis"], "shape_basis")
         expression_basis = convert.numbers(arrays["expression_basis"], "expression_basis")
         n_shape, n_expression = shape_basis.shape[-1], expression_basis.shape[-1]
-        std = convert.deviations(arrays["param_std62"], _N_POSE + n_shape + n_expression, "param_std62")
+        std = convert.coefficient_deviations(arrays["param_std62"], n_shape + n_expression, "param_std62")
         return MorphableModel(
             name="bfm-68",
             licence=BFM_2009,
             mean=convert.numbers(arrays["mean"], "mean"),
             shape_basis=shape_basis,
-            shape_std=std[_N_POSE : _N_POSE + n_shape],
+            shape_std=std[:n_shape],
             expression_basis=expression_basis,
-            expression_std=std[_N_POSE + n_shape :],
+            expression_std=std[n_shape:],
             triangles=np.empty((0, 3), np.int32),
             landmarks=np.arange(N_LANDMARKS, dtype=np.int32),
             mm_per_unit=1e-3,

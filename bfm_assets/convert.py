@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from bfm_assets.errors import ModelFileError
 from bfm_assets.schema import N_LANDMARKS, Floats, Ints
 
+_N_POSE = 12  # pose parameters in 3DDFA's files
+
 
 def numbers(array: Any, what: str) -> Floats:
     """A float32 array."""
@@ -53,6 +55,14 @@ def deviations(array: Any, count: int, what: str) -> Floats:
     if values.size < count:
         raise ModelFileError(f"{what} has {values.size} values for {count} modes")
     return values[:count].copy()
+
+
+def coefficient_deviations(array: Any, count: int, what: str) -> Floats:
+    """Return the standard deviations (count,) of the coefficients in a 3DDFA whitening.
+
+    The array begins with those of 12 pose parameters. Entries after those of the coefficients are ignored.
+    """
+    return deviations(array, _N_POSE + count, what)[_N_POSE:]
 
 
 def indices(array: Any, count: int, first: int, what: str) -> Ints:

@@ -76,10 +76,9 @@ def orthographic(source: Array, target: Array) -> tuple[Array, Array, Array]:
 
 def _bases(model: MorphableModel, at: NDArray[np.intp]) -> tuple[Array, Array, Array]:
     """Mean (K, 3), joint basis (K, 3, S + E) and its standard deviations, of the chosen landmarks."""
-    vertices = model.landmarks[at]
-    basis = np.concatenate([model.shape_basis[vertices], model.expression_basis[vertices]], 2).astype(np.float64)
-    std = np.concatenate([model.shape_std, model.expression_std]).astype(np.float64)
-    return model.mean[vertices].astype(np.float64), basis, std
+    points = model.landmark_model()
+    mean, basis, std = points.mean[at], points.basis[at], points.coefficient_std
+    return mean.astype(np.float64), basis.astype(np.float64), std.astype(np.float64)
 
 
 def _pose_columns(points: Array) -> Array:

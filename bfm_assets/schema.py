@@ -96,9 +96,20 @@ class MorphableModel:
         return sha.hexdigest()[:16]
 
     @cached_property
-    def _basis(self) -> Floats:
+    def _flat_basis(self) -> Floats:
+        """Shape and expression modes as rows (S + E, 3V), the memory order that makes `vertices` fast."""
         joined = np.concatenate([self.shape_basis, self.expression_basis], axis=2)
         return np.ascontiguousarray(joined.reshape(3 * self.n_vertices, -1).T)
+
+    @property
+    def basis(self) -> Floats:
+        """The shape basis followed by the expression basis, (V, 3, S + E)."""
+        return self._flat_basis.T.reshape(self.n_vertices, 3, -1)
+
+    @cached_property
+    def coefficient_std(self) -> Floats:
+        """The standard deviations of the shape coefficients followed by those of the expression, (S + E,)."""
+        return np.concatenate([self.shape_std, self.expression_std])
 
     def vertices(self, shape: NDArray[np.floating], expression: NDArray[np.floating]) -> Floats:
         """Meshes (..., V, 3) of coefficients (..., <= S) and (..., <= E); missing trailing coefficients are zero."""
@@ -112,7 +123,7 @@ class MorphableModel:
         coefficients = np.zeros((*batch, self.n_shape + self.n_expression), np.float32)
         coefficients[..., : shape.shape[-1]] = shape
         coefficients[..., self.n_shape : self.n_shape + expression.shape[-1]] = expression
-        return self.mean + (coefficients @ self._basis).reshape(*batch, self.n_vertices, 3)
+        return self.mean + (coefficients @ self._flat_basis).reshape(*batch, self.n_vertices, 3)
 
     def landmark_model(self) -> MorphableModel:
         """The same model restricted to its 68 landmark vertices."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from bfm_assets import convert
 from bfm_assets.errors import ModelFileError, reading
 from bfm_assets.keypoints import find_keypoints
@@ -21,8 +19,6 @@ from bfm_assets.matfile import read_mat
 from bfm_assets.npz import read_array
 from bfm_assets.schema import Floats, MorphableModel
 from bfm_assets.unpickle import read_pickle
-
-_N_POSE = 12
 
 ASSUMED = (
     "units are micrometres",
@@ -56,12 +52,9 @@ def read_3dmm_data(path: str | Path, keypoints: str | Path | None = None) -> Mor
 
 
 def whitening_std(path: Path, count: int) -> Floats:
-    """Standard deviations (count,) of shape and expression coefficients in a whitening pickle of 3DDFA's."""
+    """Read the standard deviations (count,) of shape and expression coefficients in a whitening pickle of 3DDFA's."""
     found = read_pickle(path)
     with reading(path, "whitening pickle"):
         if not isinstance(found, dict):
             raise ModelFileError("it holds no dictionary")
-        std = found.get("param_std", found.get("std"))
-        if not isinstance(std, np.ndarray) or std.size < _N_POSE + count:
-            raise ModelFileError(f"it has no standard deviations of {_N_POSE} + {count} parameters")
-        return convert.numbers(std, "std").ravel()[_N_POSE : _N_POSE + count].copy()
+        return convert.coefficient_deviations(found.get("param_std", found.get("std")), count, "its std")

@@ -24,6 +24,7 @@ from eval.predictions import Predictions
 from eval.protocols import aflw2000
 from eval.protocols.reannotated import find_reannotated, read_reannotated
 from eval.run import Collected, Predictor, collect
+from synergy.camera import preferred_projection
 from synergy.data.aflw2000 import AFLW2000Reader
 from synergy.data.reader import FaceReader
 from synergy.data.sample import FaceSample
@@ -130,6 +131,7 @@ def network(job: Job) -> NetworkPredictor:
         if job.bfm is None:
             raise
         net = load(job.model, job.bfm)
+    net.projection = preferred_projection()
     predictor = FacePredictor(net, device=job.device, mirror=job.mirror)
     if job.dense is None:
         return NetworkPredictor(predictor)

@@ -1,58 +1,67 @@
 """Scaled orthographic projection of model vertices to image pixels, by pytorch3d's cameras or in plain torch.
 
-Both forms take the field's 12-vector `[s R | t]` (see `synergy.geometry`) and agree to 1e-4 px, which a test holds
-whenever pytorch3d is installed. The plain form is an order of magnitude cheaper, traces to ONNX, and is what the
-predictor uses; training and evaluation call `project`, which takes pytorch3d whenever it is there.
+Both forms take a pose `[s R | t]` (see `synergy.geometry`) and agree to 1e-4 px; a test checks this wherever pytorch3d
+is installed. Training and evaluation use `preferred_projection()`. The predictor and exported networks use the plain
+form, which is about ten times faster.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from synergy.geometry import decompose_pose
+from synergy.geometry import decompose_pose, flip_y
+
+Projection = Literal["plain", "pytorch3d"]
 
 
 @cache
 def has_pytorch3d() -> bool:
-    """Whether pytorch3d can be imported (it is not imported here)."""
+    """Return whether pytorch3d can be imported. This does not import it."""
     return find_spec("pytorch3d") is not None
 
 
-def project(vertices: Tensor, pose: Tensor, height: float) -> Tensor:
-    """Project with pytorch3d when it is installed, in plain torch otherwise. See `project_plain`."""
-    if has_pytorch3d() and vertices.dim() == 3 and pose.dim() == 2:
-        return project_pytorch3d(vertices, pose, height)
-    return project_plain(vertices, pose, height)
+def preferred_projection() -> Projection:
+    """Return the projection for training and evaluation: pytorch3d's cameras where they are installed."""
+    return "pytorch3d" if has_pytorch3d() else "plain"
+
+
+def project(vertices: Tensor, pose: Tensor, height: float, projection: Projection = "plain") -> Tensor:
+    """Project vertices into an image.
+
+    Args:
+        vertices: (..., V, 3) in model space.
+        pose: (..., 12). pytorch3d's cameras need a rotation times a scale; the plain form takes any 3x4 matrix.
+        height: height of the image in pixels.
+        projection: "plain" computes in torch, "pytorch3d" through its `OrthographicCameras`.
+
+    Returns:
+        (..., V, 3) with x right and y down in pixels, centres at integers; z in the same scale, larger is nearer.
+    """
+    return (project_pytorch3d if projection == "pytorch3d" else project_plain)(vertices, pose, height)
 
 
 def project_plain(vertices: Tensor, pose: Tensor, height: float) -> Tensor:
-    """Image points (..., V, 3) of model vertices (..., V, 3) under poses (..., 12) in an image of `height` pixels.
-
-    x right, y down, both in pixels with centres at integers; z in pixel scale, larger is nearer, not centred.
-    The 3x3 part is used as it is: an unconstrained network output projects affinely, as in 3DDFA and SynergyNet.
-    """
+    """Project in plain torch; see `project`. The 3x3 part of the pose is used as it is, as in 3DDFA and SynergyNet."""
     matrix = pose.unflatten(-1, (3, 4))
-    placed = vertices @ matrix[..., :3].transpose(-1, -2) + matrix[..., 3].unsqueeze(-2)
-    x, y, z = placed.unbind(-1)
-    return torch.stack([x, height - y, z], -1)
+    return flip_y(vertices @ matrix[..., :3].transpose(-1, -2) + matrix[..., 3].unsqueeze(-2), height)
 
 
 def orthographic_cameras(pose: Tensor, height: float, width: float) -> Any:
-    """pytorch3d `OrthographicCameras` of poses (B, 12) for images of height x width pixels.
+    """Return pytorch3d `OrthographicCameras` of poses (B, 12) for images of height x width pixels.
 
-    pytorch3d's axes are x left, y up, z away from the viewer, and its pixel centres lie at +0.5: hence the two sign
-    changes of R's columns and the half pixel in the principal point.
+    pytorch3d's axes are x left, y up, z away from the viewer. Therefore two columns of R change their sign. Its pixel
+    centres lie at +0.5. Therefore the principal point moves by half a pixel.
     """
     from pytorch3d.renderer import OrthographicCameras  # type: ignore[import-not-found, unused-ignore]
 
     scale, rotation, translation = decompose_pose(pose)
     flip = pose.new_tensor([-1.0, 1.0, -1.0])
-    principal_point = torch.stack([translation[..., 0] + 0.5, height - translation[..., 1] + 0.5], -1)
+    principal_point = flip_y(translation[..., :2], height) + 0.5
     return OrthographicCameras(
         focal_length=scale,
         principal_point=principal_point,
@@ -65,9 +74,11 @@ def orthographic_cameras(pose: Tensor, height: float, width: float) -> Any:
 
 
 def project_pytorch3d(vertices: Tensor, pose: Tensor, height: float) -> Tensor:
-    """`project_plain` through pytorch3d's cameras: vertices (B, V, 3), poses (B, 12) of rotation times scale."""
+    """Project through pytorch3d's cameras; see `project`. The pose must be a rotation times a scale."""
+    batch, n_vertices = vertices.shape[:-2], vertices.shape[-2]
+    vertices, pose = vertices.reshape(-1, n_vertices, 3), pose.reshape(-1, pose.shape[-1])
     cameras = orthographic_cameras(pose, height, height)
     pixels = cameras.transform_points_screen(vertices)[..., :2] - 0.5
     scale, rotation, translation = decompose_pose(pose)
     depth = vertices @ rotation[..., 2, :, None] * scale[:, None, None] + translation[:, None, 2:]
-    return torch.cat([pixels, depth], -1)
+    return torch.cat([pixels, depth], -1).reshape(*batch, n_vertices, 3)

@@ -16,6 +16,7 @@ from synergy.export import write_csv, write_json, write_mesh
 from synergy.face import Face, pose_from_params
 from synergy.geometry import compose_pose, euler_to_matrix
 from synergy.images import read_image, write_image
+from synergy.parameters import join_parameters
 from synergy.predictor import FacePredictor
 
 _SIZE = 256
@@ -61,7 +62,7 @@ def random_face(angles_deg: tuple[float, float, float], seed: int) -> Face:
     rotation = euler_to_matrix(torch.tensor(np.radians(angles_deg), dtype=torch.float32))
     centre = rotation @ torch.from_numpy(points.mean(0)) * scale
     pose = compose_pose(scale, rotation, torch.tensor([_SIZE / 2, _SIZE / 2, 0.0]) - centre).numpy()
-    params = np.concatenate([pose, shape, expression]).astype(np.float32)
+    params = join_parameters(pose, shape, expression).astype(np.float32)
     identity = np.array([[1.0, 0, 0], [0, 1, 0]])
 
     def face(landmarks68: NDArray[np.float32]) -> Face:

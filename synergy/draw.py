@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synergy.face import Face, Pose
+from synergy.geometry import flip_y
 from synergy.landmarks import CONTOURS
 from synergy.raster import facing, rasterize
 
@@ -135,7 +136,7 @@ def mesh_overlay(image: Image, faces: Sequence[Face], alpha: float = 0.75) -> Im
 
 def _camera_to_image(offsets: Array, origin: Array) -> Array:
     """Offsets (N, 3) in camera space (y up) from an image point, as image points (N, 2)."""
-    return origin[:2] + offsets[:, :2] * [1, -1]
+    return origin[:2] + flip_y(offsets[:, :2])
 
 
 def _fixed(points: Array) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from synergy.face import Face
+from synergy.geometry import flip_y
 
 MESH_FORMATS = ("obj", "ply", "glb")
 
@@ -70,7 +71,7 @@ def write_mesh(path: str | Path, face: Face, image: NDArray[np.uint8]) -> None:
         visual = trimesh.visual.ColorVisuals(vertex_colors=image[pixel[:, 1], pixel[:, 0]])
     else:
         texture = Image.fromarray(image[low[1] : high[1], low[0] : high[0]])
-        uv = (vertices[:, :2] - low + 0.5) / (high - low) * [1, -1] + [0, 1]
+        uv = flip_y((vertices[:, :2] - low + 0.5) / (high - low), 1.0)
         material = trimesh.visual.material
         visual = trimesh.visual.TextureVisuals(
             uv=uv,
@@ -78,7 +79,7 @@ def write_mesh(path: str | Path, face: Face, image: NDArray[np.uint8]) -> None:
             if kind == "obj"
             else material.PBRMaterial(baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=1.0),
         )
-    mesh = trimesh.Trimesh((vertices - centre) * [1, -1, 1], triangles, visual=visual, process=False)
+    mesh = trimesh.Trimesh(flip_y(vertices - centre), triangles, visual=visual, process=False)
     if kind == "obj":
         text, files = trimesh.exchange.obj.export_obj(mesh, return_texture=True, mtl_name=f"{path.stem}.mtl")
         path.write_text(text)

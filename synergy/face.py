@@ -1,4 +1,4 @@
-"""What a prediction is: one `Face` per face, plain numpy, in image pixels."""
+"""The result of a prediction: one `Face` per face, in numpy arrays and image pixels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from bfm_assets import MorphableModel
-from synergy.camera import project_plain
 from synergy.crop import affine_scale, invert_affine, transform_points
 from synergy.geometry import decompose_pose, matrix_to_euler
+from synergy.models.face_model import LinearFaceModel
+from synergy.parameters import split_pose
 
-N_POSE = 12
 Floats = NDArray[np.float32]
 
 
@@ -38,14 +38,17 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face found in an image; points are in image pixels with centres at integers (`synergy.geometry`).
+    """One face in an image. Points are in image pixels with centres at integers (`synergy.geometry`).
+
+    The mesh and the pose both follow from `params`. `landmarks68` are refined by the network; the mesh follows them
+    as far as the morphable model's prior allows, and its own landmarks are `vertices()[morphable_model.landmarks]`.
 
     Attributes:
         box: (4,) float32 x0, y0, x1, y1: the detector's or the given box, or the bounding box of given landmarks.
         score: the detector's confidence in 0..1; 1 for a face that was given.
         landmarks68: (68, 3) float32, z in pixel scale, larger is nearer, zero mean.
         pose: head pose.
-        params: (12 + S + E,) float32 pose `[s R | t]` in crop pixels, raw shape and expression coefficients.
+        params: (12 + S + E,) float32 parameters of the morphable model in crop pixels (`synergy.parameters`).
         crop: (2, 3) float64 affine map from image pixels to crop pixels.
         crop_size: side of the crop in pixels.
         model_id: which weights predicted it.
@@ -63,7 +66,11 @@ class Face:
     morphable_model: MorphableModel = field(repr=False)
 
     def vertices(self) -> Floats:
-        """The dense mesh (V, 3) in image pixels, z as in `landmarks68`; triangles are `morphable_model.triangles`.
+        """Compute the dense mesh; its triangles are `morphable_model.triangles`.
+
+        Returns:
+            (V, 3) float32 in image pixels. z is in the same scale, larger is nearer, and has zero mean over the 68
+            landmark vertices, as in `landmarks68`.
 
         Raises:
             ValueError: the weights' morphable model has the 68 landmark vertices only.
@@ -71,14 +78,11 @@ class Face:
         model = self.morphable_model
         if not model.is_dense:
             raise ValueError(f"morphable model '{model.name}' has landmark vertices only, there is no mesh")
-        shape, expression = np.split(self.params[N_POSE:], [model.n_shape])
-        pose = torch.from_numpy(self.params[:N_POSE])
-        points = project_plain(torch.from_numpy(model.vertices(shape, expression)), pose, self.crop_size).numpy()
-        points = points - points[model.landmarks].mean(0) * [0, 0, 1]
+        points = LinearFaceModel(model).project_mesh(torch.from_numpy(self.params), self.crop_size).numpy()
         return transform_points(invert_affine(self.crop), points).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """The face as plain lists and numbers, ready for JSON."""
+        """Return the face as plain lists and numbers, ready for JSON."""
         return {
             "box": _rounded(self.box, 2),
             "score": round(self.score, 4),
@@ -99,7 +103,12 @@ def _rounded(array: NDArray[np.floating], digits: int) -> Any:
 
 
 def pose_from_params(params: Floats, crop: NDArray[np.float64]) -> Pose:
-    """The `Pose` of parameters (12 + S + E,) in the pixels of a crop (2, 3); crops do not rotate, so R is the same."""
-    scale, rotation, _ = decompose_pose(torch.from_numpy(params[:N_POSE]).double())
+    """Compute the head pose from parameters.
+
+    Args:
+        params: (12 + S + E,) in crop pixels.
+        crop: (2, 3) affine map from image to crop pixels. It does not rotate, so the rotation is the same in both.
+    """
+    scale, rotation, _ = decompose_pose(torch.from_numpy(split_pose(params)[0]).double())
     pitch, yaw, roll = np.degrees(matrix_to_euler(rotation).numpy()).tolist()
     return Pose(pitch, yaw, roll, rotation.float().numpy(), float(scale / affine_scale(crop)))

@@ -1,28 +1,37 @@
-"""Head pose and the conventions that the whole project shares.
+"""The conventions that the whole project shares, and functions of head pose.
 
-Image      HxWx3 uint8 RGB; pixel centres at integers, the origin at the top left pixel's centre, x right, y down.
-Landmarks  68 points in iBUG order, (..., 68, 3), x and y in image pixels, z in the same pixel scale, larger z nearer to
-           the camera, zero mean per face.
+Image      HxWx3 uint8 RGB. Pixel centres lie at integers, the origin is the centre of the top left pixel, x points
+           right, y points down.
+Landmarks  68 points in iBUG order, (..., 68, 3). x and y are in image pixels, z is in the same scale, larger z is
+           nearer to the camera, and z has zero mean over the 68 points.
 Model      x right, y up, z towards the camera.
-Camera     scaled orthographic, `V = s R S + t`; image x = V_x, image y = H - V_y, image z = V_z.
+Camera     scaled orthographic, `V = s R S + t`, with V in pixels and y up. Image x = V_x, image y = H - V_y
+           (`flip_y`), image z = V_z, where H is the height of the image.
 Rotation   R = Rx(pitch) Ry(yaw) Rz(roll) with
                Rx = [[1,0,0],[0,c,s],[0,-s,c]]   Ry = [[c,0,-s],[0,1,0],[s,0,c]]   Rz = [[c,s,0],[-s,c,0],[0,0,1]],
            which is scipy's `Rotation.from_euler("XYZ", [-pitch, -yaw, -roll])`. Positive yaw turns the nose to the
            image's left, positive pitch looks up, positive roll lowers the eye on the image's right.
-Angles     always in the order pitch, yaw, roll; radians here, degrees wherever a name ends in `_deg`.
-Pose       the field's 12-vector, `[s R | t]` row-major: (..., 12), the first three columns of each row s R, the last t.
+Angles     always in the order pitch, yaw, roll; in radians here, in degrees where a name ends in `_deg`.
+Pose       flattened 3x4 matrix `[s R | t]`, row-major: (..., 12). The first three columns are s R, the last is t.
 
-Every function works over any leading batch shape and is differentiable.
+Every function works over any leading batch shape. Functions of tensors are differentiable.
 """
 
 from __future__ import annotations
 
+from typing import Any, TypeVar, cast
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+# A numpy array or a torch tensor; a function of A returns what it was given.
+A = TypeVar("A", NDArray[np.float32], NDArray[np.float64], NDArray[np.floating], Tensor)
 
 
 def euler_to_matrix(angles: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of (..., 3) angles pitch, yaw, roll in radians."""
+    """Return rotation matrices (..., 3, 3) of angles (..., 3), pitch, yaw and roll in radians."""
     pitch, yaw, roll = angles.unbind(-1)
     cx, cy, cz = pitch.cos(), yaw.cos(), roll.cos()
     sx, sy, sz = pitch.sin(), yaw.sin(), roll.sin()
@@ -35,9 +44,14 @@ def euler_to_matrix(angles: Tensor) -> Tensor:
 
 
 def matrix_to_euler(rotation: Tensor) -> Tensor:
-    """Angles (..., 3) pitch, yaw, roll in radians of rotations (..., 3, 3): the exact inverse of `euler_to_matrix`.
+    """Return the angles of rotation matrices, the exact inverse of `euler_to_matrix`.
 
-    Unique for |yaw| < 90 degrees; beyond, the equivalent triple with |yaw| <= 90 is returned.
+    Args:
+        rotation: (..., 3, 3).
+
+    Returns:
+        Pitch, yaw and roll (..., 3) in radians, with |yaw| <= 90 degrees. A rotation that was made with a larger yaw
+        is returned as the equivalent triple of angles.
     """
     yaw = torch.asin((-rotation[..., 0, 2]).clamp(-1, 1))
     pitch = torch.atan2(rotation[..., 1, 2], rotation[..., 2, 2])
@@ -46,7 +60,7 @@ def matrix_to_euler(rotation: Tensor) -> Tensor:
 
 
 def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
-    """Angle (...) in radians of the rotation between (..., 3, 3) `a` and `b`, accurate near zero and near pi."""
+    """Return the angle (...) in radians between rotations `a` and `b` (..., 3, 3), accurate near zero and near pi."""
     relative = a.transpose(-1, -2) @ b
     skew = torch.stack(
         [
@@ -60,18 +74,70 @@ def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
     return torch.atan2(skew.norm(dim=-1), trace - 1)
 
 
+def flip_y(points: A, height: float = 0.0) -> A:
+    """Convert points between the camera's frame (y up) and the image's frame (y down): y becomes `height - y`.
+
+    The function is its own inverse. With a height of 0 it also converts directions and differences of points.
+
+    Args:
+        points: (..., 2) or (..., 3) in pixels.
+        height: height of the image in pixels.
+    """
+    n = points.shape[-1]
+    sign, offset = [1.0, -1.0, 1.0][:n], [0.0, float(height), 0.0][:n]
+    if isinstance(points, Tensor):
+        return points * points.new_tensor(sign) + points.new_tensor(offset)
+    kind: Any = points.dtype if np.issubdtype(points.dtype, np.floating) else np.float64
+    return cast(A, points * np.array(sign, kind) + np.array(offset, kind))
+
+
+def centre_depth(points: A, reference: A | None = None) -> A:
+    """Shift z so that its mean over the reference points is zero.
+
+    Args:
+        points: (..., N, 3).
+        reference: (..., M, 3) points that define the mean, the points themselves by default.
+    """
+    depth = (points if reference is None else reference)[..., 2].mean(-1)
+    if isinstance(points, Tensor):
+        return points - depth[..., None, None] * points.new_tensor([0.0, 0.0, 1.0])
+    return cast(A, points - np.asarray(depth)[..., None, None] * np.array([0.0, 0.0, 1.0], points.dtype))
+
+
 def compose_pose(scale: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
-    """The 12-vector (..., 12) of scale (...), rotation (..., 3, 3) and translation (..., 3)."""
+    """Compose the flattened 3x4 pose matrix `[s R | t]`, the inverse of `decompose_pose`.
+
+    Args:
+        scale: (...).
+        rotation: (..., 3, 3).
+        translation: (..., 3) in pixels.
+
+    Returns:
+        Pose (..., 12).
+    """
     linear = scale[..., None, None] * rotation
     return torch.cat([linear, translation[..., None]], -1).flatten(-2)
 
 
 def decompose_pose(pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale (...), rotation (..., 3, 3) and translation (..., 3) of pose vectors (..., 12).
+    """Split a pose into scale, rotation and translation.
 
-    Exact for a composed pose. For any other 3x4 matrix, such as a network's output, the scale is the mean length of
-    the first two rows (as in 3DDFA) and the rotation follows from those rows, both moved by the same angle to be
-    orthogonal: what the image shows decides, no row is preferred, and gradients stay finite where an SVD's do not.
+    Args:
+        pose: flattened 3x4 matrix `[s R | t]`, row-major, (..., 12). Any 3x4 matrix is accepted; see Note.
+
+    Returns:
+        Scale (...), rotation (..., 3, 3) and translation (..., 3) in pixels.
+
+    Note:
+        The result is exact for a composed pose. For any other matrix, such as a network's output, the scale is the
+        mean length of the first two rows (as in 3DDFA). The rotation is made from those two rows, because only they
+        are visible in the image: both are turned by the same angle until they are orthogonal. Its gradient is finite
+        for equal singular values, where the gradient of an SVD is not.
+
+    Example:
+        >>> scale, rotation, translation = decompose_pose(torch.eye(3, 4).reshape(12))
+        >>> float(scale)
+        1.0
     """
     matrix = pose.unflatten(-1, (3, 4))
     rows, translation = matrix[..., :2, :3], matrix[..., 3]
@@ -83,3 +149,30 @@ def decompose_pose(pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     second = (half_sum - half_difference) * 0.5**0.5
     rotation = torch.stack([first, second, torch.linalg.cross(first, second)], -2)
     return lengths.mean((-2, -1)), rotation, translation
+
+
+def transform_pose(pose: Tensor, affine: Tensor, side: int) -> Tensor:
+    """Move poses with their image, by an in-plane similarity that may mirror it.
+
+    The rotation stays a rotation: for a mirrored image, the pose is that of the mirrored face model.
+
+    Args:
+        pose: (B, 12) in a crop of `side` pixels.
+        affine: (B, 2, 3) map from pixels of that crop to pixels of the new one, which has the same side.
+        side: side of both crops in pixels.
+
+    Returns:
+        Poses (B, 12) in the new crop.
+    """
+    matrix, linear = pose.unflatten(-1, (3, 4)), affine[..., :2]
+    determinant = torch.linalg.det(linear)
+    # The map in the camera's frame (y up) is `flip_y`, then the affine map, then `flip_y`.
+    upward = flip_y(flip_y(linear.mT).mT)
+    origin = flip_y(affine[..., 2] + side * linear[..., 1], side)
+    upper = upward @ matrix[:, :2]
+    upper = torch.cat([upper[..., :3], upper[..., 3:] + origin[..., None]], -1)
+    lower = matrix[:, 2:] * determinant.abs().sqrt()[:, None, None]
+    moved = torch.cat([upper, lower], 1)
+    # The mirrored model has x of the opposite sign.
+    sign = torch.where(determinant < 0, -1.0, 1.0).to(moved)
+    return torch.cat([moved[..., :1] * sign[:, None, None], moved[..., 1:]], -1).flatten(-2)

@@ -1,4 +1,4 @@
-"""The mirrored face: what landmarks, pose and coefficients become when their crop is mirrored."""
+"""Mirroring: the landmarks, pose and coefficients of a face in the mirrored crop."""
 
 from __future__ import annotations
 
@@ -7,36 +7,46 @@ import torch
 from torch import Tensor
 
 from bfm_assets import MorphableModel
+from synergy.geometry import transform_pose
 from synergy.landmarks import FLIP68
-
-_N_POSE = 12
+from synergy.parameters import join_parameters, split_pose
 
 
 def mirror_landmarks(landmarks: Tensor, side: int) -> Tensor:
-    """Landmarks (B, 68, 3) in pixels of the mirrored crop, in the order of the mirrored face."""
+    """Mirror landmarks.
+
+    Args:
+        landmarks: (B, 68, 3) in crop pixels.
+        side: side of the crop in pixels.
+
+    Returns:
+        (B, 68, 3) in pixels of the mirrored crop, in iBUG order for the mirrored face.
+    """
     flipped = landmarks[:, torch.from_numpy(FLIP68).to(landmarks.device)]
     return torch.cat([side - 1 - flipped[..., :1], flipped[..., 1:]], -1)
 
 
 def mirror_pose(pose: Tensor, side: int) -> Tensor:
-    """Poses (B, 12) `[s R | t]` of the mirrored face in the mirrored crop: R becomes D R D, D = diag(-1, 1, 1)."""
-    sign = torch.tensor([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1]], dtype=pose.dtype, device=pose.device)
-    shift = torch.zeros_like(sign)
-    shift[0, 3] = side - 1
-    return (pose.unflatten(-1, (3, 4)) * sign + shift).flatten(-2)
+    """Mirror poses (B, 12) of a crop of `side` pixels: R becomes D R D with D = diag(-1, 1, 1)."""
+    return transform_pose(
+        pose, pose.new_tensor([[-1.0, 0.0, side - 1.0], [0.0, 1.0, 0.0]]).expand(len(pose), 2, 3), side
+    )
 
 
 class MirrorCoefficients:
-    """Coefficients of the mirrored face: an affine map, the regularised least squares solution over the 68 vertices.
+    """Affine map from a face's coefficients to those of the mirrored face.
 
-    Exact for a model whose landmarks and bases are symmetric; `residual` is the root mean square distance, in units of
-    the model, by which mirrored faces of its prior are missed.
+    It is the regularised least squares solution over the 68 landmark vertices. It is exact for a morphable model whose
+    landmarks and bases are symmetric.
+
+    Attributes:
+        residual: root mean square distance, in units of the model, between mirrored faces of the model's prior and
+            their approximations.
     """
 
     def __init__(self, model: MorphableModel) -> None:
         points = model.landmark_model()
-        basis = np.concatenate([points.shape_basis, points.expression_basis], -1).astype(np.float64)
-        std = np.concatenate([points.shape_std, points.expression_std]).astype(np.float64)
+        basis, std = points.basis.astype(np.float64), points.coefficient_std.astype(np.float64)
         reflect = np.array([-1.0, 1.0, 1.0])
         mean_gap = (points.mean[FLIP68] * reflect - points.mean).ravel()
         target = np.concatenate([mean_gap[:, None], (basis[FLIP68] * reflect[:, None]).reshape(-1, len(std))], 1)
@@ -50,6 +60,11 @@ class MirrorCoefficients:
         self._matrix = torch.from_numpy(solution[:, 1:]).float()
 
     def __call__(self, params: Tensor) -> Tensor:
-        """Parameters (B, 12 + S + E) with mirrored coefficients; the pose stays as it is."""
-        coefficients = params[:, _N_POSE:] @ self._matrix.T.to(params) + self._offset.to(params)
-        return torch.cat([params[:, :_N_POSE], coefficients], -1)
+        """Mirror the coefficients of parameters (B, 12 + S + E); the pose stays the same."""
+        pose, coefficients = split_pose(params)
+        return join_parameters(pose, coefficients @ self._matrix.T.to(params) + self._offset.to(params))
+
+    def mirror(self, params: Tensor, side: int) -> Tensor:
+        """Mirror parameters (B, 12 + S + E), pose included, of a crop of `side` pixels."""
+        pose, coefficients = split_pose(self(params))
+        return join_parameters(mirror_pose(pose, side), coefficients)

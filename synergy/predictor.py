@@ -14,8 +14,8 @@ from synergy.crop import invert_affine, landmark_box, square_crop, transform_poi
 from synergy.detect import CenterFace, Detector
 from synergy.face import Face, pose_from_params
 from synergy.images import check_image
-from synergy.mirror import MirrorCoefficients, mirror_landmarks, mirror_pose
-from synergy.models.synergynet import N_POSE, SynergyOutput
+from synergy.mirror import MirrorCoefficients, mirror_landmarks
+from synergy.models.synergynet import SynergyOutput
 from synergy.weights import load
 
 Image = NDArray[np.uint8]
@@ -30,6 +30,8 @@ class Network(Protocol):
     morphable_model: MorphableModel
 
     def __call__(self, images: torch.Tensor) -> SynergyOutput: ...
+
+    def match_landmarks(self, params: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor: ...
 
     def to(self, device: str) -> object: ...
 
@@ -139,7 +141,14 @@ class FacePredictor:
 
     @torch.inference_mode()
     def predict_crops(self, crops: Image) -> tuple[Floats, Floats]:
-        """Landmarks (N, 68, 3) in crop pixels and parameters (N, 12 + S + E) of crops (N, size, size, 3) uint8 RGB."""
+        """Predict landmarks and parameters of crops.
+
+        Args:
+            crops: (N, size, size, 3) uint8 RGB.
+
+        Returns:
+            Landmarks (N, 68, 3) in crop pixels, and the parameters (N, 12 + S + E) of a mesh that follows them.
+        """
         landmarks, params = [], []
         for start in range(0, len(crops), self.batch_size):
             batch = torch.from_numpy(crops[start : start + self.batch_size]).permute(0, 3, 1, 2).to(self.device)
@@ -147,9 +156,9 @@ class FacePredictor:
             points, parameters = output.landmarks, output.params
             if self.mirror is not None:
                 other, size = self.net(batch.flip(-1)), self.net.size
-                turned = self.mirror(other.params)
-                turned = torch.cat([mirror_pose(turned[:, :N_POSE], size), turned[:, N_POSE:]], -1)
-                points, parameters = (points + mirror_landmarks(other.landmarks, size)) / 2, (parameters + turned) / 2
+                points = (points + mirror_landmarks(other.landmarks, size)) / 2
+                parameters = (parameters + self.mirror.mirror(other.params, size)) / 2
+            parameters = self.net.match_landmarks(parameters, points)
             landmarks.append(points.float().cpu())
             params.append(parameters.float().cpu())
         return torch.cat(landmarks).numpy(), torch.cat(params).numpy()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bfm_assets import MorphableModel
 from synergy.camera import project_plain
 from synergy.draw import draw_contours, draw_mesh, draw_points
-from synergy.geometry import compose_pose, euler_to_matrix
+from synergy.geometry import compose_pose, euler_to_matrix, flip_y
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -123,7 +123,7 @@ def _place(model: MorphableModel, vertices: Floats, yaw_deg: float, size: int) -
     low, high = marks.min(0), marks.max(0)
     scale = torch.tensor(size / (_EXTENT * (high[1] - low[1])))
     rotation = euler_to_matrix(torch.tensor([0.0, np.radians(yaw_deg), 0.0], dtype=torch.float64))
-    middle = torch.tensor([(size - 1) / 2, (1 - _MIDDLE) * size, 0.0], dtype=torch.float64)
+    middle = flip_y(torch.tensor([(size - 1) / 2, _MIDDLE * size, 0.0], dtype=torch.float64), size)
     translation = middle - scale * (rotation @ torch.from_numpy((low + high) / 2))
     pose = compose_pose(scale, rotation, translation)
     return project_plain(torch.from_numpy(vertices).double(), pose, size).numpy().astype(np.float32)

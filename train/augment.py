@@ -21,11 +21,12 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from bfm_assets import MorphableModel
 from synergy.data.sample import OCCLUDED, VISIBLE
+from synergy.geometry import transform_pose
 from synergy.landmarks import FLIP68
 from synergy.mirror import MirrorCoefficients
+from synergy.parameters import join_parameters, split_pose
 from train.batch import Batch
 
-_N_POSE = 12
 # Of the 68: both brows, the top of the nose's bridge, the point below its tip.
 _BROWS, _NASION, _SUBNASALE = slice(17, 27), 27, 33
 
@@ -114,7 +115,8 @@ def transform(batch: Batch, view: Tensor, mirrored: Tensor, mirror: MirrorCoeffi
     landmarks = torch.where(mirrored[:, None, None], batch.landmarks[:, flip], batch.landmarks)
     visibility = torch.where(mirrored[:, None], batch.visibility[:, flip], batch.visibility)
     params = torch.where(mirrored[:, None], mirror(batch.params), batch.params)
-    params = torch.cat([transform_pose(params[:, :_N_POSE], view, side), params[:, _N_POSE:]], -1)
+    pose, coefficients = split_pose(params)
+    params = join_parameters(transform_pose(pose, view, side), coefficients)
     return replace(
         batch,
         image=warp(batch.image, view, side, size),
@@ -129,28 +131,6 @@ def transform_landmarks(landmarks: Tensor, view: Tensor) -> Tensor:
     xy = landmarks[..., :2] @ view[..., :2].transpose(-1, -2) + view[:, None, :, 2]
     scale = torch.linalg.det(view[..., :2]).abs().sqrt()
     return torch.cat([xy, landmarks[..., 2:] * scale[:, None, None]], -1)
-
-
-def transform_pose(pose: Tensor, view: Tensor, side: int) -> Tensor:
-    """Poses (B, 12) through views (B, 2, 3); image y = side - V_y.
-
-    R stays a rotation: a mirror puts D = diag(-1, 1, 1) on its left, and the mirrored model the same D on its right.
-    """
-    matrix = pose.unflatten(-1, (3, 4))
-    a, b = view[..., :2], view[..., 2]
-    flip = torch.tensor([1.0, -1.0], device=pose.device)
-    linear = a * flip[:, None] * flip
-    scale = torch.linalg.det(a).abs().sqrt()
-    # y' = a10 x + a11 (side - V_y) + b1 and V_y' = side - y'.
-    offset = torch.stack([b[:, 0] + side * a[:, 0, 1], side - b[:, 1] - side * a[:, 1, 1]], -1)
-    upper = linear @ matrix[:, :2]
-    upper = torch.cat([upper[..., :3], upper[..., 3:] + offset[..., None]], -1)
-    lower = matrix[:, 2:] * scale[:, None, None]
-    moved = torch.cat([upper, lower], 1)
-    mirrored = (torch.linalg.det(a) < 0)[:, None]
-    undone = torch.ones(3, 4, device=pose.device)
-    undone[:, 0] = -1
-    return torch.where(mirrored, (moved * undone).flatten(-2), moved.flatten(-2))
 
 
 def warp(image: Tensor, view: Tensor, side: int, size: int) -> Tensor:

@@ -19,6 +19,7 @@ from bfm_assets import MorphableModel
 from synergy.data.sample import VISIBLE
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
+from synergy.parameters import split_pose
 from train.batch import Batch
 from train.labels.pack import CROP_SIZE, Pack
 from train.models import load_model
@@ -198,5 +199,5 @@ def _params_for(model: MorphableModel, pack: Pack) -> NDArray[np.float32]:
     """The pack's parameters (N, 12 + S + E), refitted where they are another model's."""
     if pack.manifest["model_digest"] == model.digest:
         return np.asarray(pack.params)
-    rotation = decompose_pose(torch.from_numpy(np.array(pack.params[:, :12])))[1]
+    rotation = decompose_pose(torch.from_numpy(np.array(split_pose(pack.params)[0])))[1]
     return fit_coefficients(model, np.asarray(pack.landmarks68), rotation.numpy())

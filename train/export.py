@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from synergy.camera import preferred_projection
 from synergy.models import SynergyNet
 from synergy.weights import save_weights
 from train.data import PackData
@@ -36,6 +37,7 @@ def export(checkpoint: Path, pack: Path, out: Path, command: str, model: str = "
     morphable_model = load_model(model)
     net = SynergyNet(morphable_model, options["backbone"], options["width"])
     net.load_state_dict(net_state(content))
+    net.projection = preferred_projection()
     data = PackData(pack, model)
     metadata = {
         "validation": {

@@ -15,10 +15,11 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from synergy.camera import preferred_projection
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.models import SynergyNet, SynergyOutput
-from synergy.models.synergynet import N_POSE
+from synergy.parameters import join_parameters, split_pose
 from train.augment import Augment, AugmentConfig
 from train.batch import Batch
 from train.losses import parameter_importance, rms, vdc, wing, wpdc
@@ -80,7 +81,7 @@ class SynergyModule(pl.LightningModule):
         losses, schedule, augment: see there.
         start: checkpoint of another run to start from, possibly with another morphable model (train/warm_start.py).
         seed: with the step's number it decides every random draw of that step.
-        mixed: run the networks in bf16; landmarks, projection, heads and losses stay float32.
+        mixed: run backbone, MAFA and landmark-to-3DMM in bf16. Heads, projection and losses stay in float32.
         channels_last: memory format of the convolutions.
     """
 
@@ -103,6 +104,7 @@ class SynergyModule(pl.LightningModule):
         self.save_hyperparameters(ignore=["losses", "schedule", "augment"])
         morphable_model = load_model(model)
         self.net = SynergyNet(morphable_model, backbone, width)
+        self.net.projection = preferred_projection()
         if channels_last:
             self.net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if mixed:
@@ -115,23 +117,22 @@ class SynergyModule(pl.LightningModule):
         self.git = git_revision()
 
     def forward(self, images: Tensor) -> SynergyOutput:
-        """`SynergyNet.forward` with its networks in bf16 where `mixed`; everything measured in pixels in float32."""
-        net, feature = self.net, self.features(images)
-        whitened = torch.cat([head(feature) for head in (net.pose_head, net.shape_head, net.expression_head)], -1)
-        params = net.dewhiten(whitened)
-        coarse = net.project(params)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
-            landmarks = net.mafa(coarse, feature, whitened[:, N_POSE:])
-        return SynergyOutput(landmarks.float(), coarse, params, whitened)
+        """Run `SynergyNet.forward`, under autocast to bf16 where `mixed`."""
+        with self._precision():
+            output: SynergyOutput = self.net(self._laid_out(images))
+        return output
 
     def features(self, images: Tensor) -> Tensor:
-        """The backbone's features (B, F) of images (B, 3, H, W) in 0..255."""
-        images = (images.float() - 127.5) / 128
-        if self.channels_last:
-            images = images.to(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
-            feature: Tensor = self.net.backbone(images)
-        return feature.float()
+        """Return the backbone's features (B, F) of images (B, 3, H, W) in 0..255, in the precision of `forward`."""
+        with self._precision():
+            return self.net.features(self._laid_out(images))
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        """Return the images in the memory format of the convolutions."""
+        return images.to(memory_format=torch.channels_last) if self.channels_last else images
 
     def progress(self) -> float:
         """The share of the run that is over, in 0..1."""
@@ -202,7 +203,8 @@ class SynergyModule(pl.LightningModule):
     def loss_terms(self, batch: Batch, output: SynergyOutput) -> dict[str, Tensor]:
         """Every term of the loss with a weight, unweighted, by its name in `LossWeights`."""
         net, weight = self.net, batch.weight
-        target = (batch.params - net.param_mean) / net.param_std
+        target = net.whitening.whiten(batch.params)
+        (pose, coefficients), (true_pose, true_coefficients) = split_pose(output.whitened), split_pose(target)
 
         @cache
         def from_landmarks() -> Tensor:
@@ -213,8 +215,8 @@ class SynergyModule(pl.LightningModule):
         terms = {
             "coarse": lambda: wing(output.coarse, batch.landmarks, weight),
             "refined": lambda: wing(output.landmarks, batch.landmarks, weight),
-            "pose": lambda: rms(output.whitened[:, :N_POSE], target[:, :N_POSE], weight),
-            "coefficients": lambda: rms(output.whitened[:, N_POSE:], target[:, N_POSE:], weight),
+            "pose": lambda: rms(pose, true_pose, weight),
+            "coefficients": lambda: rms(coefficients, true_coefficients, weight),
             "from_landmarks": lambda: rms(from_landmarks(), target, weight),
             "self_constraint": lambda: rms(from_landmarks(), output.whitened, weight),
             "vdc": lambda: vdc(output.coarse, batch.landmarks, weight),
@@ -225,12 +227,12 @@ class SynergyModule(pl.LightningModule):
         return {name: term() for name, term in terms.items() if getattr(self.losses, name)}
 
     def jacobian(self, batch: Batch) -> Tensor:
-        """(B, P) how far, in pixels, the landmarks move together with one unit of each whitened parameter."""
-        net = self.net
-        own = torch.cat([net.mean, torch.ones_like(net.mean[:, :1])], -1).norm(dim=0)
-        scale = decompose_pose(batch.params[:, :N_POSE].nan_to_num(1.0))[0]
-        coefficients = scale[:, None] * net.basis.norm(dim=(0, 1))
-        return torch.cat([own.repeat(3).expand(len(batch), -1), coefficients], -1) * net.param_std
+        """Return how far (B, P), in pixels, all landmarks together move with one unit of each whitened parameter."""
+        net, face = self.net, self.net.face_model
+        pose = torch.cat([face.mean, torch.ones_like(face.mean[:, :1])], -1).norm(dim=0).repeat(3)
+        scale = decompose_pose(split_pose(batch.params)[0].nan_to_num(1.0))[0]
+        coefficients = scale[:, None] * face.basis.norm(dim=(0, 1))
+        return join_parameters(pose.expand(len(batch), -1), coefficients) * net.param_std
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the gradient's norm; where it is not finite, drop the gradients, so that the step changes nothing."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synergy.draw import draw_contours, draw_points
-from synergy.models.synergynet import N_POSE
+from synergy.parameters import split_parameters
 from train.batch import Batch
 from train.loggers import log_images, log_mesh
 from train.module import SynergyModule
@@ -66,8 +66,8 @@ class Pictures(Callback):
         assert isinstance(pl_module, SynergyModule)
         model = pl_module.net.morphable_model
         if model.is_dense:
-            coefficients = params[worst[0], N_POSE:].numpy()
-            vertices = model.vertices(coefficients[: model.n_shape], coefficients[model.n_shape :])
+            _pose, shape, expression = split_parameters(params[worst[0]].numpy(), model.n_shape)
+            vertices = model.vertices(shape, expression)
             log_mesh(trainer, "worst_mesh", vertices, model.triangles)
 
 

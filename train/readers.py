@@ -15,8 +15,8 @@ from synergy.crop import landmark_box, square_crop, transform_points, warp
 from synergy.data import DDFAReader, FaceReader, FaceSyntheticsReader, PtsReader, W300LPReader
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
-from synergy.geometry import decompose_pose
-from synergy.models.synergynet import N_POSE
+from synergy.geometry import centre_depth, decompose_pose
+from synergy.parameters import N_POSE, count_parameters, split_pose
 from train.data import FaceDataModule, FaceDataset
 from train.models import load_model
 from train.relabel import fit_coefficients
@@ -90,11 +90,11 @@ def read_all(
         images.append(warp(sample.image, crop, side))
         landmarks.append(_three(transform_points(crop, sample.landmarks68)))
         visibility.append(sample.visibility68)
-        poses.append(np.full(N_POSE, np.nan) if sample.params is None else sample.params[:N_POSE])
+        poses.append(np.full(N_POSE, np.nan) if sample.params is None else split_pose(sample.params)[0])
     if not images:
         raise UserError(f"{reader.source}: no readable sample, for example {reader.problems[:1]}")
     points, pose = np.stack(landmarks), np.stack(poses).astype(np.float32)
-    params = np.full((len(points), N_POSE + model.n_shape + model.n_expression), np.nan, np.float32)
+    params = np.full((len(points), count_parameters(model)), np.nan, np.float32)
     known = np.isfinite(pose).all(1) & np.isfinite(points).all((1, 2))
     rotation = decompose_pose(torch.from_numpy(pose[known]))[1].numpy()
     params[known] = fit_coefficients(model, points[known], rotation, side)
@@ -117,7 +117,7 @@ def _three(landmarks: NDArray[np.floating]) -> Floats:
     """Landmarks (68, 2 or 3) as (68, 3) with zero mean z, unknown where there was none."""
     if landmarks.shape[1] == 2:
         return np.concatenate([landmarks, np.full((len(landmarks), 1), np.nan)], 1).astype(np.float32)
-    return (landmarks - landmarks.mean(0) * [0, 0, 1]).astype(np.float32)
+    return centre_depth(landmarks).astype(np.float32)
 
 
 def _subset(images: NDArray[np.uint8], labels: list[NDArray[np.generic]], rows: NDArray[np.integer]) -> FaceDataset:

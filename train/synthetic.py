@@ -20,7 +20,8 @@ from synergy.camera import project_plain
 from synergy.crop import LANDMARK_MARGIN
 from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
 from synergy.draw import vertex_normals
-from synergy.geometry import compose_pose, euler_to_matrix
+from synergy.geometry import centre_depth, compose_pose, euler_to_matrix, flip_y
+from synergy.parameters import join_parameters
 from synergy.raster import facing, rasterize
 from train.batch import Batch
 from train.data import StepSampler, as_is
@@ -67,24 +68,22 @@ def render_face(model: MorphableModel, rng: np.random.Generator, side: int = 120
     x, y = (np.clip(np.rint(landmarks[:, i]).astype(int), 0, side - 1) for i in (0, 1))
     visibility = np.where(hidden[y, x], OCCLUDED, VISIBLE)
     visibility[fragments.depth[y, x] > landmarks[:, 2] + _DEPTH_SLACK * side] = SELF_OCCLUDED
-    landmarks = landmarks - landmarks.mean(0) * [0, 0, 1]
     return SyntheticFace(
         image=image,
-        landmarks68=landmarks.astype(np.float32),
+        landmarks68=centre_depth(landmarks).astype(np.float32),
         visibility68=visibility.astype(np.int8),
-        params=np.concatenate([pose, shape, expression]).astype(np.float32),
+        params=join_parameters(pose, shape.astype(np.float32), expression.astype(np.float32)),
         pose_deg=pose_deg.astype(np.float32),
     )
 
 
 def _pose_in_crop(landmarks: Floats, angles: Floats, side: int) -> NDArray[np.float32]:
-    """The 12-vector that brings model landmarks (68, 3), turned by angles (3,), to the middle of their crop."""
+    """Return the pose (12,) that brings landmarks (68, 3), rotated by angles (3,), to the middle of their crop."""
     rotation = euler_to_matrix(torch.from_numpy(angles)).float()
-    turned = landmarks @ rotation.numpy().T
-    low, high = turned.min(0), turned.max(0)
+    rotated = landmarks @ rotation.numpy().T
+    low, high = rotated.min(0), rotated.max(0)
     scale = side / (LANDMARK_MARGIN * (high - low)[:2].max())
-    # The crop's middle is at (side - 1) / 2 in image pixels, and image y is side - V_y.
-    middle = np.array([(side - 1) / 2, (side + 1) / 2, 0.0])
+    middle = flip_y(np.array([(side - 1) / 2, (side - 1) / 2, 0.0]), side)
     translation = middle - scale * (low + high) / 2
     pose = compose_pose(torch.tensor(float(scale)), rotation, torch.from_numpy(translation).float())
     return np.asarray(pose.numpy(), np.float32)

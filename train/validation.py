@@ -11,7 +11,7 @@ from eval.metrics import BIN_NAMES, box_size, by_yaw, nme, pose_errors
 from synergy.geometry import decompose_pose, matrix_to_euler
 from synergy.landmarks import INNER51
 from synergy.models import SynergyOutput
-from synergy.models.synergynet import N_POSE
+from synergy.parameters import split_pose
 from train.batch import Batch
 
 
@@ -67,4 +67,4 @@ def has_crop_box(source: str) -> bool:
 
 
 def _angles_deg(params: Tensor) -> NDArray[np.floating]:
-    return torch.rad2deg(matrix_to_euler(decompose_pose(params[:, :N_POSE])[1])).numpy()
+    return torch.rad2deg(matrix_to_euler(decompose_pose(split_pose(params)[0])[1])).numpy()

@@ -29,7 +29,7 @@ def transplant(net: SynergyNet, state: dict[str, Tensor]) -> None:
 @torch.no_grad()
 def fit_heads(net: SynergyNet, features: Tensor, params: Tensor, ridge: float = 1e-2) -> None:
     """Set the three heads to the ridge regression of whitened params (N, P) on features (N, F)."""
-    target = ((params - net.param_mean) / net.param_std).double()
+    target = net.whitening.whiten(params).double()
     mean = features.double().mean(0)
     x = features.double() - mean
     gram = x.T @ x

@@ -1,88 +1,84 @@
-"""What 3DDFA_V2 and SynergyNet have in common: a MobileNet that regresses 62 whitened parameters of a BFM face.
+"""The network that 3DDFA_V2 and SynergyNet share: a MobileNet that regresses 62 whitened parameters of a BFM face.
 
-Both read BGR crops of 120 x 120, and both place their landmarks in MATLAB's 1-based pixels, `x = V_x`, `y = 121 - V_y`.
-Here `x = V_x - 1` and `y = 120 - V_y` (synergy.geometry), which the translation's mean absorbs.
+Both projects read BGR crops of 120 x 120. Both place their landmarks in MATLAB's pixels, which count from 1; the mean
+of the whitening is converted to ours (`to_zero_based`).
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bfm_assets import MorphableModel
 from synergy.camera import project_plain
-from synergy.compat.whitening import N_PARAMS, Whitening
+from synergy.compat.whitening import N_EXPRESSION, N_PARAMS, N_SHAPE, to_zero_based
+from synergy.geometry import centre_depth
+from synergy.models.face_model import LinearFaceModel
 from synergy.models.mobilenet import Backbone
-from synergy.models.synergynet import N_POSE, SynergyOutput
-
-_N_SHAPE, _N_EXPRESSION = 40, 10
-_TRANSLATION_X = 3
+from synergy.models.synergynet import SynergyOutput
+from synergy.parameters import Whitening, split_pose
 
 
 class CompatNet(nn.Module):
-    """Crops to `SynergyOutput`, in this project's conventions, from a foreign network.
+    """Predict a `SynergyOutput` in this project's conventions with a public network of another project.
 
-    The 3x3 part of the pose is used as the network gives it, a general affine map, as both projects do.
+    The 3x3 part of the pose is used as the network gives it, a general affine map, as both projects do. Landmarks,
+    parameters and mesh all follow from it.
 
     Args:
         backbone: the feature extractor.
-        model: a BFM with 3DDFA's modes: its first 40 shape and first 10 expression modes and 68 landmarks are used.
+        model: a BFM with 3DDFA's modes. Its first 40 shape and first 10 expression modes and 68 landmarks are used.
         whitening: of the 62 parameters.
         model_id: which weights these are.
-        mafa: landmark refinement in 1-based pixels, or None for the coarse landmarks alone.
+        mafa: landmark refinement in MATLAB's pixels, or None for the coarse landmarks alone.
 
     Attributes:
-        morphable_model: `model` with those 50 modes only: the one that the predicted parameters belong to.
+        morphable_model: `model` with those 50 modes only, the model that the predicted parameters belong to.
+        face_model: its 68 landmark vertices.
     """
 
-    mean: Tensor
-    basis: Tensor
     param_mean: Tensor
     param_std: Tensor
     size = 120
-    n_shape = _N_SHAPE
-    n_expression = _N_EXPRESSION
+    n_shape = N_SHAPE
+    n_expression = N_EXPRESSION
 
     def __init__(
         self,
         backbone: Backbone,
         model: MorphableModel,
-        whitening: Whitening,
+        whitening: Whitening[NDArray[np.float32]],
         model_id: str,
         mafa: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.morphable_model = model.truncated(_N_SHAPE, _N_EXPRESSION)
+        self.morphable_model = model.truncated(N_SHAPE, N_EXPRESSION)
         self.model_id = model_id
         self.backbone = backbone
         self.head = nn.Linear(backbone.n_features, N_PARAMS)
         self.mafa = mafa
-        points = self.morphable_model.landmark_model()
-        basis = torch.from_numpy(points.shape_basis), torch.from_numpy(points.expression_basis)
-        self.register_buffer("mean", torch.from_numpy(points.mean).clone(), persistent=False)
-        self.register_buffer("basis", torch.cat(basis, -1), persistent=False)
-        param_mean = torch.from_numpy(whitening.mean).clone()
-        param_mean[_TRANSLATION_X] -= 1
-        self.register_buffer("param_mean", param_mean, persistent=False)
+        self.face_model = LinearFaceModel(self.morphable_model, landmarks_only=True)
+        self.register_buffer("param_mean", torch.from_numpy(to_zero_based(whitening.mean)), persistent=False)
         self.register_buffer("param_std", torch.from_numpy(whitening.std).clone(), persistent=False)
 
     def forward(self, images: Tensor) -> SynergyOutput:
-        """Crops (B, 3, 120, 120), RGB in 0..255 (uint8 or float), to landmarks and parameters."""
+        """Predict landmarks and parameters of crops (B, 3, 120, 120), RGB in 0..255, uint8 or float."""
         bgr = images.to(self.param_mean.dtype).flip(1)
         feature = self.backbone((bgr - 127.5) / 128)
         whitened = self.head(feature)
-        params = whitened * self.param_std + self.param_mean
+        params = Whitening(self.param_mean, self.param_std).dewhiten(whitened)
         coarse = landmarks = self.project(params)
         if self.mafa is not None:
             one = coarse.new_tensor([1.0, 1.0, 0.0])
-            landmarks = self.mafa(coarse + one, feature, whitened[:, N_POSE:]) - one
-        return SynergyOutput(_centre_depth(landmarks), _centre_depth(coarse), params, whitened)
+            landmarks = self.mafa(coarse + one, feature, split_pose(whitened)[1]) - one
+        return SynergyOutput(centre_depth(landmarks), centre_depth(coarse), params, whitened)
 
     def project(self, params: Tensor) -> Tensor:
-        """The 68 points (B, 68, 3) of parameters (B, 62) in crop pixels, z as the translation places it."""
-        vertices = self.mean + torch.einsum("vck,bk->bvc", self.basis, params[:, N_POSE:])
-        return project_plain(vertices, params[:, :N_POSE], self.size)
+        """Return the 68 landmarks (B, 68, 3) in crop pixels of parameters (B, 62); z is not centred."""
+        return project_plain(self.face_model.landmarks(params), split_pose(params)[0], self.size)
 
-
-def _centre_depth(points: Tensor) -> Tensor:
-    return points - points.mean(1, keepdim=True) * points.new_tensor([0.0, 0.0, 1.0])
+    def match_landmarks(self, params: Tensor, landmarks: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the parameters (B, 62) unchanged: both projects draw the mesh of the network's own parameters."""
+        return params

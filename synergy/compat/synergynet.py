@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bfm_assets import MorphableModel
 from synergy.compat.checkpoint import State, conv_layers, join_layers, load_strictly, read_state, rename_layers
 from synergy.compat.network import CompatNet
-from synergy.compat.whitening import N_PARAMS, Whitening
+from synergy.compat.whitening import N_COEFFICIENTS, N_PARAMS
 from synergy.errors import UserError
 from synergy.models.mobilenet import MobileNetV2
 from synergy.models.pointnet import N_GLOBAL_FEATURES, N_POINT_FEATURES, RESIDUAL_SCALE, PointEncoder, PointLayer
+from synergy.parameters import Whitening
 
 _BACKBONE = "I2P.backbone"
 _HEADS = tuple(f"{_BACKBONE}.classifier_{name}.1" for name in ("ori", "shape", "exp"))
 _N_IMAGE = 1280
-_N_COEFFICIENTS = 50
 # Copies of BFM's basis differ by rounding, as a share of the largest entry; other modes differ by all of it.
 _MODE_TOLERANCE = 1e-3
 
@@ -33,7 +35,7 @@ class PublicMAFA(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        n_in = N_POINT_FEATURES + N_GLOBAL_FEATURES + _N_IMAGE + _N_COEFFICIENTS
+        n_in = N_POINT_FEATURES + N_GLOBAL_FEATURES + _N_IMAGE + N_COEFFICIENTS
         self.encoder = PointEncoder()
         self.decoder = nn.Sequential(
             PointLayer(n_in, 512), PointLayer(512, 256), PointLayer(256, 128), PointLayer(128, 3)
@@ -63,7 +65,10 @@ class PublicLandmarkTo3DMM(nn.Module):
 
 
 def load_synergynet(
-    path: str | Path, model: MorphableModel, whitening: Whitening | None = None, refine: bool = False
+    path: str | Path,
+    model: MorphableModel,
+    whitening: Whitening[NDArray[np.float32]] | None = None,
+    refine: bool = False,
 ) -> CompatNet:
     """SynergyNet's MobileNetV2, in evaluation mode.
 
@@ -99,7 +104,7 @@ def load_landmark_to_3dmm(path: str | Path) -> PublicLandmarkTo3DMM:
     return network.eval()
 
 
-def _carried_whitening(state: State, path: str | Path) -> Whitening:
+def _carried_whitening(state: State, path: str | Path) -> Whitening[NDArray[np.float32]]:
     if "param_mean" not in state or "param_std" not in state:
         raise UserError(f"{path}: the checkpoint carries no whitening, give SynergyNet's param_whitening.pkl")
     mean, std = (state[key].float().flatten()[:N_PARAMS].numpy() for key in ("param_mean", "param_std"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bfm_assets import MorphableModel
 from synergy.compat.checkpoint import conv_layers, load_strictly, read_state, rename_layers
 from synergy.compat.network import CompatNet
-from synergy.compat.whitening import Whitening
 from synergy.errors import UserError
 from synergy.models.mobilenet import MobileNetV1
+from synergy.parameters import Whitening
 
 _BLOCKS = (
     "dw2_1", "dw2_2", "dw3_1", "dw3_2", "dw4_1", "dw4_2",
@@ -20,7 +23,7 @@ _BACKBONE = (
 )  # fmt: skip
 
 
-def load_tddfa_v2(path: str | Path, model: MorphableModel, whitening: Whitening) -> CompatNet:
+def load_tddfa_v2(path: str | Path, model: MorphableModel, whitening: Whitening[NDArray[np.float32]]) -> CompatNet:
     """3DDFA_V2's MobileNetV1 of any width, in evaluation mode; the width is read off the first layer.
 
     Args:

@@ -1,30 +1,39 @@
-"""Mean and standard deviation that whiten 3DDFA's 62 parameters, as the public projects store them."""
+"""3DDFA's 62 parameters: their counts, their pixels, and the public files that hold their whitening."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bfm_assets.npz import ModelFileError, read_arrays
 from bfm_assets.unpickle import read_pickle
+from synergy.geometry import A
+from synergy.parameters import N_POSE, Whitening, shift_right
 
-N_PARAMS = 62
-# (mean, standard deviation) of 3DDFA_V2's pickle, SynergyNet's pickle, and the 68-point basis.
+N_SHAPE, N_EXPRESSION = 40, 10
+N_COEFFICIENTS = N_SHAPE + N_EXPRESSION
+N_PARAMS = N_POSE + N_COEFFICIENTS
+# Names of the mean and the standard deviation in 3DDFA_V2's pickle, SynergyNet's pickle, and the 68-point basis.
 _KEYS = (("mean", "std"), ("param_mean", "param_std"), ("param_mean62", "param_std62"))
 
 
-class Whitening(NamedTuple):
-    """Mean and standard deviation (62,) of 12 pose, 40 shape and 10 expression parameters, float32."""
+def to_zero_based(params: A) -> A:
+    """Convert parameters (..., P) from MATLAB's pixels, which count from 1, to ours.
 
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
+    The vertices lie at x = V_x and y = H + 1 - V_y in MATLAB's pixels. In ours they lie at x = V_x - 1 and
+    y = H - V_y. Therefore only the translation in x changes.
+    """
+    return shift_right(params, -1.0)
 
 
-def read_whitening(path: str | Path) -> Whitening:
-    """The whitening in `param_mean_std_62d_120x120.pkl`, `param_whitening.pkl` or `bfm68_basis.npz`."""
+def read_whitening(path: str | Path) -> Whitening[NDArray[np.float32]]:
+    """Read the whitening (62,) in `param_mean_std_62d_120x120.pkl`, `param_whitening.pkl` or `bfm68_basis.npz`.
+
+    Raises:
+        ModelFileError: the file holds no whitening of 62 parameters.
+    """
     found = read_arrays(path, (), "whitening") if Path(path).suffix == ".npz" else read_pickle(path)
     for keys in _KEYS:
         if isinstance(found, dict) and all(isinstance(found.get(key), np.ndarray) for key in keys):

@@ -1,8 +1,8 @@
 """3DDFA's training set: 120x120 crops, `train_aug_120x120.list.train` and `param_all_norm_v201.pkl` (Guo et al., 2018).
 
 Row i of the pickle belongs to line i of the list: 62 whitened parameters, 12 of pose `[s R | t]` row-major in crop
-pixels, 40 of shape, 10 of expression. The vertices that they describe lie at 1-based x = V_x, y = 121 - V_y; here only
-t_x changes (see `synergy.data.zhu`). The pickle is read without running it.
+pixels, 40 of shape, 10 of expression. They are in MATLAB's pixels and converted to ours (`to_zero_based`). The pickle
+is read without running it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from bfm_assets.schema import MorphableModel
 from bfm_assets.unpickle import read_pickle
-from synergy.compat.whitening import N_PARAMS, read_whitening
+from synergy.compat.whitening import N_PARAMS, N_SHAPE, read_whitening, to_zero_based
 from synergy.data import zhu
 from synergy.data.reader import CROP_SIZE, FaceReader, box_of_crop, checked_points, visibility_of
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
-
-_T_X = 3
 
 
 class DDFAReader(FaceReader):
@@ -77,12 +75,11 @@ class DDFAReader(FaceReader):
         return sha.hexdigest()[:16]
 
     def _read(self, name: str, image: bool) -> FaceSample:
-        params = self._params[self._rows[name]].copy()
+        params = to_zero_based(self._params[self._rows[name]])
         checked_points(params[:, None], N_PARAMS, (1,), f"{name}: parameters")
-        params[_T_X] -= zhu.MATLAB_ORIGIN
         landmarks = np.full((68, 2), np.nan, np.float32)
         if self._model is not None:
-            landmarks = zhu.project_vertices(params, self._model, CROP_SIZE, n_shape=40)
+            landmarks = zhu.project_vertices(params, self._model, CROP_SIZE, n_shape=N_SHAPE)
         return FaceSample(
             name=name,
             image=self._image(name, image),
@@ -101,4 +98,4 @@ def _read_params(params_file: str | Path, whitening_file: str | Path) -> NDArray
     if not isinstance(params, np.ndarray) or params.ndim != 2 or params.shape[1] != N_PARAMS:
         shape = getattr(params, "shape", type(params).__name__)
         raise UserError(f"{params_file}: expected parameters (N, {N_PARAMS}), found {shape}")
-    return (params * whitening.std + whitening.mean).astype(np.float32)
+    return whitening.dewhiten(params).astype(np.float32)

@@ -8,22 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from bfm_assets import MorphableModel
-from synergy.camera import project, project_plain
-from synergy.geometry import compose_pose, decompose_pose
+from synergy.camera import Projection
+from synergy.models.face_model import LinearFaceModel
 from synergy.models.mobilenet import build_backbone
 from synergy.models.pointnet import MAFA, LandmarkTo3DMM
-
-N_POSE = 12
+from synergy.models.shape_fit import ShapeFit
+from synergy.parameters import N_POSE, Whitening, count_parameters, make_pose_rigid, split_pose
 
 
 class SynergyOutput(NamedTuple):
-    """What `SynergyNet` returns for B crops; landmarks in crop pixels as in `synergy.geometry`.
+    """The output of a network for B crops. Landmarks are in crop pixels (see `synergy.geometry`).
 
     Attributes:
-        landmarks: (B, 68, 3) refined by MAFA: the answer.
-        coarse: (B, 68, 3) projected from the parameters.
-        params: (B, 12 + S + E) pose `[s R | t]` in crop pixels, raw shape and expression coefficients.
-        whitened: (B, 12 + S + E) the same, zero mean and unit variance over the training set.
+        landmarks: (B, 68, 3) landmarks refined by MAFA. They are the network's answer.
+        coarse: (B, 68, 3) landmarks projected from `params`.
+        params: (B, 12 + S + E) parameters (see `synergy.parameters`).
+        whitened: (B, 12 + S + E) whitened parameters, the direct output of the heads.
     """
 
     landmarks: Tensor
@@ -33,22 +33,26 @@ class SynergyOutput(NamedTuple):
 
 
 class SynergyNet(nn.Module):
-    """A MobileNet with three linear heads, the projected 68 vertices, and MAFA on top.
+    """A MobileNet with three linear heads, the projected 68 landmark vertices, and MAFA.
 
-    `landmark_to_3dmm` is SynergyNet's second branch: training asks it for the parameters of the refined landmarks
-    (the self-constraint); prediction never runs it.
+    `landmark_to_3dmm` is the second branch of SynergyNet. Training uses it to predict the parameters from the refined
+    landmarks (the self-constraint). Prediction never runs it.
 
     Args:
         model: morphable model whose landmark vertices are projected; kept for meshes as `morphable_model`.
         backbone: "mobilenet_v1" or "mobilenet_v2".
         width: the backbone's width multiplier.
         size: side of the square input crop in pixels.
+
+    Attributes:
+        face_model: the 68 landmark vertices of `model`.
+        projection: how `coarse` is projected (see `synergy.camera.project`). Training and evaluation set it to
+            `preferred_projection()`.
     """
 
-    mean: Tensor
-    basis: Tensor
     param_mean: Tensor
     param_std: Tensor
+    projection: Projection = "plain"
 
     def __init__(
         self, model: MorphableModel, backbone: str = "mobilenet_v1", width: float = 1.0, size: int = 120
@@ -59,7 +63,7 @@ class SynergyNet(nn.Module):
         self.model_id = "untrained"
         self.morphable_model = model
         self.n_shape, self.n_expression = model.n_shape, model.n_expression
-        n_params = N_POSE + model.n_shape + model.n_expression
+        n_params = count_parameters(model)
         self.backbone = build_backbone(backbone, width)
         n_features = self.backbone.n_features
         self.pose_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, N_POSE))
@@ -67,43 +71,61 @@ class SynergyNet(nn.Module):
         self.expression_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, model.n_expression))
         self.mafa = MAFA(n_features, model.n_shape + model.n_expression)
         self.landmark_to_3dmm = LandmarkTo3DMM(n_params)
-
-        points = model.landmark_model()
-        basis = torch.from_numpy(points.shape_basis), torch.from_numpy(points.expression_basis)
-        self.register_buffer("mean", torch.from_numpy(points.mean).clone(), persistent=False)
-        self.register_buffer("basis", torch.cat(basis, -1), persistent=False)
+        self.face_model = LinearFaceModel(model, landmarks_only=True)
+        self.shape_fit = ShapeFit(model)
         self.register_buffer("param_mean", torch.zeros(n_params))
         self.register_buffer("param_std", torch.ones(n_params))
 
+    @property
+    def whitening(self) -> Whitening[Tensor]:
+        """The whitening of the parameters that the network was trained with."""
+        return Whitening(self.param_mean, self.param_std)
+
     def set_whitening(self, mean: Tensor, std: Tensor) -> None:
-        """Take the mean and standard deviation (12 + S + E) of the training set's parameters."""
+        """Store the mean and standard deviation (12 + S + E,) of the training set's parameters."""
         self.param_mean.copy_(mean)
         self.param_std.copy_(std)
 
     def forward(self, images: Tensor) -> SynergyOutput:
-        """Crops (B, 3, size, size), RGB in 0..255 (uint8 or float), to landmarks and parameters."""
-        feature = self.backbone((images.to(self.param_mean.dtype) - 127.5) / 128)
-        # bfloat16 resolves half a pixel: under autocast only the backbone runs in it.
+        """Predict landmarks and parameters.
+
+        Under `torch.autocast` the backbone and MAFA run in the lower precision. The heads and the projection stay in
+        float32, because bfloat16 resolves only half a pixel.
+
+        Args:
+            images: crops (B, 3, size, size), RGB in 0..255, uint8 or float.
+        """
+        feature = self.features(images)
         with torch.autocast(images.device.type, enabled=False):
-            feature = feature.to(self.param_mean.dtype)
-            shape, expression = self.shape_head(feature), self.expression_head(feature)
-            whitened = torch.cat([self.pose_head(feature), shape, expression], -1)
-            params = self.dewhiten(whitened)
+            whitened = self.heads(feature)
+            params = make_pose_rigid(self.dewhiten(whitened))
             coarse = self.project(params)
-            landmarks = self.mafa(coarse, feature, whitened[:, N_POSE:])
+        landmarks = self.mafa(coarse, feature, split_pose(whitened)[1])
         return SynergyOutput(landmarks, coarse, params, whitened)
 
+    def features(self, images: Tensor) -> Tensor:
+        """Return the backbone's features (B, F) of crops; see `forward`."""
+        feature: Tensor = self.backbone((images.to(self.param_mean.dtype) - 127.5) / 128)
+        return feature.to(self.param_mean.dtype)
+
+    def heads(self, feature: Tensor) -> Tensor:
+        """Return whitened parameters (B, 12 + S + E) of features (B, F)."""
+        return torch.cat([self.pose_head(feature), self.shape_head(feature), self.expression_head(feature)], -1)
+
     def dewhiten(self, whitened: Tensor) -> Tensor:
-        """Parameters (..., 12 + S + E) of whitened ones."""
-        return whitened * self.param_std + self.param_mean
+        """Return the parameters (..., 12 + S + E) of whitened ones."""
+        return self.whitening.dewhiten(whitened)
 
     def project(self, params: Tensor) -> Tensor:
-        """The coarse landmarks (B, 68, 3) in crop pixels of parameters (B, 12 + S + E).
+        """Return the coarse landmarks (..., 68, 3) in crop pixels of parameters (..., 12 + S + E)."""
+        return self.face_model.project(params, self.size, self.projection)
 
-        The pose is projected as the scaled rotation nearest to it, so that landmarks and reported angles agree;
-        through pytorch3d in training where it is installed, in plain torch, the same to 1e-4 px, in prediction.
+    def match_landmarks(self, params: Tensor, landmarks: Tensor) -> Tensor:
+        """Return parameters whose mesh follows the refined landmarks; the head pose stays the same.
+
+        Args:
+            params: (B, 12 + S + E), for example `SynergyOutput.params`.
+            landmarks: (B, 68, 3) in crop pixels, for example `SynergyOutput.landmarks`.
         """
-        vertices = self.mean + torch.einsum("vck,bk->bvc", self.basis, params[:, N_POSE:])
-        rigid = compose_pose(*decompose_pose(params[:, :N_POSE]))
-        points = (project if self.training else project_plain)(vertices, rigid, self.size)
-        return points - points.mean(1, keepdim=True) * points.new_tensor([0.0, 0.0, 1.0])
+        updated: Tensor = self.shape_fit(make_pose_rigid(params), landmarks, self.size)
+        return updated

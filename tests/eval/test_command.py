@@ -14,9 +14,10 @@ from eval.dense import DenseErrors
 from eval.network import NetworkPredictor
 from eval.predictions import Predictions
 from eval.protocols.landmarks2d import score_300w
+from synergy import camera
 from synergy.data import AFLW2000Reader, PtsReader
 from synergy.errors import UserError
-from synergy.models import SynergyNet
+from synergy.models import SynergyNet, face_model
 from synergy.predictor import FacePredictor
 
 
@@ -92,6 +93,18 @@ def test_a_network_is_run(
     assert outcome.results["seconds"] > 0
     again = run(PtsReader(pts_folder), replace(job, given=tmp_path / "p.npz", save_to=None), console)
     assert again.results["nme2d"] == outcome.results["nme2d"]  # the file scores as the network did
+
+
+@pytest.mark.parametrize("projection", ["plain", "pytorch3d"])
+def test_evaluation_projects_through_pytorch3d_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, projection: str
+) -> None:
+    monkeypatch.setattr(camera, "has_pytorch3d", lambda: projection == "pytorch3d")
+    predictor = command.network(Job(score_300w, "synergynet"))
+    used: list[object] = []
+    monkeypatch.setattr(face_model, "project", lambda *args: used.append(args[3]) or camera.project_plain(*args[:3]))
+    predictor.predictor.predict_crops(np.zeros((1, 120, 120, 3), np.uint8))
+    assert used[0] == projection
 
 
 def test_dense_figures_join_the_others(

@@ -1,7 +1,11 @@
+import sys
+import types
+
 import pytest
 import torch
 
-from synergy.camera import has_pytorch3d, project, project_plain, project_pytorch3d
+from synergy import camera
+from synergy.camera import has_pytorch3d, preferred_projection, project, project_plain, project_pytorch3d
 from synergy.geometry import compose_pose, euler_to_matrix
 
 needs_pytorch3d = pytest.mark.skipif(
@@ -38,9 +42,50 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda v, p: project_plain(v, p, 120.0), (vertices, pose))
 
 
-def test_project_is_the_plain_form_whatever_draws_it():
-    vertices, pose = random_scene()
-    torch.testing.assert_close(project(vertices, pose, 120), project_plain(vertices, pose, 120), atol=1e-4, rtol=0)
+@pytest.mark.parametrize(("installed", "preferred"), [(True, "pytorch3d"), (False, "plain")])
+def test_training_and_evaluation_prefer_pytorch3d(monkeypatch, installed, preferred):
+    monkeypatch.setattr(camera, "has_pytorch3d", lambda: installed)
+    assert preferred_projection() == preferred
+
+
+@pytest.mark.parametrize("projection", ["plain", "pytorch3d"])
+def test_project_uses_the_projection_that_it_is_asked_for(monkeypatch, projection):
+    calls = []
+    for name in ("plain", "pytorch3d"):
+        monkeypatch.setattr(camera, f"project_{name}", lambda *args, name=name: calls.append(name))
+    project(*random_scene(2), 120, projection)
+    assert calls == [projection]
+
+
+class FakeCameras:
+    """Stands for pytorch3d's `OrthographicCameras`, with the convention of its documentation.
+
+    x points left and y up, the screen's origin is the corner of the top left pixel, and
+    screen = principal point - focal length * (X R + T).
+    """
+
+    def __init__(self, focal_length, principal_point, R, T, in_ndc, image_size, device):
+        assert not in_ndc
+        self.focal, self.centre, self.rotation, self.shift = focal_length, principal_point, R, T
+
+    def transform_points_screen(self, points):
+        view = points @ self.rotation + self.shift[:, None]
+        screen = self.centre[:, None] - self.focal[:, None, None] * view[..., :2]
+        return torch.cat([screen, view[..., 2:]], -1)
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (2, 3)])
+def test_the_cameras_get_what_gives_the_same_pixels(monkeypatch, shape):
+    """Without pytorch3d: a stand-in with its documented convention draws the pixels of the plain form."""
+    renderer = types.ModuleType("pytorch3d.renderer")
+    renderer.OrthographicCameras = FakeCameras
+    monkeypatch.setitem(sys.modules, "pytorch3d", types.ModuleType("pytorch3d"))
+    monkeypatch.setitem(sys.modules, "pytorch3d.renderer", renderer)
+    vertices, pose = random_scene(6)
+    n = int(torch.tensor(shape).prod()) if shape else 1
+    vertices, pose = vertices[:n].reshape(*shape, 68, 3), pose[:n].reshape(*shape, 12)
+    points = project(vertices, pose, 120, "pytorch3d")
+    torch.testing.assert_close(points, project_plain(vertices, pose, 120), atol=1e-3, rtol=0)
 
 
 @needs_pytorch3d

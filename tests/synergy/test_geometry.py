@@ -3,7 +3,17 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix, geodesic_angle, matrix_to_euler
+from synergy.camera import project_plain
+from synergy.geometry import (
+    centre_depth,
+    compose_pose,
+    decompose_pose,
+    euler_to_matrix,
+    flip_y,
+    geodesic_angle,
+    matrix_to_euler,
+    transform_pose,
+)
 
 
 def random_angles(*shape: int) -> torch.Tensor:
@@ -79,3 +89,63 @@ def test_geodesic_angle_of_a_known_rotation(degrees):
     turned = base * Rotation.from_rotvec(np.radians(degrees) * np.array([0.6, 0.0, 0.8]))
     angle = geodesic_angle(torch.from_numpy(base.as_matrix()), torch.from_numpy(turned.as_matrix()))
     assert np.degrees(angle.item()) == pytest.approx(degrees, abs=1e-7)
+
+
+FLIPS = [
+    # point        height  where it goes
+    ((1.0, 2.0, 3.0), 10.0, (1.0, 8.0, 3.0)),
+    ((1.0, 2.0), 10.0, (1.0, 8.0)),
+    ((1.0, 2.0, 3.0), 0.0, (1.0, -2.0, 3.0)),
+]
+
+
+@pytest.mark.parametrize("make", [torch.tensor, np.array])
+@pytest.mark.parametrize(("point", "height", "expected"), FLIPS)
+def test_flip_y_is_its_own_inverse(make, point, height, expected):
+    points = make([[point, point]])
+    flipped = flip_y(points, height)
+    assert flipped.tolist() == [[list(expected)] * 2]
+    assert flip_y(flipped, height).tolist() == points.tolist()
+
+
+def test_flip_y_keeps_the_type_of_floats_and_makes_floats_of_integers():
+    assert flip_y(np.zeros((2, 3), np.float32), 5).dtype == np.float32
+    assert flip_y(torch.zeros(2, 3, dtype=torch.float64), 5).dtype == torch.float64
+    assert flip_y(np.zeros((2, 3), int), 0.5).tolist() == [[0, 0.5, 0]] * 2
+
+
+@pytest.mark.parametrize("make", [torch.from_numpy, np.asarray])
+def test_depth_is_centred_on_the_reference(make):
+    points = make(np.random.default_rng(0).normal(size=(2, 5, 3)))
+    centred, by_two = centre_depth(points), centre_depth(points, points[..., :2, :])
+    np.testing.assert_array_equal(centred[..., :2], points[..., :2])
+    np.testing.assert_allclose(centred[..., 2].mean(-1), 0, atol=1e-12)
+    np.testing.assert_allclose(by_two[..., :2, 2].mean(-1), 0, atol=1e-12)
+    np.testing.assert_allclose(np.diff(by_two[..., 2]), np.diff(points[..., 2]))
+
+
+AFFINES = [
+    [[1.0, 0, 5], [0, 1, -3]],  # shift
+    [[0.5, 0, 0], [0, 0.5, 0]],  # scale about the origin
+    [[0.8, -0.6, 10], [0.6, 0.8, 20]],  # rotation
+    [[-1.0, 0, 119], [0, 1, 0]],  # mirror
+    [[-0.4, 0.3, 60], [0.3, 0.4, 9]],  # mirror, rotation and scale
+]
+
+
+@pytest.mark.parametrize("affine", AFFINES)
+def test_a_moved_pose_projects_to_the_moved_points(affine):
+    affine = torch.tensor(affine, dtype=torch.float64)
+    model = torch.randn(6, 9, 3, dtype=torch.float64)
+    pose = compose_pose(
+        torch.rand(6).double() + 0.5, euler_to_matrix(random_angles(6)), torch.randn(6, 3).double() * 50
+    )
+    scale = torch.linalg.det(affine[:, :2]).abs().sqrt()
+    before = project_plain(model, pose, 120)
+    expected = torch.cat([before[..., :2] @ affine[:, :2].mT + affine[:, 2], before[..., 2:] * scale], -1)
+    moved = transform_pose(pose, affine.expand(6, 2, 3), 120)
+    mirrored = torch.linalg.det(affine[:, :2]) < 0
+    model = model * torch.tensor([-1.0, 1, 1]) if mirrored else model
+    torch.testing.assert_close(project_plain(model, moved, 120), expected)
+    rotation = moved.unflatten(-1, (3, 4))[..., :3]
+    assert (torch.linalg.det(rotation) > 0).all()

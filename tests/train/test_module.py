@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from bfm_assets import MorphableModel
-from synergy.models import SynergyNet
+from synergy import camera
+from synergy.models import SynergyNet, face_model
 from train.data import PackData
 from train.mixed import Float32Conv2d
 from train.module import LossWeights, Schedule, SynergyModule
@@ -46,6 +47,19 @@ def test_forward_is_the_networks(model_file: Path) -> None:
     images = torch.rand(4, 3, 120, 120) * 255
     for ours, theirs in zip(module(images), module.net(images), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("projection", ["plain", "pytorch3d"])
+def test_training_projects_through_pytorch3d_where_it_is_installed(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch, projection: str
+) -> None:
+    monkeypatch.setattr(camera, "has_pytorch3d", lambda: projection == "pytorch3d")
+    module = make_module(model_file)
+    used: list[object] = []
+    monkeypatch.setattr(face_model, "project", lambda *args: used.append(args[3]) or camera.project_plain(*args[:3]))
+    module(torch.rand(2, 3, 120, 120) * 255)
+    module.eval()(torch.rand(1, 3, 120, 120) * 255)
+    assert used == [projection, projection]
 
 
 def test_mixed_precision_stays_near_float32(model_file: Path) -> None:
@@ -94,14 +108,14 @@ def test_terms_of_weight_zero_are_left_out(model_file: Path, pack: Path) -> None
 
 def test_jacobian_is_how_far_landmarks_move(model_file: Path, pack: Path) -> None:
     module = make_module(model_file)
-    net = module.net
+    net, face = module.net, module.net.face_model
     net.set_whitening(torch.randn(22), torch.rand(22) + 0.5)
     batch = PackData(pack, str(model_file)).train_set.__getitems__([0, 1, 2])
     batch.params[:, 12:] = 0  # about the mean face, which 3DDFA's pose columns are taken for
 
     def landmarks(params: Tensor) -> Tensor:
         pose = params[:12].reshape(3, 4)
-        return (net.mean + (net.basis @ params[12:]).reshape(net.mean.shape)) @ pose[:, :3].mT + pose[:, 3]
+        return face.landmarks(params) @ pose[:, :3].mT + pose[:, 3]
 
     for row, params in zip(module.jacobian(batch), batch.params, strict=True):
         columns = torch.autograd.functional.jacobian(landmarks, params).flatten(0, 1)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from bfm_assets.schema import MorphableModel
 from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix
+from synergy.parameters import join_parameters, split_pose
 
 N_POSE = 7
 
@@ -54,12 +55,10 @@ class Basis:
     @classmethod
     def of(cls, model: MorphableModel, evidence: Tensor | None = None) -> Basis:
         """The basis of `model` at `evidence` (P, 68), combinations of its landmarks; default: all 68."""
-        at = model.landmarks
-        mean = torch.from_numpy(model.mean[at]).double()
-        modes = torch.cat(
-            [torch.from_numpy(model.shape_basis[at]), torch.from_numpy(model.expression_basis[at])], -1
-        ).double()
-        std = torch.cat([torch.from_numpy(model.shape_std), torch.from_numpy(model.expression_std)]).double()
+        points = model.landmark_model()
+        mean, modes, std = (
+            torch.from_numpy(array).double() for array in (points.mean, points.basis, points.coefficient_std)
+        )
         width, height, _ = (mean.amax(0) - mean.amin(0)).tolist()
         unit = (width * height) ** 0.5
         centre = mean.mean(0)
@@ -165,15 +164,15 @@ class Faces:
     @classmethod
     def from_parameters(cls, basis: Basis, parameters: Tensor, height: float) -> Faces:
         """From (N, 12 + K): pose `[s R | t]` (image y = height - V_y), raw shape, raw expression."""
-        parameters = parameters.double()
-        scale, rotation, translation = decompose_pose(parameters[:, :12])
+        pose, coefficients = split_pose(parameters.double())
+        scale, rotation, translation = decompose_pose(pose)
         translation = translation - translation.new_tensor([0.0, height, 0.0])
         translation = translation + scale[:, None] * (rotation @ basis.centre)
-        return cls(rotation, (scale * basis.unit).log(), translation, parameters[:, 12:] / basis.coefficient_std)
+        return cls(rotation, (scale * basis.unit).log(), translation, coefficients / basis.coefficient_std)
 
     def parameters(self, basis: Basis, height: float) -> Tensor:
         """Inverse of `from_parameters`: (N, 12 + K)."""
-        return torch.cat([self.pose(basis, height), *self.raw_coefficients(basis)], -1)
+        return join_parameters(self.pose(basis, height), *self.raw_coefficients(basis))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from bfm_assets.schema import MorphableModel
+from synergy.parameters import measure_whitening
 from train.labels.fit import Basis, Faces, Fit, aligned_faces, coefficient_prior, solve
 from train.labels.pack import CROP_SIZE, Pack, write_manifest
 
@@ -36,21 +36,6 @@ def fit_landmarks3d(basis: Basis, landmarks: Floats) -> Faces:
     ).faces
 
 
-@dataclass(frozen=True)
-class Whitening:
-    """Mean and standard deviation (12 + S + E,) of parameters in 120x120 crops: the scale of a network's outputs."""
-
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, params: Floats, weight: Floats) -> Whitening:
-        """Of parameters (N, 12 + S + E) with weights (N,)."""
-        mean = np.average(params.astype(np.float64), axis=0, weights=weight)
-        variance = np.average((params - mean) ** 2, axis=0, weights=weight)
-        return cls(mean.astype(np.float32), np.sqrt(variance).astype(np.float32))
-
-
 def add_model(path: str | Path, model: MorphableModel) -> dict[str, object]:
     """Write `params-NAME.npy`, the parameters of `model` for a pack's landmarks, and its statistics to the manifest.
 
@@ -64,7 +49,7 @@ def add_model(path: str | Path, model: MorphableModel) -> dict[str, object]:
     size = np.sqrt(np.ptp(landmarks[..., :2], axis=1).prod(-1))
     residual = 100 * np.linalg.norm(fitted - landmarks, axis=-1).mean(1) / size
     params = faces.parameters(basis, float(CROP_SIZE)).numpy().astype(np.float32)
-    whitening = Whitening.of(params, np.asarray(pack.weight))
+    whitening = measure_whitening(params, np.asarray(pack.weight))
     trusted = residual[np.asarray(pack.weight) >= 0.05]
     statistics: dict[str, object] = {
         "digest": model.digest,

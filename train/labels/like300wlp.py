@@ -24,6 +24,7 @@ from scipy.io import savemat
 from bfm_assets.schema import MorphableModel
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
+from synergy.parameters import split_parameters
 from train.labels.pack import CROP_SIZE, Row
 from train.labels.rows import RowMaker
 
@@ -69,16 +70,16 @@ def _write(out: Path, folder: str, stem: str, row: Row, model: MorphableModel) -
     hand = enlarged(row["hand68"])
     points = np.where(np.isnan(hand), landmarks, hand)
     low, high = landmarks.min(0), landmarks.max(0)
-    params = np.asarray(row["params"], np.float64)
+    pose, shape, expression = split_parameters(np.asarray(row["params"], np.float64), model.n_shape)
     variables = {
         "pt2d": points.T,
         "roi": np.array([[*np.floor(low), *np.ceil(high)]]).astype(np.int16),
         "Illum_Para": np.zeros((1, 10)),
         "Color_Para": np.array([[1, 1, 1, 0, 0, 0, 1]], np.float32),
         "Tex_Para": np.zeros((_N_TEXTURE, 1)),
-        "Shape_Para": _column(params[12 : 12 + model.n_shape], _N_SHAPE),
-        "Exp_Para": _column(params[12 + model.n_shape :], _N_EXPRESSION),
-        "Pose_Para": _pose_para(params[:12], np.deg2rad(row["pose_deg"]), zoom),
+        "Shape_Para": _column(shape, _N_SHAPE),
+        "Exp_Para": _column(expression, _N_EXPRESSION),
+        "Pose_Para": _pose_para(pose, np.deg2rad(row["pose_deg"]), zoom),
     }
     for directory in (out / folder, out / "landmarks" / folder):
         directory.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ import torch
 
 from bfm_assets import MorphableModel
 from synergy.geometry import decompose_pose
+from synergy.parameters import split_pose
 from synergy.predictor import FacePredictor
 from train.labels.pack import Pack
 from train.relabel import fit_coefficients
@@ -38,7 +39,7 @@ def predict_pack(
     for start in range(0, len(photos), _CHUNK):
         some = photos[start : start + _CHUNK]
         landmarks, predicted = predictor.predict_crops(images[some])
-        rotation = decompose_pose(torch.from_numpy(predicted[:, :12]))[1].numpy()
+        rotation = decompose_pose(torch.from_numpy(split_pose(predicted)[0]))[1].numpy()
         params.append(fit_coefficients(model, landmarks, rotation))
         progress(start + len(some), len(photos))
     left, top, scale = pack.crop[photos].T

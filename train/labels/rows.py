@@ -11,6 +11,7 @@ from synergy.crop import landmark_box, square_crop, transform_points, warp
 from synergy.data.reader import SampleError
 from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
 from synergy.geometry import matrix_to_euler
+from synergy.parameters import join_parameters, split_pose
 from train.labels.fit import Basis, Faces
 from train.labels.label import Labels
 from train.labels.mirror import mirror_rows
@@ -119,7 +120,7 @@ class RowMaker:
         for yaw in outward_yaws(float(row["pose_deg"][1]), step_deg):
             view = profiler.view(turn_to(pose, yaw), CROP_SIZE)
             depth = view.landmarks[:, 2].mean()
-            turned = np.concatenate([view.pose, row["params"][12:]])
+            turned = join_parameters(view.pose, split_pose(row["params"])[1])
             turned[11] -= depth
             rows.append({
                 **row,

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from bfm_assets.npz import ModelFileError, read_arrays
 from bfm_assets.schema import MorphableModel
+from synergy.compat.whitening import to_zero_based
 from synergy.crop import affine_scale, invert_affine
 from synergy.data import AFLW2000Reader, AFLWReader, FaceReader, PtsReader, W300LPReader
 from synergy.data.reader import SampleError
 from synergy.errors import UserError
+from synergy.parameters import N_POSE
 from train.labels.evidence import N_EVIDENCE
 from train.labels.fit import Basis, Faces
 
@@ -107,7 +109,7 @@ def read_teacher(path: str | Path, source: Source, basis: Basis) -> Faces:
     except ModelFileError as error:
         raise UserError(str(error)) from None
     key = next((key for key in ("params", "params62") if key in arrays), None)
-    width = 12 + basis.modes.shape[-1]
+    width = N_POSE + basis.modes.shape[-1]
     if key is None or arrays[key].shape != (len(arrays["names"]), width):
         found = "no params" if key is None else f"{key} {arrays[key].shape}"
         raise UserError(f"{path}: {found}, expected params ({len(arrays['names'])}, {width}) for this model")
@@ -115,7 +117,7 @@ def read_teacher(path: str | Path, source: Source, basis: Basis) -> Faces:
     order = [rows.get(PurePosixPath(name).name, -1) for name in source.names]
     params = torch.from_numpy(arrays[key].astype(np.float64))[order]
     if key == "params62":
-        params[:, 3] -= 1.0
+        params = to_zero_based(params)
     faces = to_image(Faces.from_parameters(basis, params, 120.0), torch.from_numpy(arrays["crop_affine"][order]))
     missing = torch.tensor(order) < 0
     faces.log_scale[missing] = torch.nan

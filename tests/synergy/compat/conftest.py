@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bfm_assets import MorphableModel
-from synergy.compat.whitening import Whitening
+from synergy.parameters import Whitening
 
 State = dict[str, Tensor]
 V1_BLOCKS = {

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from bfm_assets import ModelFileError, MorphableModel
 from synergy.compat.network import CompatNet
-from synergy.compat.whitening import Whitening
 from synergy.models.mobilenet import MobileNetV1
+from synergy.parameters import Whitening, split_pose
 from synergy.predictor import FacePredictor
 
 
@@ -52,3 +52,15 @@ def test_bytes_and_floats_are_the_same_and_depth_is_centred(
 def test_a_model_with_too_few_modes_is_refused(bfm: MorphableModel, whitening: Whitening) -> None:
     with pytest.raises(ModelFileError, match="30 shape and 12 expression modes, 40 and 10 are needed"):
         _network(bfm.truncated(30, 12), whitening)
+
+
+def test_the_mesh_passes_through_the_landmarks(bfm: MorphableModel, whitening: Whitening) -> None:
+    """Also where the pose is far from a rotation, which both projects use as it is."""
+    triangles = np.arange(66, dtype=np.int32).reshape(-1, 3)
+    predictor = FacePredictor(_network(replace(bfm, triangles=triangles), whitening))
+    image = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    (face,) = predictor(image, boxes=[[50, 60, 150, 160]])
+    linear = split_pose(face.params)[0].reshape(3, 4)[:, :3]
+    assert np.abs(linear @ linear.T - np.eye(3) * (linear**2).sum() / 3).max() > 0.1
+    mesh = face.vertices()[face.morphable_model.landmarks]
+    np.testing.assert_allclose(mesh, face.landmarks68, atol=1e-3, rtol=1e-5)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from synergy.camera import project_plain
+from synergy.camera import has_pytorch3d, project_plain
 from synergy.models import SynergyNet
-from synergy.models.synergynet import N_POSE
+from synergy.parameters import count_parameters, make_pose_rigid
 
 
 def test_shapes_of_every_output(small_net):
-    n = N_POSE + small_net.n_shape + small_net.n_expression
+    n = count_parameters(small_net.morphable_model)
     out = small_net(torch.randint(0, 256, (3, 3, 120, 120), dtype=torch.uint8))
     assert out.landmarks.shape == out.coarse.shape == (3, 68, 3)
     assert out.params.shape == out.whitened.shape == (3, n)
@@ -30,14 +30,23 @@ def test_coarse_landmarks_are_the_models_projected_vertices(tiny_model):
     torch.testing.assert_close(net.project(params)[0], expected, atol=1e-3, rtol=0)
 
 
-def test_training_and_prediction_project_alike(small_net):
-    params = small_net.param_mean + small_net.param_std * torch.randn(4, len(small_net.param_std))
-    predicted = small_net.project(params)
-    try:
-        trained = small_net.train().project(params)
-    finally:
-        small_net.eval()
-    torch.testing.assert_close(trained, predicted, atol=1e-3, rtol=0)
+@pytest.mark.skipif(not has_pytorch3d(), reason="pytorch3d is not installed (extra synergy[pytorch3d])")
+def test_both_projections_give_the_same_landmarks(small_net, monkeypatch):
+    params = make_pose_rigid(small_net.param_mean + small_net.param_std * torch.randn(4, len(small_net.param_std)))
+    plain = small_net.project(params)
+    monkeypatch.setattr(small_net, "projection", "pytorch3d")
+    torch.testing.assert_close(small_net.project(params), plain, atol=1e-3, rtol=0)
+
+
+def test_params_have_a_rigid_pose(small_net):
+    params = small_net(torch.randint(0, 256, (3, 3, 120, 120), dtype=torch.uint8)).params
+    torch.testing.assert_close(make_pose_rigid(params), params)
+
+
+def test_checkpoints_hold_weights_and_whitening_only(small_net):
+    parts = {name.split(".")[0] for name in small_net.state_dict()}
+    heads = {"pose_head", "shape_head", "expression_head"}
+    assert parts == {"backbone", "mafa", "landmark_to_3dmm", "param_mean", "param_std"} | heads
 
 
 def test_z_has_zero_mean_in_coarse_landmarks(small_net):
@@ -49,7 +58,7 @@ def test_whitening_round_trip(tiny_model):
     net = SynergyNet(tiny_model, width=0.25)
     net.set_whitening(torch.arange(19.0), torch.arange(19.0) + 1)
     whitened = torch.randn(5, 19)
-    torch.testing.assert_close((net.dewhiten(whitened) - net.param_mean) / net.param_std, whitened)
+    torch.testing.assert_close(net.whitening.whiten(net.dewhiten(whitened)), whitened)
 
 
 def test_landmarks_stay_in_full_precision_under_autocast(small_net):
