@@ -14,6 +14,7 @@ import synergy
 from bfm_assets import open_face, read_model
 from synergy.crop import landmark_box, square_crop, warp
 from synergy.errors import UserError
+from synergy.geometry import flip_y
 from train.labels.calibration import Calibration
 from train.labels.dedup import Bits, duplicates_of, image_hash, repeats
 from train.labels.evidence import evidence_matrix
@@ -134,7 +135,7 @@ def _label(
     calibration: str | Path | None,
     warn: Callable[[str], object],
 ) -> tuple[Labels, Calibration]:
-    hand = torch.from_numpy(source.hand * [1, -1, 1])
+    hand = torch.from_numpy(flip_y(source.hand))
     predicted = None if teacher is None else read_teacher(teacher, source, basis)
     if calibration is not None:
         used = Calibration.load(Path(calibration))

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from bfm_assets.schema import MorphableModel
+from synergy.geometry import flip_y
 from synergy.parameters import measure_whitening
 from train.labels.fit import Basis, Faces, Fit, aligned_faces, coefficient_prior, solve
 from train.labels.pack import CROP_SIZE, Pack, write_manifest
@@ -23,7 +24,7 @@ _CHUNK = 512
 
 def fit_landmarks3d(basis: Basis, landmarks: Floats) -> Faces:
     """Faces (image frame, y up) of a 68-point basis for landmarks (N, 68, 3), image pixels, y down, larger z nearer."""
-    points = torch.from_numpy(np.asarray(landmarks, np.float64) * [1, -1, 1])
+    points = torch.from_numpy(flip_y(np.asarray(landmarks, np.float64)))
     start = aligned_faces(basis, points)
     precision = (torch.eye(3, dtype=torch.float64) / _TOLERANCE**2).expand(*points.shape, 3)
     precision = precision * (-2 * start.log_scale).exp()[:, None, None, None]
@@ -45,7 +46,7 @@ def add_model(path: str | Path, model: MorphableModel) -> dict[str, object]:
     landmarks = np.asarray(pack.landmarks68)
     basis = Basis.of(model)
     faces = fit_landmarks3d(basis, landmarks)
-    fitted = faces.points(basis).numpy() * [1, -1, 1]
+    fitted = flip_y(faces.points(basis)).numpy()
     size = np.sqrt(np.ptp(landmarks[..., :2], axis=1).prod(-1))
     residual = 100 * np.linalg.norm(fitted - landmarks, axis=-1).mean(1) / size
     params = faces.parameters(basis, float(CROP_SIZE)).numpy().astype(np.float32)

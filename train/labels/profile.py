@@ -20,7 +20,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import SuperLU, splu
 
 from synergy.crop import landmark_box, square_crop, transform_points
-from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix, matrix_to_euler
+from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix, flip_y, matrix_to_euler
 from synergy.raster import rasterize
 
 Floats = NDArray[np.floating]
@@ -68,8 +68,7 @@ def turn_to(pose: Floats, yaw_deg: float, pitch_deg: float | None = None) -> Flo
 
 def rotate_points(points: Floats, rotation: Floats, centre: Floats) -> Floats:
     """Image points (..., 3), y down, turned about `centre` (3,) by a rotation in y-up axes."""
-    flipped = np.array([1.0, -1.0, 1.0])
-    return (points - centre) @ (flipped[:, None] * rotation * flipped).T + centre
+    return flip_y(flip_y(points - centre) @ rotation.T) + centre
 
 
 class Profiler:
@@ -135,11 +134,9 @@ class Profiler:
         """The pose (12,) of the rotated face in the crop."""
         height = len(self.image)
         scale, start, translation = decompose_pose(torch.from_numpy(self.pose))
-        flip = np.array([1.0, -1.0, 1.0])
-        # Translation as an image point, turned and cropped like the landmarks, and back.
-        origin = translation.numpy() * flip + [0.0, height, 0.0]
-        origin = transform_points(crop, rotate_points(origin, rotation, self.centre)[None])[0]
-        origin = (origin - [0.0, size, 0.0]) * flip
+        # The translation is rotated and cropped as a point of the image, like the landmarks.
+        origin = flip_y(translation.numpy(), height)
+        origin = flip_y(transform_points(crop, rotate_points(origin, rotation, self.centre)[None])[0], size)
         turned = torch.from_numpy(rotation) @ start
         return compose_pose(scale * crop[0, 0], turned, torch.from_numpy(origin)).numpy()
 

@@ -21,6 +21,7 @@ from scipy.io import loadmat
 from torch import Tensor
 
 from bfm_assets import read_model
+from synergy.geometry import flip_y
 from train.labels.calibration import Calibration, yaw_deg
 from train.labels.combine import combine, evidence_only, residuals
 from train.labels.evidence import evidence_matrix
@@ -52,7 +53,7 @@ def agreement(data: Path, teacher: Path, model: Path, calibration: Path) -> dict
     """Mean distance, % of face size, of AFLW's 21 points to labels made without them."""
     basis = Basis.of(read_model(model), evidence_matrix())
     source = read_source(open_reader(data))
-    hand = torch.from_numpy(source.hand * [1, -1, 1])
+    hand = torch.from_numpy(flip_y(source.hand))
     predicted, learnt = read_teacher(teacher, source, basis), Calibration.load(calibration)
     both = (hand[:, :68, 0].isfinite().sum(-1) > 30) & (hand[:, 68:, 0].isfinite().sum(-1) > 8)
     hand, predicted = hand[both], predicted[both]

@@ -10,7 +10,7 @@ from bfm_assets import MorphableModel, open_face
 from synergy.crop import landmark_box, square_crop, transform_points, warp
 from synergy.data.reader import SampleError
 from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
-from synergy.geometry import matrix_to_euler
+from synergy.geometry import centre_depth, flip_y, matrix_to_euler
 from synergy.parameters import join_parameters, split_pose
 from train.labels.fit import Basis, Faces
 from train.labels.label import Labels
@@ -74,9 +74,7 @@ class RowMaker:
 
     def _landmarks(self, faces: Faces) -> Floats:
         """(68, 3) of one face, image pixels, y down, z of zero mean."""
-        points = faces.points(self.landmark_basis)[0].numpy() * [1, -1, 1]
-        points[:, 2] -= points[:, 2].mean()
-        return points
+        return centre_depth(flip_y(faces.points(self.landmark_basis)[0])).numpy()
 
     def _row(self, i: int, crop: Floats) -> Row:
         faces = transformed(self.labels.faces[i : i + 1], torch.from_numpy(crop)[None])

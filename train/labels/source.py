@@ -17,6 +17,7 @@ from synergy.crop import affine_scale, invert_affine
 from synergy.data import AFLW2000Reader, AFLWReader, FaceReader, PtsReader, W300LPReader
 from synergy.data.reader import SampleError
 from synergy.errors import UserError
+from synergy.geometry import flip_y
 from synergy.parameters import N_POSE
 from train.labels.evidence import N_EVIDENCE
 from train.labels.fit import Basis, Faces
@@ -132,7 +133,6 @@ def to_image(faces: Faces, crop_affine: Tensor) -> Faces:
 def transformed(faces: Faces, affine: Tensor) -> Faces:
     """Faces after image maps (N, 2, 3), y down, that scale and shift."""
     scale = torch.from_numpy(np.asarray(affine_scale(affine.numpy())))
-    flip = torch.tensor([1.0, -1.0], dtype=torch.float64)
-    plane = faces.translation[:, :2] * scale[:, None] + affine[:, :, 2] * flip
+    plane = faces.translation[:, :2] * scale[:, None] + flip_y(affine[:, :, 2])
     translation = torch.cat([plane, faces.translation[:, 2:] * scale[:, None]], -1)
     return Faces(faces.rotation, faces.log_scale + scale.log(), translation, faces.coefficients)

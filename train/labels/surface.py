@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bfm_assets.schema import MorphableModel
 from synergy.errors import UserError
+from synergy.geometry import flip_y
 from train.labels.fit import Basis
 from train.labels.landmarks3d import fit_landmarks3d
 
@@ -49,7 +50,6 @@ class SurfaceFitter:
         pose = faces.pose(self.basis, 0.0).numpy().reshape(-1, 3, 4).astype(np.float32)
         out = np.empty((len(landmarks), self.model.n_vertices, 3), np.float32)
         for i, target in enumerate(landmarks):
-            placed = self.model.vertices(shape[i], expression[i]) @ pose[i, :, :3].T + pose[i, :, 3]
-            placed *= np.array([1, -1, 1], np.float32)
+            placed = flip_y(self.model.vertices(shape[i], expression[i]) @ pose[i, :, :3].T + pose[i, :, 3])
             out[i] = placed + self._spread @ (target - placed[self.model.landmarks])
         return out
