@@ -1,7 +1,12 @@
-"""JVCR's annotations: a JSON list of faces, and images (Zhang et al., "Joint Voxel and Coordinate Regression", 2018).
+"""Reader of JVCR's annotations: a JSON list of faces, beside their images (Zhang et al., IEEE TIP 2019).
 
-An entry has `img_paths`, `landmarks` (68 x 3), `objpos` (box centre), `scale_provided` (box width / 200) and
-`isValidation`. x and y are taken as they stand; z is negated and its mean removed, as JVCR's loader does.
+An entry has `img_paths`, `landmarks` (68 x 3), `objpos` (centre of the landmarks' box), `scale_provided` (width of that
+box / 200) and `isValidation`. The annotations were made from 300W-LP and AFLW2000-3D, so x and y count pixels from 1, as
+MATLAB does, and larger z is nearer, as in `pt3d_68`. `objpos` and `scale_provided` follow from the landmarks and are not
+read: samples of this reader are cropped by the box of their landmarks, like those of AFLW2000-3D.
+
+JVCR's data loader negates z, because its volumes number their planes away from the camera, and its demo negates the
+predicted z again before it compares it with `pt3d_68`. Here z keeps the sign of the file and only its mean is removed.
 """
 
 from __future__ import annotations
@@ -15,13 +20,12 @@ import numpy as np
 
 from synergy.data.reader import FaceReader, SampleError, checked_points, visibility_of
 from synergy.data.sample import FaceSample
+from synergy.data.zhu import MATLAB_ORIGIN
 from synergy.errors import UserError
-
-BOX_UNIT = 200.0  # box width = 200 * scale_provided
 
 
 class JVCRReader(FaceReader):
-    """The annotated faces with (68, 3) landmarks; `box` is the square of the stated width around the stated centre.
+    """The annotated faces; landmarks are (68, 3) in 0-based image pixels, z has zero mean and is larger nearer.
 
     Args:
         path: the annotation `.json`.
@@ -57,28 +61,26 @@ class JVCRReader(FaceReader):
         return list(self._by_name)
 
     def _wanted(self) -> str:
-        return "entries with img_paths, landmarks, objpos and scale_provided"
+        return "entries with img_paths and landmarks"
 
     def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of the annotation file."""
         return self._digest
 
     def _read(self, name: str, image: bool) -> FaceSample:
         entry = self._by_name[name]
-        if missing := [key for key in ("landmarks", "objpos", "scale_provided") if key not in entry]:
-            raise SampleError(f"its annotation lacks {', '.join(missing)}")
+        if "landmarks" not in entry:
+            raise SampleError("its annotation lacks landmarks")
         try:
             landmarks = checked_points(entry["landmarks"], 68, (3,), "landmarks")
-            centre = checked_points([entry["objpos"]], 1, (2,), "objpos")[0]
-            half = float(entry["scale_provided"]) * BOX_UNIT / 2
         except TypeError:
-            raise SampleError("its annotation holds something that is not a number") from None
-        landmarks[:, 2] = landmarks[:, 2].mean() - landmarks[:, 2]
+            raise SampleError("its landmarks hold something that is not a number") from None
+        landmarks -= np.array([MATLAB_ORIGIN, MATLAB_ORIGIN, landmarks[:, 2].mean()], np.float32)
         return FaceSample(
             name=name,
             image=self._image(str(PurePosixPath(entry["img_paths"])), image),
             landmarks68=landmarks,
             visibility68=visibility_of(landmarks),
-            box=np.concatenate([centre - half, centre + half]).astype(np.float32),
             source=self.source,
             licence=self.licence,
         )

@@ -61,6 +61,14 @@ def test_voxels_and_pixels_are_inverse() -> None:
     assert torch.allclose(back, centred)
 
 
+def test_planes_are_numbered_towards_the_camera() -> None:
+    points = faces(1)
+    points[0, :, 2] = 0
+    points[0, 30, 2] = 40  # the tip of the nose
+    volume = voxels.encode(voxels.to_voxels(points, voxels.frame_of(points), 64)[:, [30]], 64)
+    assert int(volume[0].amax((1, 2)).argmax()) > 32
+
+
 def test_the_three_centres() -> None:
     points = faces(1)
     extra = voxels.with_centres(points)[0, 68:].numpy()

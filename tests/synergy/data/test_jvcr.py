@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synergy.data import JVCRReader
+from eval.metrics import gte
+from synergy.data import AFLW2000Reader, JVCRReader
+from synergy.data.matfile import read_mat
 from synergy.errors import UserError
 
 
@@ -33,14 +35,32 @@ def write(tmp_path: Path, write_image: Callable[..., None]) -> Callable[[object]
     return write_json
 
 
-def test_depth_is_negated_and_the_box_has_the_stated_width(
+def test_pixels_become_0_based_and_depth_keeps_its_sign(
     write: Callable[[object], Path], entry: dict[str, Any], points68: np.ndarray
 ) -> None:
     (sample,) = JVCRReader(write([entry]))
-    assert sample.landmarks68[:, :2] == pytest.approx(points68, abs=1e-5)
-    assert sample.landmarks68[:, 2] == pytest.approx(33.5 - np.arange(68))
-    assert sample.box.tolist() == [20, 22, 40, 42]
+    assert sample.landmarks68[:, :2] == pytest.approx(points68 - 1, abs=1e-5)
+    assert sample.landmarks68[:, 2] == pytest.approx(np.arange(68) - 33.5)
     assert sample.image.shape == (64, 64, 3)
+
+
+def test_aflw2000_in_jvcrs_form_reads_back_as_aflw2000(tmp_path: Path, shared_data: Path) -> None:
+    """JVCR's own preparation takes `pt3d_68` as it stands, and its box and scale from those points."""
+    reference = AFLW2000Reader(shared_data / "aflw2000_3d_sample")
+    entries = []
+    for name in reference.names:
+        file = str(Path(name).with_suffix(".mat"))
+        points = read_mat(reference.tree.read(file), file, ("pt3d_68",))["pt3d_68"].T
+        low, high = points[:, :2].min(0), points[:, :2].max(0)
+        box = {"objpos": ((low + high) / 2).tolist(), "scale_provided": (high - low)[0] / 200}
+        entries.append({"img_paths": name, "landmarks": points.tolist(), "isValidation": 1.0, **box})
+    (tmp_path / "aflw2000.json").write_text(json.dumps(entries))
+    read = JVCRReader(tmp_path / "aflw2000.json", reference.tree.path)
+    assert read.names == reference.names
+    points, expected = (
+        np.stack([sample.landmarks68 for sample in reader.samples(image=False)]) for reader in (read, reference)
+    )
+    assert gte(points, expected).max() < 1e-4  # percent; a depth that is turned round gives 60
 
 
 def test_the_split_can_be_chosen(write: Callable[[object], Path], entry: dict[str, Any]) -> None:
@@ -55,8 +75,7 @@ def test_the_split_can_be_chosen(write: Callable[[object], Path], entry: dict[st
     [
         ({"landmarks": [[1, 2, 3]]}, "landmarks is 1x3, expected 68x3"),
         ({"landmarks": None}, "landmarks is"),
-        ({"objpos": "x"}, ""),
-        ({"scale_provided": None}, "not a number"),
+        ({"landmarks": {"a": 1}}, "not a number"),
         ({"img_paths": "none.jpg"}, "none.jpg"),
     ],
 )
