@@ -50,6 +50,8 @@ FACE3D = Format("face3d BFM.mat", face3d.read_face3d, face3d.ASSUMED)
 
 FORMATS = (OWN, BFM2009, BFM2017, TDDFA, TDDFA_V2, FACE3D, ICT_FOLDER, ICT, BFM68)
 
+OPEN_FACE = "open_face"  # the name of the bundled model
+
 # A folder is what the first of these files in it says.
 _FOLDERS = ((ict_folder.NEUTRAL, ICT_FOLDER), ("u_shp.npy", TDDFA), (bfm2009.NAME, BFM2009))
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
@@ -71,15 +73,20 @@ def detect_format(path: str | Path) -> Format:
 
 
 def read_model(path: str | Path, keypoints: str | Path | None = None) -> MorphableModel:
-    """A morphable model of any public format.
+    """Read a morphable model of any public format.
 
     Args:
-        path: file or folder; see `docs/morphable-models.md` for what each format needs beside it.
+        path: "open_face" for the bundled model, or a file or folder; `docs/morphable-models.md` says what each format
+            needs in addition to it.
         keypoints: a file of 68 vertex indices, for formats that carry none or to replace theirs.
 
     Raises:
         ModelFileError: unknown, incomplete, damaged or inconsistent; one line.
     """
+    if str(path) == OPEN_FACE:
+        from bfm_assets import open_face
+
+        return open_face()
     return detect_format(path).read(Path(path), None if keypoints is None else Path(keypoints))
 
 

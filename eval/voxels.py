@@ -1,17 +1,18 @@
 """JVCR's compact volumes (Zhang et al., "Joint Voxel and Coordinate Regression", arXiv 1801.09242).
 
-All landmarks of a face are drawn into one volume of D x 64 x 64 voxels (z, y, x): a Gaussian of sigma 1 voxel and peak 1
-at each point's voxel, cut off beyond 3 voxels along an axis, combined by maximum. The volume's square has 1.25 times the
-width of the true landmarks' box and its centre; z has the same scale, and the face's mean depth lies in the middle.
+All landmarks of a face are drawn into one volume of D x 64 x 64 voxels (z, y, x): a Gaussian of sigma 1 voxel and
+peak 1 at each point's voxel, cut off beyond 3 voxels along an axis, combined by maximum. The volume's square has 1.25
+times the width of the true landmarks' box and its centre; z has the same scale, and the face's mean depth lies in the
+middle.
 Voxel centres are at integers. Tensors may be on any device.
 
 Differences from the volumes of JVCR's code (its `datasets/fa68pt3D.py` and `utils/imutils.py`):
 
 - Direction of the depth axis: their first plane is the nearest to the camera, here the last one is. `volume.flip(1)`
   converts.
-- Truncation near edges: they round the start of each Gaussian towards zero, so a point less than 3 voxels from the left or
-  top edge is drawn one voxel too far from that edge, and a point in front of the first plane is not drawn at all. Here
-  every point is drawn at the voxel that contains it, and the part outside the volume is cut off.
+- Truncation near edges: they round the start of each Gaussian towards zero, so a point less than 3 voxels from the left
+  or top edge is drawn one voxel too far from that edge, and a point in front of the first plane is not drawn at all.
+  Here every point is drawn at the voxel that contains it, and the part outside the volume is cut off.
 - Their Gaussians lie one voxel to the left of and above the point's voxel, and one voxel minus one image pixel in front
   of it. Here they do not.
 """

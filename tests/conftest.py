@@ -1,5 +1,8 @@
-"""What tests of all packages share: a small morphable model, a small network, and where the real data lies."""
+"""What tests of all packages share: a small model and network, where the real data lies, and a file that runs code."""
 
+import os
+import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +54,42 @@ def small_net() -> SynergyNet:
     std[12:] = torch.from_numpy(np.concatenate([model.shape_std, model.expression_std])) * 0.1
     net.set_whitening(mean, std)
     return net.eval()
+
+
+class _Payload:
+    """An object whose pickle makes a folder when it is read by the plain unpickler."""
+
+    def __init__(self, trap: Path) -> None:
+        self.trap = trap
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.trap),)
+
+
+@dataclass
+class Planted:
+    """Writer of files that run code when they are unpickled.
+
+    Attributes:
+        trap: the folder that the code makes.
+    """
+
+    trap: Path
+
+    def __call__(self, path: Path, content: dict[str, object] | None = None) -> Path:
+        """Write a checkpoint of `content` with the payload in it; a bare pickle of the payload without content."""
+        if content is None:
+            path.write_bytes(pickle.dumps(_Payload(self.trap), 2))
+        else:
+            torch.save({**content, "epoch": _Payload(self.trap)}, path)
+        return path
+
+    @property
+    def ran(self) -> bool:
+        """Whether the code was run."""
+        return self.trap.exists()
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Planted:
+    return Planted(tmp_path / "the payload ran")

@@ -9,7 +9,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from bfm_assets.npz import ModelFileError
+from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
+from train.checkpoint_io import SafeCheckpointIO
 from train.loggers import LoggerName, make_logger
 from train.module import SynergyModule
 
@@ -25,7 +27,7 @@ class LoggedConfig(SaveConfigCallback):
 
 
 class TrainCLI(LightningCLI):
-    """LightningCLI in which data and network share one morphable model, and `--logger` is a name."""
+    """LightningCLI with one morphable model for data and network, loggers by name, and safe checkpoints."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--logger", type=LoggerName, default="wandb", help="wandb, csv or tensorboard.")
@@ -34,7 +36,16 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **options: Any) -> pl.Trainer:
         folder = self._get(self.config, "trainer.default_root_dir") or "."
         logger = make_logger(self._get(self.config, "logger"), folder)
-        return super().instantiate_trainer(logger=logger, **options)
+        plugins = self._get(self.config_init, "trainer.plugins") or []
+        plugins = [*(plugins if isinstance(plugins, list) else [plugins]), SafeCheckpointIO()]
+        return super().instantiate_trainer(logger=logger, plugins=plugins, **options)
+
+    def _parse_ckpt_path(self) -> None:
+        """Refuse a wrong or unsafe `--ckpt_path` in one line, then take its hyperparameters as Lightning does."""
+        chosen = self.config.get("subcommand")
+        if chosen and (path := self.config[chosen].get("ckpt_path")):
+            read_checkpoint(path)
+        super()._parse_ckpt_path()
 
 
 def main() -> TrainCLI:

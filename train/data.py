@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from bfm_assets import MorphableModel
+from bfm_assets import MorphableModel, read_model
 from synergy.data.sample import VISIBLE
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_pose
 from train.batch import Batch
 from train.labels.pack import CROP_SIZE, Pack
-from train.models import load_model
 from train.relabel import fit_coefficients
 
 # Labels that are trusted less are gross failures of the fit.
@@ -126,7 +125,7 @@ class PackData(FaceDataModule):
 
     Args:
         pack: the pack's directory (train/labels).
-        model: the network's morphable model (`load_model`); labels of another one are refitted (train/relabel.py).
+        model: name or file of the network's morphable model; labels of another one are refitted (train/relabel.py).
         batch_size: samples per process and step.
         seed: of the order of samples.
         large_poses: a sample is drawn with frequency 1 + large_poses * |yaw| / 60 degrees.
@@ -148,7 +147,7 @@ class PackData(FaceDataModule):
     ) -> None:
         super().__init__(batch_size, seed, large_poses)
         packs = [Pack.open(path) for path in (pack, *(more or ()))]
-        morphable_model = load_model(model)
+        morphable_model = read_model(model)
         images = np.empty((sum(map(len, packs)), CROP_SIZE, CROP_SIZE, 3), np.uint8)
         for opened, part in zip(packs, np.split(images, np.cumsum([len(p) for p in packs])[:-1]), strict=True):
             opened.images(part)

@@ -7,36 +7,48 @@ trained and the pack's hash go into the JSON beside the weights.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from bfm_assets import ModelFileError, read_model
 from synergy.camera import preferred_projection
+from synergy.checkpoints import read_checkpoint
+from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.weights import save_weights
 from train.data import PackData
-from train.models import load_model
 from train.module import net_state
 from train.validation import FaceScores, has_crop_box
 
 
 def export(checkpoint: Path, pack: Path, out: Path, command: str, model: str = "") -> dict[str, Any]:
-    """Write `out` and its JSON; returns the JSON's metadata.
+    """Write `out` and its JSON.
 
     Args:
-        checkpoint: of `SynergyModule`.
-        pack: whose validation sets score the network.
+        checkpoint: file of a run of `SynergyModule`.
+        pack: pack whose validation sets score the network.
         command: how the run was started.
         model: name or file of the morphable model, the checkpoint's own unless given.
+
+    Returns:
+        The metadata in the JSON.
+
+    Raises:
+        UserError: the checkpoint cannot be read, is of something else, or would run code.
     """
-    content = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    content = read_checkpoint(checkpoint)
+    state = net_state(content, checkpoint)
+    if missing := [key for key in ("hyper_parameters", "global_step", "git") if key not in content]:
+        raise UserError(f"{checkpoint}: not a checkpoint of `synergy train`, it lacks {', '.join(missing)}")
     options = content["hyper_parameters"]
     model = model or options["model"]
-    morphable_model = load_model(model)
+    morphable_model = read_model(model)
     net = SynergyNet(morphable_model, options["backbone"], options["width"])
-    net.load_state_dict(net_state(content))
+    net.load_state_dict(state)
     net.projection = preferred_projection()
     data = PackData(pack, model)
     metadata = {
@@ -74,7 +86,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--command", default="", help="how the run was started, for the JSON")
     parser.add_argument("--model", default="", help="morphable model, where the checkpoint's own path has moved")
-    export(**vars(parser.parse_args()))
+    try:
+        export(**vars(parser.parse_args()))
+    except (UserError, ModelFileError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,9 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from bfm_assets import read_model
 from synergy.camera import preferred_projection
+from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.models import SynergyNet, SynergyOutput
@@ -24,7 +27,6 @@ from train.augment import Augment, AugmentConfig
 from train.batch import Batch
 from train.losses import parameter_importance, rms, vdc, wing, wpdc
 from train.mixed import keep_strided_depthwise_in_float32
-from train.models import load_model
 from train.validation import FaceScores, has_crop_box
 from train.warm_start import fit_heads, transplant
 
@@ -76,10 +78,11 @@ class SynergyModule(pl.LightningModule):
     """Trains a `SynergyNet` on batches whose labels refer to its crop side.
 
     Args:
-        model: "open_face", or the path of a morphable model's `.npz` (bfm_assets) or of a 68-point basis.
+        model: "open_face", or the path of a morphable model in any format of `bfm_assets` (docs/morphable-models.md).
         backbone, width: of the network.
         losses, schedule, augment: see there.
-        start: checkpoint of another run to start from, possibly with another morphable model (train/warm_start.py).
+        start: checkpoint of another run to start from, possibly with another morphable model (train/warm_start.py). It
+            is read at once, so that a wrong file is reported before the data are loaded.
         seed: with the step's number it decides every random draw of that step.
         mixed: run backbone, MAFA and landmark-to-3DMM in bf16. Heads, projection and losses stay in float32.
         channels_last: memory format of the convolutions.
@@ -99,17 +102,16 @@ class SynergyModule(pl.LightningModule):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        if start and not Path(start).is_file():
-            raise UserError(f"model.start: there is no checkpoint {start}")
+        self.start_state = net_state(read_checkpoint(start), start) if start else None
         self.save_hyperparameters(ignore=["losses", "schedule", "augment"])
-        morphable_model = load_model(model)
+        morphable_model = read_model(model)
         self.net = SynergyNet(morphable_model, backbone, width)
         self.net.projection = preferred_projection()
         if channels_last:
             self.net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if mixed:
             keep_strided_depthwise_in_float32(self.net.backbone)
-        self.channels_last, self.mixed, self.seed, self.start = channels_last, mixed, seed, start
+        self.channels_last, self.mixed, self.seed = channels_last, mixed, seed
         self.losses, self.schedule = losses, schedule
         self.augment = Augment(morphable_model, self.net.size, augment)
         self.scores: dict[str, FaceScores] = {}
@@ -177,8 +179,8 @@ class SynergyModule(pl.LightningModule):
         params = torch.cat([self.augment(data.__getitems__(chunk), 8).params for chunk in chunks])
         params = params[params.isfinite().all(-1)]
         self.net.set_whitening(params.mean(0), params.std(0).clamp_min(1e-6))
-        if self.start:
-            transplant(self.net, net_state(torch.load(self.start, map_location="cpu", weights_only=False)))
+        if self.start_state is not None:
+            transplant(self.net, self.start_state)
             self.net.eval()
             batches = [self.augment(data.__getitems__(chunk)).to(self.device) for chunk in chunks]
             features = torch.cat([self.features(batch.image) for batch in batches])
@@ -270,10 +272,21 @@ class SynergyModule(pl.LightningModule):
             self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()})
 
 
-def net_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The (averaged) weights of the `SynergyNet` in a checkpoint of this module."""
-    prefix = "net."
-    return {name.removeprefix(prefix): v for name, v in checkpoint["state_dict"].items() if name.startswith(prefix)}
+def net_state(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
+    """Return the (averaged) weights of the `SynergyNet` in a checkpoint of this module.
+
+    Args:
+        checkpoint: content of the file.
+        source: path of the file, for the error.
+
+    Raises:
+        UserError: the checkpoint is of something else.
+    """
+    prefix, state = "net.", checkpoint.get("state_dict", {})
+    found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    if not found:
+        raise UserError(f"{source}: not a checkpoint of `synergy train`, it has no weights named '{prefix}...'")
+    return found
 
 
 def git_revision() -> str:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from bfm_assets import MorphableModel
+from bfm_assets import MorphableModel, read_model
 from synergy.crop import landmark_box, square_crop, transform_points, warp
 from synergy.data import DDFAReader, FaceReader, FaceSyntheticsReader, PtsReader, W300LPReader
 from synergy.data.sample import FaceSample
@@ -18,7 +18,6 @@ from synergy.errors import UserError
 from synergy.geometry import centre_depth, decompose_pose
 from synergy.parameters import N_POSE, count_parameters, split_pose
 from train.data import FaceDataModule, FaceDataset
-from train.models import load_model
 from train.relabel import fit_coefficients
 
 Kind = Literal["300w-lp", "3ddfa", "300w", "facesynthetics"]
@@ -34,7 +33,7 @@ class ReaderData(FaceDataModule):
     Args:
         kind: which data set.
         path: its folder, tar or zip.
-        model: the network's morphable model (`load_model`).
+        model: name or file of the network's morphable model.
         bfm: a BFM or its 68-point basis, from which 300W-LP and 3DDFA get 3D landmarks.
         list_file, params_file, whitening_file: of 3DDFA's training set.
         validation_share: share of the samples held out, the same ones for the same data.
@@ -60,7 +59,7 @@ class ReaderData(FaceDataModule):
         limit: int = 0,
     ) -> None:
         super().__init__(batch_size, seed, large_poses)
-        basel = load_model(bfm) if bfm else None
+        basel = read_model(bfm) if bfm else None
         if kind == "3ddfa":
             if not (list_file and params_file and whitening_file):
                 raise UserError("3DDFA's training set needs list_file, params_file and whitening_file")
@@ -70,7 +69,7 @@ class ReaderData(FaceDataModule):
         else:
             reader = {"300w": PtsReader, "facesynthetics": FaceSyntheticsReader}[kind](path)
         self.facts = {"source": reader.source, "n": len(reader), "hash": reader.digest()}
-        images, labels = read_all(reader, load_model(model), limit or len(reader))
+        images, labels = read_all(reader, read_model(model), limit or len(reader))
         order = np.random.default_rng(0).permutation(len(images))
         n_held_out = max(1, round(validation_share * len(images)))
         self.train_set = _subset(images, labels, order[n_held_out:])

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from bfm_assets import MorphableModel
+from bfm_assets import MorphableModel, read_model
 from synergy.camera import project_plain
 from synergy.crop import LANDMARK_MARGIN
 from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
@@ -25,7 +25,6 @@ from synergy.parameters import join_parameters
 from synergy.raster import facing, rasterize
 from train.batch import Batch
 from train.data import StepSampler, as_is
-from train.models import load_model
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.floating]
@@ -184,7 +183,7 @@ class SyntheticData(pl.LightningDataModule):
     """Rendered faces for training and validation.
 
     Args:
-        model: dense morphable model to render, and the network's (`load_model`).
+        model: name or file of the dense morphable model to render, which is also the network's.
         batch_size: samples per process and step.
         faces: distinct training faces.
         keep: keep rendered faces in memory (a face costs about 10 ms); without, `faces` may be as large as you like.
@@ -205,7 +204,7 @@ class SyntheticData(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
-        morphable_model = load_model(model)
+        morphable_model = read_model(model)
         self.facts = {"synthetic": faces, "seed": seed}
         self.train_set = SyntheticSet(morphable_model, seed, faces, keep)
         self.validation_sets = {"synthetic": SyntheticSet(morphable_model, seed + 1_000_000, validation_faces, True)}

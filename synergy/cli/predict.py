@@ -124,6 +124,7 @@ def _read_boxes(path: Path | None) -> dict[str, object]:
 
 def _sources(inputs: list[str]) -> dict[str, Path | bytes]:
     """Unique name to file (or the bytes of standard input) for all inputs; folders are searched recursively."""
+    from synergy.folders import files_below
     from synergy.images import IMAGE_SUFFIXES
 
     suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
@@ -133,7 +134,7 @@ def _sources(inputs: list[str]) -> dict[str, Path | bytes]:
         if item == "-":
             sources["stdin"] = sys.stdin.buffer.read()
         elif path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
+            files = [file for file in files_below(path) if file.suffix.lower() in suffixes]
             if not files:
                 raise UserError(f"{path}: no images or videos in this folder ({', '.join(sorted(suffixes))})")
             sources |= {str(file.relative_to(path)) if len(inputs) == 1 else str(file): file for file in files}

@@ -1,14 +1,14 @@
-"""Foreign checkpoints: tensors only, and their names turned into ours."""
+"""State dicts of other projects, and renaming of their layers to ours."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
+from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
 
 State = dict[str, Tensor]
@@ -18,18 +18,16 @@ _SUFFIXES = ("weight", "bias", "running_mean", "running_var", "num_batches_track
 
 
 def read_state(path: str | Path) -> State:
-    """The state dict of a checkpoint `{"state_dict": ...}` or of a bare one, without DataParallel's `module.` prefix.
+    """Read the state dict of a checkpoint `{"state_dict": ...}` or of a bare one.
 
-    Nothing but tensors and plain containers is unpickled; anything else is a `UserError`.
+    Returns:
+        Tensors by layer name, without the `module.` prefix of DataParallel.
+
+    Raises:
+        UserError: no such file, or it is not a checkpoint of tensors (`synergy.checkpoints.read_checkpoint`).
     """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint of tensors ({reason})") from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    content = read_checkpoint(path)
+    state = content.get("state_dict", content)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: not a checkpoint, it has no state dict of tensors")
     return {str(key).removeprefix("module."): value for key, value in state.items()}

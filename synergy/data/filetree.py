@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from synergy.errors import UserError
+from synergy.folders import files_below
 
 
 class FileTree:
@@ -61,11 +62,7 @@ class FileTree:
 
     def _list(self) -> list[str]:
         if self.path.is_dir():
-            return [
-                Path(folder, file).relative_to(self.path).as_posix()
-                for folder, _, files in os.walk(self.path, followlinks=True)
-                for file in files
-            ]
+            return [path.relative_to(self.path).as_posix() for path in files_below(self.path)]
         if zipfile.is_zipfile(self.path):
             self._archive = zipfile.ZipFile(self.path)
             return [entry.filename for entry in self._archive.infolist() if not entry.is_dir()]

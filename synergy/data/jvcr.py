@@ -1,9 +1,9 @@
 """Reader of JVCR's annotations: a JSON list of faces, beside their images (Zhang et al., IEEE TIP 2019).
 
-An entry has `img_paths`, `landmarks` (68 x 3), `objpos` (centre of the landmarks' box), `scale_provided` (width of that
-box / 200) and `isValidation`. The annotations were made from 300W-LP and AFLW2000-3D, so x and y count pixels from 1, as
-MATLAB does, and larger z is nearer, as in `pt3d_68`. `objpos` and `scale_provided` follow from the landmarks and are not
-read: samples of this reader are cropped by the box of their landmarks, like those of AFLW2000-3D.
+An entry has `img_paths`, `landmarks` (68 x 3), `objpos` (centre of the landmarks' box), `scale_provided` (width of
+that box / 200) and `isValidation`. The annotations were made from 300W-LP and AFLW2000-3D, so x and y count pixels from
+1, as MATLAB does, and larger z is nearer, as in `pt3d_68`. `objpos` and `scale_provided` follow from the landmarks and
+are not read: samples of this reader are cropped by the box of their landmarks, like those of AFLW2000-3D.
 
 JVCR's data loader negates z, because its volumes number their planes away from the camera, and its demo negates the
 predicted z again before it compares it with `pt3d_68`. Here z keeps the sign of the file and only its mean is removed.

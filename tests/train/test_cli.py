@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bfm_assets.npz import ModelFileError
+from bfm_assets import ModelFileError, read_model
+from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
 from synergy.weights import load
 from train.export import export
@@ -37,7 +38,7 @@ def test_csv_run_leaves_metrics_and_a_checkpoint(tmp_path: Path) -> None:
     for name in ("loss", "loss/refined", "rate", "gradient_norm", "images_per_second", "waiting"):
         assert name in header
     assert any(name.startswith("synthetic/inner_") for name in header)
-    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
+    checkpoint = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
     assert checkpoint["global_step"] == 4
     assert re.fullmatch(r"([0-9a-f]{40})?", checkpoint["git"])
 
@@ -47,7 +48,8 @@ def test_csv_run_leaves_metrics_and_a_checkpoint(tmp_path: Path) -> None:
     [
         ("--data.pack", "none", "none: not a complete pack"),
         ("--model.model", "none.npz", "none.npz"),
-        ("--model.start", "none.ckpt", "there is no checkpoint none.ckpt"),
+        ("--model.start", "none.ckpt", "none.ckpt: no such file"),
+        ("--ckpt_path", "none.ckpt", "none.ckpt: no such file"),
     ],
 )
 def test_a_wrong_file_is_one_line(
@@ -76,7 +78,6 @@ def test_wandb_run_is_offline_with_pictures_and_a_mesh(tmp_path: Path) -> None:
 
 
 def test_exported_weights_load(model_file: Path, pack: Path, tmp_path: Path) -> None:
-    from train.models import load_model
     from train.module import SynergyModule
 
     module = SynergyModule(str(model_file), width=0.25)
@@ -90,6 +91,6 @@ def test_exported_weights_load(model_file: Path, pack: Path, tmp_path: Path) -> 
     assert facts["training"]["steps"] == 7
     assert facts["training"]["git"] == "abc"
     assert facts["validation"]["helen_test"]["nme_all"] > 0
-    net = load(out, load_model(str(model_file)))
+    net = load(out, read_model(model_file))
     images = torch.rand(2, 3, 120, 120) * 255
     torch.testing.assert_close(net(images).landmarks, module.net.eval()(images).landmarks)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bfm_assets import MorphableModel
 from synergy import camera
+from synergy.checkpoints import read_checkpoint
 from synergy.models import SynergyNet, face_model
 from train.data import PackData
 from train.mixed import Float32Conv2d
@@ -227,7 +228,7 @@ def test_resume_after_sigkill_gives_the_same_losses_and_weights(model_file: Path
     assert max(resumed) == max(expected)
     for step, loss in resumed.items():
         assert loss == pytest.approx(expected[step], rel=1e-4), step
-    a, b = torch.load(whole / "final-first.pt"), torch.load(killed / "final-resumed.pt")
+    a, b = read_checkpoint(whole / "final-first.pt"), read_checkpoint(killed / "final-resumed.pt")
     assert all(torch.allclose(a[key].float(), b[key].float(), rtol=1e-3, atol=1e-4) for key in a)
 
 
@@ -237,7 +238,7 @@ def test_two_processes_train_as_one_does(model_file: Path, pack: Path, tmp_path:
     for devices in ("1", "2"):
         command = [sys.executable, str(script), str(model_file), str(pack), str(tmp_path), devices]
         subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300)
-    one, two = torch.load(tmp_path / "1.pt"), torch.load(tmp_path / "2.pt")
+    one, two = read_checkpoint(tmp_path / "1.pt"), read_checkpoint(tmp_path / "2.pt")
     # Random views and BatchNorm are each process's own: the weights agree only roughly, the steps exactly.
     assert one["steps"] == two["steps"] == 4
     assert all(value.isfinite().all() for value in two["state"].values())

@@ -1,0 +1,37 @@
+"""Listing of the files below a folder, with symbolic links to folders followed once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def files_below(folder: str | Path) -> list[Path]:
+    """List the files of a folder and of the folders in it, sorted by path.
+
+    A link to a folder is followed, unless the files of that folder are listed already, under its own path or through
+    another link. A link to a folder that contains it therefore neither repeats files nor recurses without end.
+
+    Args:
+        folder: the folder to search.
+
+    Returns:
+        Paths that begin with `folder`.
+    """
+    seen: set[tuple[int, int]] = set()
+    found: list[Path] = []
+    waiting = [Path(folder)]
+    while waiting:
+        links: list[Path] = []
+        for top in waiting:
+            for current, folders, files in os.walk(top):
+                status = Path(current).stat()
+                identity = status.st_dev, status.st_ino
+                if identity in seen:
+                    folders.clear()
+                    continue
+                seen.add(identity)
+                found += [Path(current, name) for name in files]
+                links += [Path(current, name) for name in folders if Path(current, name).is_symlink()]
+        waiting = sorted(links)
+    return sorted(found)
