@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.published import OUR_CROPS, TRUE_ROTATION
 from eval.run import face_box
 from synergy.data.sample import FaceSample
 from synergy.face import Face
@@ -14,7 +15,15 @@ from synergy.predictor import FacePredictor
 
 
 class NetworkPredictor:
-    """A `FacePredictor`, fed the benchmark's crops; `observe` is shown every sample with its face."""
+    """A `FacePredictor` that is given the crops of the true boxes.
+
+    Args:
+        predictor: the predictor.
+        observe: called with every sample and its predicted face.
+    """
+
+    crops = OUR_CROPS
+    pose_from = TRUE_ROTATION
 
     def __init__(self, predictor: FacePredictor, observe: Callable[[FaceSample, Face], None] | None = None) -> None:
         self.predictor = predictor

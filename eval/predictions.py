@@ -1,7 +1,8 @@
 """Landmarks and poses of named images, ours or anyone's: the one thing that protocols score.
 
 The `.npz` form: `names` (N,), `landmarks68` (N, 68, 3) or (N, 68, 2) in image pixels, z in the same scale with larger z
-nearer (its mean does not matter), `pose_deg` (N, 3) pitch, yaw, roll in degrees if there are any, and `model_id`.
+nearer (its mean does not matter), `pose_deg` (N, 3) pitch, yaw, roll in degrees if there are any, and, if they are
+known, the texts `model_id`, `crops` and `pose_from`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfm_assets.npz import ModelFileError, read_arrays
+from eval.published import UNKNOWN
 from synergy.errors import UserError
 
 
@@ -28,12 +30,16 @@ class Predictions:
         landmarks68: (N, 68, 3) or, from a predictor without depth, (N, 68, 2), in image pixels.
         pose_deg: (N, 3) pitch, yaw, roll in degrees, or None.
         model_id: which predictor made them.
+        crops: which crops it was given, and `pose_from` how the angles were taken from its output, in the words of
+            `eval.published`.
     """
 
     names: tuple[str, ...]
     landmarks68: NDArray[np.float32]
     pose_deg: NDArray[np.float32] | None = None
     model_id: str = "unnamed"
+    crops: str = UNKNOWN
+    pose_from: str = UNKNOWN
 
     def __post_init__(self) -> None:
         if problem := self._problem():
@@ -71,6 +77,8 @@ class Predictions:
             self.landmarks68[take],
             None if self.pose_deg is None else self.pose_deg[take],
             self.model_id,
+            self.crops,
+            self.pose_from,
         )
 
     def save(self, path: str | Path) -> None:
@@ -82,6 +90,8 @@ class Predictions:
                 names=np.array(self.names),
                 landmarks68=self.landmarks68,
                 model_id=np.array(self.model_id),
+                crops=np.array(self.crops),
+                pose_from=np.array(self.pose_from),
                 **arrays,
             )
 
@@ -101,6 +111,8 @@ class Predictions:
             arrays["landmarks68"].astype(np.float32),
             None if pose is None else pose.astype(np.float32),
             str(arrays.get("model_id", Path(path).stem)),
+            str(arrays.get("crops", UNKNOWN)),
+            str(arrays.get("pose_from", UNKNOWN)),
         )
 
     def _problem(self) -> str | None:

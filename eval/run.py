@@ -21,9 +21,11 @@ Progress = Callable[[Iterable[int]], Iterable[int]]
 
 
 class Predictor(Protocol):
-    """Anything that can be scored."""
+    """Anything that can be scored; `crops` and `pose_from` are those of `Predictions`."""
 
     model_id: str
+    crops: str
+    pose_from: str
 
     def predict(self, samples: Sequence[FaceSample]) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
         """Landmarks (N, 68, 3 or 2) in image pixels and poses (N, 3) pitch, yaw, roll in degrees, or None."""
@@ -87,7 +89,7 @@ def collect(
         return Collected(samples, np.array(rows), predictor.of(names), 0.0)
     stacked = np.concatenate(landmarks).astype(np.float32)
     pose_deg = np.concatenate(poses).astype(np.float32) if poses else None
-    predictions = Predictions(names, stacked, pose_deg, predictor.model_id)
+    predictions = Predictions(names, stacked, pose_deg, predictor.model_id, predictor.crops, predictor.pose_from)
     return Collected(samples, np.array(rows), predictions, time.perf_counter() - started)
 
 

@@ -63,7 +63,7 @@ def score(
     return Outcome(
         title="AFLW2000-3D",
         results=results,
-        tables=_tables(results, predictions.model_id),
+        tables=_tables(results, predictions),
         samples=samples,
         predicted=predicted,
         true=true,
@@ -102,19 +102,17 @@ def _assert_published_counts(counts: dict[str, Any], true_pose: NDArray[np.float
         )
 
 
-def _tables(results: dict[str, Any], model_id: str) -> list[Table]:
-    nme2d = results["nme2d"]
-    second = nme2d.get("reannotated", {}).get("mean", float("nan"))
-    headline = [(*row[:1], *(_cell(value) for value in row[1:])) for row in published.AFLW2000_NME]
+def _tables(results: dict[str, Any], predictions: Predictions) -> list[Table]:
+    nme2d, model_id, crops = results["nme2d"], predictions.model_id, predictions.crops
     own = nme2d["original"]
-    headline.append((model_id, *map(percent, own["bins"]), percent(own["mean"]), percent(second)))
+    second = nme2d.get("reannotated", {}).get("mean", float("nan"))
     tables = [
-        Table(
+        _beside_peers(
             "2D NME, 68 points (%)",
-            ("method", *metrics.BIN_NAMES, "mean", "reannotated"),
-            tuple(headline),
-            ours=(len(headline) - 1,),
-            note=" ".join(_notes(results)),
+            ("crops", *metrics.BIN_NAMES, "mean", "reannotated"),
+            [(peer.method, (peer.crops,), peer.figures) for peer in published.AFLW2000_NME],
+            (model_id, (crops,), (*own["bins"], own["mean"], second)),
+            " ".join([*_notes(results), published.CROPS_NOTE]),
         ),
         Table(
             "2D NME by label set (%)",
@@ -124,24 +122,39 @@ def _tables(results: dict[str, Any], model_id: str) -> list[Table]:
     ]
     if "pose_mae" in results:
         mae = results["pose_mae"]
-        rows = [(name, *map(percent, figures), "-") for name, *figures in published.AFLW2000_POSE]
-        own_row = [mae["yaw"], mae["pitch"], mae["roll"], mae["mean"], results["geodesic"]]
-        rows.append((model_id, *map(percent, own_row)))
         tables.append(
-            Table(
+            _beside_peers(
                 f"Head pose, mean absolute error of {results['counts']['poses']} images (degrees)",
-                ("method", "yaw", "pitch", "roll", "mean", "geodesic"),
-                tuple(rows),
-                ours=(len(rows) - 1,),
+                ("crops", "pose from", "yaw", "pitch", "roll", "mean", "geodesic"),
+                [(p.method, (p.crops, p.pose_from), (*p.figures, None)) for p in published.AFLW2000_POSE],
+                (
+                    model_id,
+                    (crops, predictions.pose_from),
+                    (mae["yaw"], mae["pitch"], mae["roll"], mae["mean"], results["geodesic"]),
+                ),
+                published.POSE_NOTE,
             )
         )
     if "gte" in results:
-        rows = [(name, _cell(first), _cell(last)) for name, first, last in published.AFLW2000_DEPTH]
-        rows.append((model_id, percent(results["gte"]), percent(results["nme3d"])))
-        note = "Dense errors are scored with a Basel Face Model (--bfm) and weights that predict its mesh."
-        columns = ("method", "GTE", "3D NME")
-        tables.append(Table("Three dimensions (%)", columns, tuple(rows), ours=(len(rows) - 1,), note=note))
+        tables.append(
+            _beside_peers(
+                "Three dimensions (%)",
+                ("crops", "GTE", "3D NME"),
+                [(peer.method, (peer.crops,), peer.figures) for peer in published.AFLW2000_DEPTH],
+                (model_id, (crops,), (results["gte"], results["nme3d"])),
+                "Dense errors are scored with a Basel Face Model (--bfm) and weights that predict its mesh.",
+            )
+        )
     return tables
+
+
+_Row = tuple[str, tuple[str, ...], tuple[float | None, ...]]
+
+
+def _beside_peers(title: str, columns: tuple[str, ...], peers: list[_Row], own: _Row, note: str) -> Table:
+    """Make a table of the peers' rows and, last and set off, our own."""
+    rows = tuple((method, *made, *map(_cell, figures)) for method, made, figures in (*peers, own))
+    return Table(title, ("method", *columns), rows, ours=(len(peers),), note=note)
 
 
 def _cell(value: float | None) -> str:

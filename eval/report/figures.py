@@ -37,6 +37,7 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
 }
 CED_LIMIT = 12.0  # percent
+YAW_LIMIT = 100.0  # degrees; faces are labelled up to about 95
 
 
 def ced_curves(errors: Mapping[str, ArrayLike]) -> str:
@@ -56,23 +57,36 @@ def ced_curves(errors: Mapping[str, ArrayLike]) -> str:
 
 
 def yaw_scatter(errors: NDArray[np.floating], yaw_deg: NDArray[np.floating]) -> str:
-    """Error against |yaw|, one dot per image, with the bins' edges and means."""
+    """Draw error against |yaw|, one dot per image, with the edges and means of the benchmark's bins.
+
+    A dot outside the axes is drawn at their edge. AFLW2000-3D has such labels: one states a yaw of 351 degrees.
+
+    Args:
+        errors: (N,) in percent.
+        yaw_deg: (N,) true yaw in degrees.
+
+    Returns:
+        The chart as SVG.
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(5.6, 3.9), layout="constrained")
         axes = figure.add_subplot()
         yaw = np.abs(yaw_deg)
         top = max(float(np.nanpercentile(errors, 99.5)) * 1.15, 0.1)
         alpha = float(np.clip(40 / np.sqrt(len(errors)) / 2, 0.25, 0.8))
-        axes.scatter(yaw, np.minimum(errors, top), s=16, color=PREDICTED, alpha=alpha, linewidths=0)
-        right = max(90.0, float(yaw.max()) + 1)
-        edges = (0.0, *metrics.YAW_EDGES, right)
-        for left, end, mean in zip(edges, edges[1:], metrics.by_yaw(errors, yaw).bins, strict=False):
+        shown = np.minimum(yaw, YAW_LIMIT), np.minimum(errors, top)
+        axes.scatter(*shown, s=16, color=PREDICTED, alpha=alpha, linewidths=0, clip_on=False)
+        edges = (0.0, *metrics.YAW_EDGES, YAW_LIMIT)
+        for left, end, mean in zip(edges[:-1], edges[1:], metrics.by_yaw(errors, yaw).bins, strict=True):
             if mean == mean:
                 axes.plot([left, end], [mean, mean], color=INK, linewidth=2)
                 axes.text((left + end) / 2, top, f"mean {mean:.2f}", ha="center", va="bottom", color=INK)
         for edge in metrics.YAW_EDGES:
             axes.axvline(edge, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.set(xlim=(0, right), ylim=(0, top), xlabel="|yaw| (degrees)", ylabel="error of an image (%)")
+        beyond = int((yaw > YAW_LIMIT).sum())
+        note = f", {beyond} beyond {YAW_LIMIT:g} at the edge" if beyond else ""
+        axes.set(xlim=(0, YAW_LIMIT), ylim=(0, top), xlabel=f"|yaw| (degrees{note})", ylabel="error of an image (%)")
+        axes.set_xticks(range(0, int(YAW_LIMIT) + 1, 10))
         return _svg(figure, "yaw")
 
 

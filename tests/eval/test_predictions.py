@@ -12,12 +12,12 @@ POSE = np.arange(9, dtype=np.float32).reshape(3, 3)
 
 
 def test_the_file_comes_back(tmp_path: Path) -> None:
-    Predictions(NAMES, POINTS, POSE, "ours").save(tmp_path / "p.npz")
+    Predictions(NAMES, POINTS, POSE, "ours", "published", "matrix rows").save(tmp_path / "p.npz")
     loaded = Predictions.load(tmp_path / "p.npz")
     assert loaded.names == NAMES
     assert (loaded.landmarks68 == POINTS).all()
     assert (loaded.pose_deg == POSE).all()
-    assert loaded.model_id == "ours"
+    assert (loaded.model_id, loaded.crops, loaded.pose_from) == ("ours", "published", "matrix rows")
 
 
 def test_pose_and_model_are_optional_and_points_may_be_flat(tmp_path: Path) -> None:

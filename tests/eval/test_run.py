@@ -15,6 +15,8 @@ class Offset:
     """A predictor that knows the answer and misses it by one pixel."""
 
     model_id = "offset"
+    crops = "ours"
+    pose_from = "true rotation"
 
     def __init__(self) -> None:
         self.batches: list[int] = []

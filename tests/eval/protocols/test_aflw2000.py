@@ -80,6 +80,17 @@ def test_tables_name_ours_last(samples: list[FaceSample], exact: Predictions) ->
             assert table.rows[table.ours[0]][0] == "exact"
 
 
+def test_rows_say_which_crops_and_which_pose(samples: list[FaceSample], exact: Predictions) -> None:
+    ours = replace(exact, crops="ours", pose_from="true rotation")
+    nme, _, pose, depth = aflw2000.score(samples, ours).tables
+    for table in (nme, pose, depth):
+        crops = table.columns.index("crops")
+        assert table.rows[-1][crops] == "ours"
+        assert {row[crops] for row in table.rows} == {"published", "ours", "-"}
+    assert pose.rows[-1][pose.columns.index("pose from")] == "true rotation"
+    assert "3DDFA's benchmark" in nme.note
+
+
 def test_per_point_errors_average_to_the_headline(samples: list[FaceSample], exact: Predictions) -> None:
     outcome = aflw2000.score(samples, moved(exact, (2, 0, 0)))
     assert outcome.point_errors.mean(1) == pytest.approx(outcome.errors["original"])

@@ -15,7 +15,7 @@ VOLUME = RNG.random((64, 64, 64))
     ("svg", "says"),
     [
         (figures.ced_curves({"original": ERRORS, "reannotated": ERRORS / 2}), "reannotated"),
-        (figures.yaw_scatter(ERRORS, RNG.uniform(-95, 95, 80)), "|yaw| (degrees)"),
+        (figures.yaw_scatter(ERRORS, RNG.uniform(-95, 95, 80)), "|yaw| (degrees"),
         (figures.yaw_scatter(ERRORS[:2], np.array([5.0, 7.0])), "mean"),
         (figures.landmark_errors(RNG.random((80, 68))), ":"),
         (figures.landmark_errors(np.where(np.arange(68) < 17, np.nan, RNG.random((80, 68)))), ":"),
@@ -31,6 +31,21 @@ def test_charts_are_themed_svg(svg: str, says: str) -> None:
     assert "viewBox" in svg
     links = re.findall(r'(?:href|src)="([^"]*)"', svg)
     assert all(link.startswith(("#", "data:")) for link in links)  # nothing is loaded
+
+
+def test_a_yaw_beyond_the_axes_does_not_stretch_the_chart() -> None:
+    """AFLW2000-3D has one label of 351 degrees."""
+    yaw = np.append(RNG.uniform(-90, 90, 79), 351)
+    root = ET.fromstring(figures.yaw_scatter(ERRORS, yaw))
+    texts = [element for element in root.iter() if element.tag.endswith("text")]
+    means = [element for element in texts if (element.text or "").startswith("mean ")]
+    assert len(means) == 3
+    x = sorted(float(element.get("x", "nan")) for element in means)
+    width = float(root.get("viewBox", "").split()[2])
+    assert min(np.diff(x)) > 0.2 * width  # "mean 12.34" takes less than that
+    said = " ".join("".join(element.itertext()) for element in texts)
+    assert "1 beyond 100 at the edge" in said
+    assert "200" not in said
 
 
 def test_ids_of_two_charts_do_not_clash() -> None:
