@@ -29,8 +29,9 @@ from synergy.data.aflw2000 import AFLW2000Reader
 from synergy.data.reader import FaceReader
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
+from synergy.models import SynergyNet
 from synergy.predictor import FacePredictor
-from synergy.weights import load
+from synergy.registry import open_network
 
 Scorer = Callable[[Sequence[FaceSample], Predictions], Outcome]
 MAX_LISTED = 20
@@ -42,19 +43,20 @@ class Job:
 
     Attributes:
         scorer: the protocol.
-        model: weights to run, unless `given` predictions are scored.
+        model: network to run (`synergy.registry.open_network`), unless `given` predictions are scored.
+        bfm: Basel Face Model of networks that need one.
         mirror: take the mean with each crop's mirror image.
         given, save_to: predictions `.npz` to read or write.
         json_to, report_to: where the figures and the page go.
         device: "cpu" or "cuda".
         command: the command line, for the record.
-        bfm: the morphable model of weights that were not made for the open face.
         dense: collects dense errors while predicting.
         keep: which samples the protocol has a use for.
     """
 
     scorer: Scorer
     model: str
+    bfm: Path | None = None
     mirror: bool = False
     given: Path | None = None
     save_to: Path | None = None
@@ -62,7 +64,6 @@ class Job:
     report_to: Path | None = None
     device: str = "cpu"
     command: str = ""
-    bfm: MorphableModel | None = None
     dense: DenseErrors | None = None
     keep: Callable[[FaceSample], bool] = lambda _: True
 
@@ -120,20 +121,19 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
 
 
 def network(job: Job) -> NetworkPredictor:
-    """The job's weights as a predictor, which shows its faces to the job's dense errors."""
+    """Open the job's network as a predictor that shows its faces to the job's dense errors.
+
+    A network of a BFM's 68 landmark vertices has no mesh, so it is scored without dense errors.
+    """
     try:
         torch.empty(0, device=job.device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device '{job.device}' cannot be used ({str(error).splitlines()[0]})") from None
-    try:
-        net = load(job.model)
-    except UserError:
-        if job.bfm is None:
-            raise
-        net = load(job.model, job.bfm)
-    net.projection = preferred_projection()
+    net = open_network(job.model, job.bfm)
+    if isinstance(net, SynergyNet):  # others project poses that are not rotations, which pytorch3d's cameras cannot
+        net.projection = preferred_projection()
     predictor = FacePredictor(net, device=job.device, mirror=job.mirror)
-    if job.dense is None:
+    if job.dense is None or not (job.dense.model.is_dense or net.morphable_model.is_dense):
         return NetworkPredictor(predictor)
     require_same_mesh(job.dense.model, net.morphable_model)
     return NetworkPredictor(predictor, job.dense.update)

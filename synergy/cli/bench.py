@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from synergy.registry import BFM_HELP, MODEL_HELP
+
 
 def bench(
-    model: Annotated[str, typer.Option(help="Bundled weights by name, or a .safetensors file.")] = "synergynet",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "synergynet",
+    bfm: Annotated[Path | None, typer.Option(help=BFM_HELP)] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
     repeats: Annotated[int, typer.Option(help="Timed calls per figure; the median is reported.")] = 50,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
@@ -22,11 +25,11 @@ def bench(
     from rich.table import Table
 
     from synergy.benchmark import measure
-    from synergy.weights import load
+    from synergy.registry import open_network
 
     if threads:
         torch.set_num_threads(threads)
-    figures = measure(load(model), repeats)
+    figures = measure(open_network(model, bfm), repeats)
     table = Table("figure", "value", "unit", title=f"{model}, {torch.get_num_threads()} threads")
     for figure in figures:
         table.add_row(figure.name, f"{figure.value:.4g}", figure.unit)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synergy.errors import UserError
+from synergy.registry import BFM_HELP, MODEL_HELP
 
 if TYPE_CHECKING:
     from bfm_assets.schema import MorphableModel
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Score a network, or anyone's predictions, on the field's data sets.", no_args_is_help=True)
 
 Data = Annotated[Path, typer.Option("--data", help="Folder, tar or zip of the data set.", show_default=False)]
-Bfm = Annotated[Path | None, typer.Option("--bfm", help="A Basel Face Model, in any form that synergy assets reads.")]
 
 Job = dict[str, Any]
 Command = Callable[..., None]
 
 
 def _shared(
-    model: Annotated[str, typer.Option(help="Bundled weights by name, or a .safetensors file.")] = "synergynet",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "synergynet",
+    bfm: Annotated[Path | None, typer.Option(help=BFM_HELP)] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Mean with the mirrored crop's prediction.")] = False,
     from_predictions: Annotated[Path | None, typer.Option(help="Score this .npz instead of running a network.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Write names, landmarks and poses to this .npz.")] = None,
@@ -42,6 +43,7 @@ def _shared(
         raise UserError("--mirror is for a network, --from-predictions runs none; leave one of the two out")
     return {
         "model": model,
+        "bfm": bfm,
         "mirror": mirror,
         "given": from_predictions,
         "save_to": predictions,
@@ -78,29 +80,26 @@ def aflw2000_3d(
     reannotated: Annotated[
         Path | None, typer.Option(help="The second labels, .npy; found by itself when it lies beside the images.")
     ] = None,
-    bfm: Bfm = None,
 ) -> None:
     """AFLW2000-3D: 2D NME on both label sets, head pose, GTE, 3D NME; dense errors with a BFM."""
     from eval.command import AFLW2000Scorer
     from eval.dense import DenseErrors
     from synergy.data import AFLW2000Reader
 
-    if bfm and job["given"]:
+    if job["bfm"] and job["given"]:
         raise UserError("--bfm scores dense meshes, which a predictions file does not hold; leave one of the two out")
-    reader, basel = AFLW2000Reader(data), _model(bfm)
+    reader, basel = AFLW2000Reader(data), _basel(job)
     scorer, dense = AFLW2000Scorer(reader, reannotated), DenseErrors(basel) if basel else None
-    _run(reader, scorer, job, bfm=basel, dense=dense)
+    _run(reader, scorer, job, dense=dense)
 
 
 @_command("300w-lp")
-def w300_lp(job: Job, data: Data, bfm: Bfm = None) -> None:
+def w300_lp(job: Job, data: Data) -> None:
     """300W-LP, the training set of the field: 2D NME by yaw, head pose; GTE and 3D NME with a BFM."""
     from eval.protocols import w300lp
     from synergy.data import W300LPReader
 
-    basel = _model(bfm)
-    reader = W300LPReader(data, basel)
-    _run(reader, w300lp.score, job, bfm=basel)
+    _run(W300LPReader(data, _basel(job)), w300lp.score, job)
 
 
 @_command("300w")
@@ -143,28 +142,27 @@ def voxels(
     job: Job,
     data: Data,
     dataset: Annotated[str, typer.Option(help="aflw2000-3d, 300w-lp (with --bfm) or jvcr (a .json).")] = "aflw2000-3d",
-    bfm: Bfm = None,
 ) -> None:
     """JVCR's compact volumes of any predictor's landmarks: overlap, decoding floor, GTE and 3D NME."""
     from eval.protocols import voxels as protocol
     from synergy.data import AFLW2000Reader, JVCRReader, W300LPReader
 
-    basel = _model(bfm)
     readers: dict[str, Callable[[Path], FaceReader]] = {
         "aflw2000-3d": AFLW2000Reader,
-        "300w-lp": partial(W300LPReader, model=basel),
+        "300w-lp": partial(W300LPReader, model=_basel(job)),
         "jvcr": JVCRReader,
     }
     if dataset not in readers:
         raise UserError(f"unknown data set '{dataset}'; choose from {', '.join(readers)}")
     score = partial(protocol.score, device=job["device"])
-    _run(readers[dataset](data), score, job, bfm=basel)
+    _run(readers[dataset](data), score, job)
 
 
-def _model(path: Path | None) -> MorphableModel | None:
+def _basel(job: Job) -> MorphableModel | None:
+    """Read the job's Basel Face Model, if it has one."""
     from bfm_assets import read_model
 
-    return None if path is None else read_model(path)
+    return None if job["bfm"] is None else read_model(job["bfm"])
 
 
 def _run(reader: FaceReader, scorer: Scorer, job: Job, **options: Any) -> None:

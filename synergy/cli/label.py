@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from synergy.registry import BFM_HELP, MODEL_HELP
+
 
 class _BuildByDefault(TyperGroup):
     """What is neither a command nor an option is the data set of `build`."""
@@ -103,18 +105,19 @@ def render(
 def predict(
     pack: Annotated[Path, typer.Argument(help="A pack of photos.")],
     out: Annotated[Path, typer.Option(help="The .npz to write.")] = Path("teacher.npz"),
-    weights: Annotated[str, typer.Option(help="Bundled weights by name, or a .safetensors file.")] = "synergynet",
+    weights: Annotated[str, typer.Option(help=MODEL_HELP)] = "synergynet",
+    bfm: Annotated[Path | None, typer.Option(help=BFM_HELP)] = None,
     model: Annotated[Path | None, typer.Option(help="Morphable model of the labels; the open face by default.")] = None,
 ) -> None:
     """Predict a pack's photos, as --teacher of labels better than those that the network was trained on."""
     from bfm_assets import open_face, read_model
     from synergy.predictor import FacePredictor
-    from synergy.weights import load
+    from synergy.registry import open_network
     from train.labels.predict import predict_pack
 
     face_model = open_face() if model is None else read_model(model)
     with _progress("Predicting") as (update, say):
-        predict_pack(pack, out, FacePredictor(load(weights), mirror=True), face_model, update)
+        predict_pack(pack, out, FacePredictor(open_network(weights, bfm), mirror=True), face_model, update)
         say(f"written: {out}")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synergy.errors import UserError
+from synergy.registry import BFM_HELP, MODEL_HELP
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,8 @@ def predict(
         Path | None,
         typer.Option(help='JSON {"photo.jpg": [[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s.'),
     ] = None,
-    model: Annotated[str, typer.Option(help="Bundled weights by name, or a .safetensors file.")] = "synergynet",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "synergynet",
+    bfm: Annotated[Path | None, typer.Option(help=BFM_HELP)] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Mean with the mirrored face: more accurate, twice the time.")
@@ -60,7 +62,7 @@ def predict(
     from synergy.detect import CenterFace
     from synergy.export import MESH_FORMATS, write_csv, write_json
     from synergy.predictor import FacePredictor
-    from synergy.weights import load
+    from synergy.registry import open_network
 
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if unknown := sorted(set(wanted) - set(FORMATS)):
@@ -68,7 +70,7 @@ def predict(
     given = _read_boxes(boxes)
     sources = _sources(inputs)
     _check_device(device)
-    predictor = FacePredictor(load(model), CenterFace(threshold), device, mirror=mirror)
+    predictor = FacePredictor(open_network(model, bfm), CenterFace(threshold), device, mirror=mirror)
     out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     results: dict[str, list[Face]] = {}

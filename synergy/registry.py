@@ -1,0 +1,123 @@
+"""Networks by specification: the bundled weights, a weights file of this project, or a checkpoint of another project.
+
+A specification is what `--model` takes: `synergynet` (bundled weights), `FILE.safetensors`, or `FAMILY:FILE` for one of
+`FAMILIES`. A new family is one entry there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synergy.errors import UserError
+
+if TYPE_CHECKING:
+    from synergy.compat.whitening import Whitening
+    from synergy.predictor import Network
+
+# What 3DDFA_V2, and 3DDFA and SynergyNet, call the whitening that lies next to their BFM.
+_WHITENING_FILES = ("param_mean_std_62d_120x120.pkl", "param_whitening.pkl")
+BFM_HELP = "A Basel Face Model in any form that synergy assets reads: for weights that were trained with one."
+
+
+@dataclass(frozen=True)
+class Family:
+    """Checkpoints of one other project.
+
+    Attributes:
+        description: what the checkpoint is.
+        load: reads a checkpoint and the morphable model at the second path.
+    """
+
+    description: str
+    load: Callable[[Path, Path], Network]
+
+
+def open_network(spec: str, bfm: str | Path | None = None) -> Network:
+    """Load the network that a specification names, in evaluation mode on the CPU.
+
+    Args:
+        spec: name of bundled weights, path of a `.safetensors` file, or `FAMILY:FILE`.
+        bfm: Basel Face Model, in any form that `bfm_assets.read_model` reads. Foreign checkpoints need one, and so do
+            weights of this project that were trained with one; the others ignore it.
+
+    Raises:
+        UserError: unknown family or weights, a missing BFM, or a file that is not what it should be.
+        ModelFileError: the BFM cannot be read.
+
+    Example:
+        >>> open_network("synergynet").model_id
+        'synergynet'
+    """
+    name, separator, file = spec.partition(":")
+    if not separator or Path(spec).exists():
+        return _open_own(spec, bfm)
+    if name not in FAMILIES:
+        known = ", ".join(f"{family}:FILE" for family in FAMILIES)
+        raise UserError(f"--model {spec}: unknown family '{name}'; known are {known}")
+    if not Path(file).is_file():
+        raise UserError(f"--model {spec}: there is no file '{file}'")
+    if bfm is None:
+        raise UserError(f"--model {spec}: {FAMILIES[name].description} needs a Basel Face Model, give one with --bfm")
+    return FAMILIES[name].load(Path(file), Path(bfm))
+
+
+def _open_own(spec: str, bfm: str | Path | None) -> Network:
+    from bfm_assets import read_model
+    from synergy.weights import load
+
+    try:
+        return load(spec)
+    except UserError:
+        if bfm is None:
+            raise
+    return load(spec, read_model(bfm))
+
+
+def _open_tddfa_v2(checkpoint: Path, bfm: Path) -> Network:
+    from bfm_assets import read_model
+    from synergy.compat import load_tddfa_v2
+
+    return load_tddfa_v2(checkpoint, read_model(bfm), _whitening_of(bfm))
+
+
+def _open_synergynet(refine: bool) -> Callable[[Path, Path], Network]:
+    def load(checkpoint: Path, bfm: Path) -> Network:
+        from bfm_assets import read_model
+        from synergy.compat import load_synergynet
+
+        return load_synergynet(checkpoint, read_model(bfm), refine=refine)
+
+    return load
+
+
+def _whitening_of(bfm: Path) -> Whitening:
+    """Read the whitening of 3DDFA's parameters that comes with a BFM: in the 68-point basis, or in a file next to it.
+
+    Raises:
+        UserError: there is none.
+    """
+    from synergy.compat.whitening import read_whitening
+
+    folder = bfm if bfm.is_dir() else bfm.parent
+    candidates = [path for path in (folder / name for name in _WHITENING_FILES) if path.is_file()]
+    if bfm.suffix == ".npz":
+        from bfm_assets.npz import read_arrays
+
+        if "param_std62" in read_arrays(bfm, (), "morphable model"):
+            candidates.insert(0, bfm)
+    if not candidates:
+        names = " or ".join(_WHITENING_FILES)
+        raise UserError(f"{bfm}: the whitening of the parameters is missing, put {names} next to it")
+    return read_whitening(candidates[0])
+
+
+FAMILIES = {
+    "3ddfa_v2": Family("3DDFA_V2's MobileNetV1 (mb1_120x120.pth, mb05_120x120.pth)", _open_tddfa_v2),
+    "synergynet": Family("SynergyNet's MobileNetV2 (best.pth.tar)", _open_synergynet(refine=False)),
+    "synergynet_mafa": Family("SynergyNet's MobileNetV2 with its MAFA", _open_synergynet(refine=True)),
+}
+
+MODEL_HELP = f"Bundled weights by name, a .safetensors file, or FAMILY:FILE with FAMILY one of {', '.join(FAMILIES)}."
