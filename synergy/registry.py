@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from synergy.errors import UserError
 
 if TYPE_CHECKING:
-    from synergy.compat.whitening import Whitening
     from synergy.predictor import Network
 
 # What 3DDFA_V2, and 3DDFA and SynergyNet, call the whitening that lies next to their BFM.
@@ -79,8 +78,9 @@ def _open_own(spec: str, bfm: str | Path | None) -> Network:
 def _open_tddfa_v2(checkpoint: Path, bfm: Path) -> Network:
     from bfm_assets import read_model
     from synergy.compat import load_tddfa_v2
+    from synergy.compat.whitening import read_whitening
 
-    return load_tddfa_v2(checkpoint, read_model(bfm), _whitening_of(bfm))
+    return load_tddfa_v2(checkpoint, read_model(bfm), read_whitening(_whitening_file(bfm)))
 
 
 def _open_synergynet(refine: bool) -> Callable[[Path, Path], Network]:
@@ -93,25 +93,22 @@ def _open_synergynet(refine: bool) -> Callable[[Path, Path], Network]:
     return load
 
 
-def _whitening_of(bfm: Path) -> Whitening:
-    """Read the whitening of 3DDFA's parameters that comes with a BFM: in the 68-point basis, or in a file next to it.
+def _whitening_file(bfm: Path) -> Path:
+    """Find the whitening of 3DDFA's parameters that comes with a BFM: in the 68-point basis, or in a file next to it.
 
     Raises:
         UserError: there is none.
     """
-    from synergy.compat.whitening import read_whitening
+    from bfm_assets.npz import read_arrays
 
+    if bfm.suffix == ".npz" and "param_std62" in read_arrays(bfm, (), "morphable model"):
+        return bfm
     folder = bfm if bfm.is_dir() else bfm.parent
-    candidates = [path for path in (folder / name for name in _WHITENING_FILES) if path.is_file()]
-    if bfm.suffix == ".npz":
-        from bfm_assets.npz import read_arrays
-
-        if "param_std62" in read_arrays(bfm, (), "morphable model"):
-            candidates.insert(0, bfm)
-    if not candidates:
+    found = [path for path in (folder / name for name in _WHITENING_FILES) if path.is_file()]
+    if not found:
         names = " or ".join(_WHITENING_FILES)
         raise UserError(f"{bfm}: the whitening of the parameters is missing, put {names} next to it")
-    return read_whitening(candidates[0])
+    return found[0]
 
 
 FAMILIES = {

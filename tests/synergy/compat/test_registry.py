@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from bfm_assets import ModelFileError, MorphableModel
 from synergy.cli import app
 from synergy.compat import load_synergynet, load_tddfa_v2
-from synergy.compat.whitening import Whitening
 from synergy.errors import UserError
+from synergy.parameters import Whitening
 from synergy.registry import FAMILIES, open_network
 
 BOX = [30, 30, 110, 120]
