@@ -24,7 +24,6 @@ from bfm_assets import MorphableModel
 from synergy.geometry import A, compose_pose, decompose_pose
 
 N_POSE = 12
-_TRANSLATION_X = 3
 
 
 def count_parameters(model: MorphableModel) -> int:
@@ -86,10 +85,18 @@ def make_pose_rigid(params: Tensor) -> Tensor:
     return join_parameters(compose_pose(*decompose_pose(pose)), coefficients)
 
 
-def shift_right(params: A, pixels: float) -> A:
-    """Move the faces of parameters (..., 12 + S + E) to the right by a number of crop pixels; returns a copy."""
+def translate(params: A, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> A:
+    """Move faces in the camera's frame (x right, y up, z towards the camera).
+
+    Args:
+        params: (..., 12 + S + E).
+        x, y, z: in crop pixels.
+
+    Returns:
+        A copy of the parameters with another translation.
+    """
     shift: Any = np.zeros(params.shape[-1], np.float32)
-    shift[_TRANSLATION_X] = pixels
+    shift[:N_POSE].reshape(3, 4)[:, 3] = x, y, z
     return params + (torch.from_numpy(shift).to(params) if isinstance(params, Tensor) else shift)
 
 

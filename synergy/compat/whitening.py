@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bfm_assets.npz import ModelFileError, read_arrays
 from bfm_assets.unpickle import read_pickle
 from synergy.geometry import A
-from synergy.parameters import N_POSE, Whitening, shift_right
+from synergy.parameters import N_POSE, Whitening, translate
 
 N_SHAPE, N_EXPRESSION = 40, 10
 N_COEFFICIENTS = N_SHAPE + N_EXPRESSION
@@ -25,7 +25,7 @@ def to_zero_based(params: A) -> A:
     The vertices lie at x = V_x and y = H + 1 - V_y in MATLAB's pixels. In ours they lie at x = V_x - 1 and
     y = H - V_y. Therefore only the translation in x changes.
     """
-    return shift_right(params, -1.0)
+    return translate(params, x=-1.0)
 
 
 def read_whitening(path: str | Path) -> Whitening[NDArray[np.float32]]:

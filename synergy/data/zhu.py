@@ -2,7 +2,7 @@
 
 Zhu et al., "Face Alignment Across Large Poses: A 3D Solution", CVPR 2016. `Pose_Para` is pitch, yaw, roll (radians),
 t_x, t_y, t_z, f. Vertices are `V = f R S + t`, drawn at x = V_x, y = H + 1 - V_y in MATLAB's pixels, which count from
-1. In our pixels that is x = V_x - 1, y = H - V_y. Therefore only t_x changes.
+1. `parameters` converts them to ours.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bfm_assets.schema import MorphableModel
 from synergy.camera import project_plain
+from synergy.compat.whitening import to_zero_based
 from synergy.data.reader import SampleError
 from synergy.geometry import centre_depth, compose_pose, euler_to_matrix
 from synergy.parameters import join_parameters, split_parameters
@@ -32,11 +33,10 @@ def parameters(mat: dict[str, NDArray[np.float64]], name: str) -> NDArray[np.flo
     """Return parameters (12 + 199 + 29,) of a file (`synergy.parameters`), the pose in image pixels."""
     pose = _vector(mat, "Pose_Para", _N_POSE_PARA, name)
     rotation = euler_to_matrix(torch.from_numpy(pose[:3]))
-    shift = torch.from_numpy(pose[3:6] - [MATLAB_ORIGIN, 0.0, 0.0])
-    composed = compose_pose(torch.tensor(pose[6]), rotation, shift).numpy()
+    composed = compose_pose(torch.tensor(pose[6]), rotation, torch.from_numpy(pose[3:6])).numpy()
     shape = _vector(mat, "Shape_Para", _N_SHAPE, name)
     expression = _vector(mat, "Exp_Para", _N_EXPRESSION, name)
-    return join_parameters(composed, shape, expression).astype(np.float32)
+    return to_zero_based(join_parameters(composed, shape, expression)).astype(np.float32)
 
 
 def project_vertices(

@@ -13,9 +13,9 @@ from synergy.parameters import (
     join_parameters,
     make_pose_rigid,
     measure_whitening,
-    shift_right,
     split_parameters,
     split_pose,
+    translate,
 )
 
 S, E = 4, 3
@@ -43,12 +43,12 @@ def test_count_is_that_of_the_model(tiny_model):
 
 
 @pytest.mark.parametrize("kind", ["torch", "numpy"])
-def test_shift_right_moves_points_right_only(kind):
+def test_translate_moves_the_projected_points(kind):
     params = make(kind, (2,)) / 100
-    moved = shift_right(params, 5.0)
+    moved = translate(params, x=5.0, y=2.0, z=-1.0)
     points = torch.randn(2, 7, 3)
     before, after = (project_plain(points, torch.as_tensor(split_pose(p)[0]), 120) for p in (params, moved))
-    torch.testing.assert_close(after, before + torch.tensor([5.0, 0, 0]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(after, before + torch.tensor([5.0, -2.0, -1.0]), atol=1e-4, rtol=0)
     np.testing.assert_array_equal(split_pose(moved)[1], split_pose(params)[1])
 
 

@@ -11,7 +11,7 @@ from synergy.crop import landmark_box, square_crop, transform_points, warp
 from synergy.data.reader import SampleError
 from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
 from synergy.geometry import centre_depth, flip_y, matrix_to_euler
-from synergy.parameters import join_parameters, split_pose
+from synergy.parameters import join_parameters, split_pose, translate
 from train.labels.fit import Basis, Faces
 from train.labels.label import Labels
 from train.labels.mirror import mirror_rows
@@ -119,7 +119,7 @@ class RowMaker:
             view = profiler.view(turn_to(pose, yaw), CROP_SIZE)
             depth = view.landmarks[:, 2].mean()
             turned = join_parameters(view.pose, split_pose(row["params"])[1])
-            turned[11] -= depth
+            turned = translate(turned, z=-depth)
             rows.append({
                 **row,
                 "image": view.image,
