@@ -17,7 +17,6 @@ from typing import Any, Generic, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bfm_assets import MorphableModel
@@ -118,10 +117,3 @@ class Whitening(Generic[A]):
     def dewhiten(self, whitened: A) -> A:
         """Return the parameters (..., 12 + S + E) of whitened ones, the inverse of `whiten`."""
         return whitened * self.std + self.mean
-
-
-def measure_whitening(params: NDArray[np.floating], weight: NDArray[np.floating]) -> Whitening[NDArray[np.float32]]:
-    """Measure the whitening of parameters (N, 12 + S + E) with sample weights (N,)."""
-    mean = np.average(params.astype(np.float64), axis=0, weights=weight)
-    variance = np.average((params - mean) ** 2, axis=0, weights=weight)
-    return Whitening(mean.astype(np.float32), np.sqrt(variance).astype(np.float32))

@@ -21,7 +21,7 @@ from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_pose
 from train.batch import Batch
-from train.labels.pack import CROP_SIZE, Pack
+from train.packs.pack import CROP_SIZE, Pack
 from train.relabel import fit_coefficients
 
 # Labels that are trusted less are gross failures of the fit.
@@ -124,7 +124,7 @@ class PackData(FaceDataModule):
     """Training and validation batches of one pack.
 
     Args:
-        pack: the pack's directory (train/labels).
+        pack: the pack's directory (`train.packs`).
         model: name or file of the network's morphable model; labels of another one are refitted (train/relabel.py).
         batch_size: samples per process and step.
         seed: of the order of samples.
@@ -184,7 +184,7 @@ class PackData(FaceDataModule):
 def _labels(pack: Pack, model: MorphableModel) -> list[NDArray[np.generic]]:
     """The labels of a pack's samples in the order of `Batch`, with parameters of `model`."""
     visible = (pack.visibility68 == VISIBLE)[..., None]
-    hand = np.where(visible, pack.hand68, np.float32(np.nan))
+    hand = np.where(visible, pack.annotated68, np.float32(np.nan))
     parameters = _params_for(model, pack)
     return [pack.landmarks68, pack.visibility68, parameters, pack.weight, hand, pack.pose_deg[:, 1]]
 

@@ -36,6 +36,7 @@ class AFLWReader(FaceReader):
 
     source = "aflw"
     licence = "AFLW: non-commercial research only; MERL-RAV labels: AGPL-3.0, research"
+    is_cropped = True
 
     def __init__(self, path: str | Path, labels: str | Path | None = None) -> None:
         self._labels_path = Path(labels) if labels else _labels_beside(Path(path))

@@ -41,10 +41,13 @@ class FaceReader(ABC):
 
     Attributes:
         names: the names of the samples, in order.
+        is_cropped: whether the images are face crops. The `box` of a sample is then the one whose square crop
+            (`synergy.crop.square_crop`) is the training crop.
     """
 
     source: str
     licence: str
+    is_cropped: bool = False
 
     def __init__(self, path: str | Path) -> None:
         self.tree = FileTree(path)

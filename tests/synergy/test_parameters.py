@@ -12,7 +12,6 @@ from synergy.parameters import (
     count_parameters,
     join_parameters,
     make_pose_rigid,
-    measure_whitening,
     split_parameters,
     split_pose,
     translate,
@@ -72,11 +71,3 @@ def test_whitening_round_trip(kind):
     whitening, params = Whitening(mean, std), make(kind, (5,))
     np.testing.assert_allclose(whitening.dewhiten(whitening.whiten(params)), params, rtol=1e-5)
     np.testing.assert_array_equal(whitening.whiten(mean), 0 * mean)
-
-
-def test_measured_whitening_gives_zero_mean_and_unit_variance():
-    rng = np.random.default_rng(0)
-    params, weight = rng.normal(3, 2, (500, 19)), rng.uniform(0, 1, 500)
-    whitened = measure_whitening(params, weight).whiten(params)
-    np.testing.assert_allclose(np.average(whitened, axis=0, weights=weight), 0, atol=1e-5)
-    np.testing.assert_allclose(np.average(whitened**2, axis=0, weights=weight), 1, rtol=1e-4)

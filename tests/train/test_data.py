@@ -10,7 +10,7 @@ import pytest
 from bfm_assets import open_face
 from synergy.errors import UserError
 from train.data import PackData, StepSampler
-from train.labels.rendered import render_pack
+from train.packs.rendered import render_pack
 
 
 def test_sampler_draws_every_sample_as_often_as_asked() -> None:

@@ -8,7 +8,7 @@ from synergy.demo import random_face
 from synergy.draw import draw_mesh
 from synergy.errors import UserError
 from synergy.export import write_pts
-from train.labels.pack import Pack
+from train.packs.pack import Pack
 
 
 def run(*args):
@@ -34,7 +34,7 @@ def dataset(tmp_path):
 
 
 def test_a_data_set_becomes_a_pack_and_a_sheet(tmp_path, dataset):
-    result = run(dataset, "--out", tmp_path / "pack")
+    result = run("build", dataset, "--out", tmp_path / "pack")
     assert result.exit_code == 0, result.output
     pack = Pack.open(tmp_path / "pack")
     assert len(pack) == 6
@@ -44,9 +44,19 @@ def test_a_data_set_becomes_a_pack_and_a_sheet(tmp_path, dataset):
     assert Image.open(tmp_path / "sheet.png").width > 500
 
 
-@pytest.mark.parametrize(("args", "message"), [(["gone", "--out", "x"], "no such file"), (["show", "gone"], "gone")])
+@pytest.mark.parametrize(
+    ("args", "message"), [(["build", "gone", "--out", "x"], "no such file"), (["show", "gone"], "gone")]
+)
 def test_mistakes_are_one_line(tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)
     result = run(*args)
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)
+
+
+def test_a_data_set_may_have_the_name_of_a_command(tmp_path, dataset, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset.rename(tmp_path / "show")
+    result = run("build", "show", "--out", "pack", "--limit", 2)
+    assert result.exit_code == 0, result.output
+    assert set(Pack.open("pack").sources) == {"show"}

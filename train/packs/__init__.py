@@ -1,0 +1,1 @@
+"""The training pack: its format, and what reads and writes it."""

@@ -1,0 +1,52 @@
+"""Join several packs into one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from synergy.errors import UserError
+from train.packs.pack import ROW, Pack, write_manifest
+
+# Entries of the manifest that all packs share.
+_MODEL_KEYS = ("model", "model_digest", "n_shape", "n_expression", "mm_per_unit", "made_by")
+
+
+def merge_packs(packs: Sequence[str | Path], out: str | Path) -> Path:
+    """Write the rows of packs, one pack after another, as a new pack.
+
+    Args:
+        packs: directories of packs with labels of the same morphable model.
+        out: directory to write.
+
+    Raises:
+        UserError: there is no pack, the models differ, or `out` already holds a pack.
+    """
+    opened = [Pack.open(path) for path in packs]
+    if not opened:
+        raise UserError("no packs to merge")
+    if len({pack.manifest["model_digest"] for pack in opened}) > 1:
+        raise UserError("the packs are of different models: " + ", ".join(p.manifest["model"] for p in opened))
+    out = Path(out)
+    if (out / "manifest.json").exists():
+        raise UserError(f"{out} already holds a pack; choose another --out or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "images.bin").open("wb") as images:
+        for pack in opened:
+            images.write(pack.arrays["images"].tobytes())
+    lengths = np.concatenate([np.diff(pack.offsets) for pack in opened])
+    np.save(out / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    for name in ROW:
+        np.save(out / f"{name}.npy", np.concatenate([pack.arrays[name] for pack in opened]))
+    first = opened[0].manifest
+    manifest = {
+        "n": len(lengths),
+        "sources": {name: about for pack in opened for name, about in pack.manifest["sources"].items()},
+        **{key: first[key] for key in _MODEL_KEYS},
+        "merged": {str(p.path): p.manifest["hash"] for p in opened},
+        "statistics": {str(p.path): p.manifest["statistics"] for p in opened},
+    }
+    write_manifest(out, manifest, [*ROW, "offsets"])
+    return out

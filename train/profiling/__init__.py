@@ -1,0 +1,1 @@
+"""Draw photos of faces at larger yaw (face profiling)."""
