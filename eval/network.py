@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from eval.published import OUR_CROPS, TRUE_ROTATION
-from eval.run import face_box
+from eval.published import LIKELY_ANGLES, OUR_CROPS
+from eval.run import Predicted, face_box
 from synergy.data.sample import FaceSample
 from synergy.face import Face
 from synergy.predictor import FacePredictor
@@ -23,15 +22,15 @@ class NetworkPredictor:
     """
 
     crops = OUR_CROPS
-    pose_from = TRUE_ROTATION
+    pose_from = LIKELY_ANGLES
 
     def __init__(self, predictor: FacePredictor, observe: Callable[[FaceSample, Face], None] | None = None) -> None:
         self.predictor = predictor
         self._observe = observe
         self.model_id = predictor.net.model_id + (" + mirror" if predictor.mirror else "")
 
-    def predict(self, samples: Sequence[FaceSample]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Landmarks (N, 68, 3) in image pixels and poses (N, 3) pitch, yaw, roll in degrees."""
+    def predict(self, samples: Sequence[FaceSample]) -> Predicted:
+        """Predict landmarks, angles and rotations of samples. See `eval.run.Predicted`."""
         found = self.predictor.predict_batch(
             [sample.image for sample in samples], boxes=[face_box(sample)[None] for sample in samples]
         )
@@ -40,4 +39,8 @@ class NetworkPredictor:
             for sample, face in zip(samples, faces, strict=True):
                 self._observe(sample, face)
         poses = [(face.pose.pitch, face.pose.yaw, face.pose.roll) for face in faces]
-        return np.stack([face.landmarks68 for face in faces]), np.array(poses, np.float32)
+        return Predicted(
+            np.stack([face.landmarks68 for face in faces]),
+            np.array(poses, np.float32),
+            np.stack([face.pose.matrix for face in faces]),
+        )

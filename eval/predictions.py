@@ -2,7 +2,7 @@
 
 The `.npz` form: `names` (N,), `landmarks68` (N, 68, 3) or (N, 68, 2) in image pixels, z in the same scale with larger z
 nearer (its mean does not matter), `pose_deg` (N, 3) pitch, yaw, roll in degrees if there are any, and, if they are
-known, the texts `model_id`, `crops` and `pose_from`.
+known, `rotation` (N, 3, 3) and the texts `model_id`, `crops` and `pose_from`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Predictions:
         model_id: which predictor made them.
         crops: which crops it was given, and `pose_from` how the angles were taken from its output, in the words of
             `eval.published`.
+        rotation: (N, 3, 3) predicted rotations from which `pose_deg` was taken, or None.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Predictions:
     model_id: str = "unnamed"
     crops: str = UNKNOWN
     pose_from: str = UNKNOWN
+    rotation: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if problem := self._problem():
@@ -79,11 +81,13 @@ class Predictions:
             self.model_id,
             self.crops,
             self.pose_from,
+            None if self.rotation is None else self.rotation[take],
         )
 
     def save(self, path: str | Path) -> None:
         """Write the `.npz` form."""
-        arrays: dict[str, Any] = {} if self.pose_deg is None else {"pose_deg": self.pose_deg}
+        optional: dict[str, Any] = {"pose_deg": self.pose_deg, "rotation": self.rotation}
+        arrays = {key: array for key, array in optional.items() if array is not None}
         with Path(path).open("wb") as file:
             np.savez_compressed(
                 file,
@@ -102,10 +106,10 @@ class Predictions:
             arrays = read_arrays(path, ("names", "landmarks68"), "predictions file")
         except ModelFileError as error:
             raise UserError(str(error)) from None
-        for key in ("landmarks68", "pose_deg"):
+        for key in ("landmarks68", "pose_deg", "rotation"):
             if key in arrays and arrays[key].dtype.kind not in "iuf":
                 raise UserError(f"{path}: {key} is not numeric")
-        pose = arrays.get("pose_deg")
+        pose, rotation = arrays.get("pose_deg"), arrays.get("rotation")
         return cls(
             tuple(str(name) for name in arrays["names"].ravel()),
             arrays["landmarks68"].astype(np.float32),
@@ -113,6 +117,7 @@ class Predictions:
             str(arrays.get("model_id", Path(path).stem)),
             str(arrays.get("crops", UNKNOWN)),
             str(arrays.get("pose_from", UNKNOWN)),
+            None if rotation is None else rotation.astype(np.float32),
         )
 
     def _problem(self) -> str | None:
@@ -123,9 +128,11 @@ class Predictions:
             return f"{n} names but {len(points)} sets of landmarks"
         if pose is not None and pose.shape != (n, 3):
             return f"pose_deg is {pose.shape}, expected {(n, 3)}"
+        if self.rotation is not None and self.rotation.shape != (n, 3, 3):
+            return f"rotation is {self.rotation.shape}, expected {(n, 3, 3)}"
         if repeated := [name for name, count in Counter(self.names).items() if count > 1]:
             return f"{repeated[0]} is there more than once"
-        for key, array in (("landmarks68", points), ("pose_deg", pose)):
+        for key, array in (("landmarks68", points), ("pose_deg", pose), ("rotation", self.rotation)):
             if array is not None and not (good := np.isfinite(array).reshape(n, -1).all(1)).all():
                 return f"{key} of {self.names[int(np.argmin(good))]} has values that are not finite"
         return None

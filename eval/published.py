@@ -19,13 +19,15 @@ CROPS_NOTE = (
 
 # Values of `Peer.pose_from`.
 TRUE_ROTATION = "true rotation"
+LIKELY_ANGLES = "likely angles"
 MATRIX_ROWS = "matrix rows"
 WRONG_ENTRY = "R[2, 0]"
 OWN_OUTPUT = "own output"
 POSE_NOTE = (
-    f"Pose from: '{TRUE_ROTATION}', the rotation nearest to the predicted matrix; '{MATRIX_ROWS}', its first two rows, "
-    f"each scaled to length 1, which need not be orthogonal; '{WRONG_ENTRY}', SynergyNet's extraction, which takes yaw "
-    "from that entry and is exact only where pitch and roll are 0; "
+    f"Pose from: '{TRUE_ROTATION}', the rotation nearest to the predicted matrix; '{LIKELY_ANGLES}', of that rotation, "
+    f"with a prior of pitch and roll near profile (synergy/head_pose.py); '{MATRIX_ROWS}', its first two rows, each "
+    f"scaled to length 1, which need not be orthogonal; '{WRONG_ENTRY}', SynergyNet's extraction, which takes yaw from "
+    "that entry and is exact only where pitch and roll are 0; "
     f"'{OWN_OUTPUT}', of a network that predicts the pose itself."
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,20 @@ BATCH = 64
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
 
+class Predicted(NamedTuple):
+    """Predictions for N samples.
+
+    Attributes:
+        landmarks68: (N, 68, 3 or 2) in image pixels.
+        pose_deg: (N, 3) pitch, yaw and roll in degrees, or None.
+        rotation: (N, 3, 3) the predicted rotations, from which the angles were taken, or None.
+    """
+
+    landmarks68: NDArray[np.floating]
+    pose_deg: NDArray[np.floating] | None = None
+    rotation: NDArray[np.floating] | None = None
+
+
 class Predictor(Protocol):
     """Anything that can be scored; `crops` and `pose_from` are those of `Predictions`."""
 
@@ -27,8 +41,8 @@ class Predictor(Protocol):
     crops: str
     pose_from: str
 
-    def predict(self, samples: Sequence[FaceSample]) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
-        """Landmarks (N, 68, 3 or 2) in image pixels and poses (N, 3) pitch, yaw, roll in degrees, or None."""
+    def predict(self, samples: Sequence[FaceSample]) -> Predicted:
+        """Predict the samples, whose images are given."""
         ...
 
 
@@ -72,13 +86,10 @@ def collect(
     given = predictor if isinstance(predictor, Predictions) else None
     samples: list[FaceSample] = []
     rows: list[int] = []
-    landmarks: list[NDArray[np.floating]] = []
-    poses: list[NDArray[np.floating]] = []
+    parts: list[Predicted] = []
     for batch in _batches(reader, progress, keep, image=given is None):
         if not isinstance(predictor, Predictions):
-            points, pose = predictor.predict([sample for _, sample in batch])
-            landmarks.append(points)
-            poses += [] if pose is None else [pose]
+            parts.append(predictor.predict([sample for _, sample in batch]))
         rows += [row for row, _ in batch]
         samples += [replace(sample, image=NO_IMAGE) for _, sample in batch]
     if not samples:
@@ -87,10 +98,17 @@ def collect(
     names = tuple(sample.name for sample in samples)
     if isinstance(predictor, Predictions):
         return Collected(samples, np.array(rows), predictor.of(names), 0.0)
-    stacked = np.concatenate(landmarks).astype(np.float32)
-    pose_deg = np.concatenate(poses).astype(np.float32) if poses else None
-    predictions = Predictions(names, stacked, pose_deg, predictor.model_id, predictor.crops, predictor.pose_from)
+    landmarks, pose_deg, rotation = (_joined(column) for column in zip(*parts, strict=True))
+    assert landmarks is not None
+    predictions = Predictions(
+        names, landmarks, pose_deg, predictor.model_id, predictor.crops, predictor.pose_from, rotation
+    )
     return Collected(samples, np.array(rows), predictions, time.perf_counter() - started)
+
+
+def _joined(arrays: Sequence[NDArray[np.floating] | None]) -> NDArray[np.float32] | None:
+    known = [array for array in arrays if array is not None]
+    return np.concatenate(known).astype(np.float32) if known else None
 
 
 def _batches(

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from bfm_assets import MorphableModel
 from synergy.crop import affine_scale, invert_affine, transform_points
-from synergy.geometry import decompose_pose, matrix_to_euler
+from synergy.geometry import decompose_pose
+from synergy.head_pose import likely_angles
 from synergy.models.face_model import LinearFaceModel
 from synergy.parameters import split_pose
 
@@ -23,9 +24,10 @@ class Pose:
     """Head pose in the convention of `synergy.geometry` and AFLW2000-3D.
 
     Attributes:
-        pitch, yaw, roll: degrees; positive pitch looks up, positive yaw turns the nose to the image's left, positive
-            roll lowers the eye on the image's right.
-        matrix: (3, 3) float32 rotation from model space (x right, y up, z to the camera) to camera space.
+        pitch, yaw, roll: degrees. Near profile they are the most likely angles (`synergy.head_pose`), elsewhere
+            exactly those of `matrix`. Positive pitch looks up, positive yaw turns the nose to the image's left,
+            positive roll lowers the eye on the image's right.
+        matrix: (3, 3) float32 predicted rotation, from model space (x right, y up, z to the camera) to camera space.
         scale: image pixels per unit of the morphable model.
     """
 
@@ -110,5 +112,5 @@ def pose_from_params(params: Floats, crop: NDArray[np.float64]) -> Pose:
         crop: (2, 3) affine map from image to crop pixels. It does not rotate, so the rotation is the same in both.
     """
     scale, rotation, _ = decompose_pose(torch.from_numpy(split_pose(params)[0]).double())
-    pitch, yaw, roll = np.degrees(matrix_to_euler(rotation).numpy()).tolist()
+    pitch, yaw, roll = np.degrees(likely_angles(rotation[None].numpy())[0]).tolist()
     return Pose(pitch, yaw, roll, rotation.float().numpy(), float(scale / affine_scale(crop)))

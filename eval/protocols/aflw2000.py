@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from eval import metrics, published
@@ -26,6 +27,7 @@ from eval.predictions import Predictions
 from eval.protocols.frame import landmarks_as_scored
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
+from synergy.geometry import matrix_to_euler
 
 FULL_SIZE = 2000
 FULL_BINS = (1312, 383, 305)
@@ -55,7 +57,7 @@ def score(
             results[f"{key}_summary"] = summary_by_yaw(errors[key], yaw)
     pose_errors = None
     if predictions.pose_deg is not None:
-        results |= score_pose(predictions.pose_deg, true_pose)
+        results |= score_pose(predictions, true_pose)
         scored = metrics.pose_is_scored(true_pose)
         pose_errors = metrics.pose_errors(predictions.pose_deg, true_pose)[scored]
         results["counts"]["poses"] = int(scored.sum())
@@ -74,15 +76,38 @@ def score(
     )
 
 
-def score_pose(predicted_deg: NDArray[np.floating], true_deg: NDArray[np.floating]) -> dict[str, Any]:
-    """`pose_mae` and `geodesic` in degrees over the poses (N, 3) that the benchmark keeps."""
+def score_pose(predictions: Predictions, true_deg: NDArray[np.floating]) -> dict[str, Any]:
+    """Score the poses that the benchmark keeps.
+
+    Args:
+        predictions: with `pose_deg`.
+        true_deg: (N, 3) pitch, yaw and roll in degrees.
+
+    Returns:
+        `pose_mae`, the mean absolute errors of the angles, and `geodesic`, the mean angle between the rotations, in
+        degrees. Where the predicted rotations are known, `geodesic` is theirs, and `pose_mae_exact` are the errors of
+        their exact Euler angles.
+
+    Raises:
+        UserError: no pose is kept.
+    """
     scored = metrics.pose_is_scored(true_deg)
     if not scored.any():
         raise UserError("no sample has a pose within 99 degrees")
-    mae = metrics.pose_errors(predicted_deg[scored], true_deg[scored]).mean(0)
-    geodesic = metrics.geodesic_errors(predicted_deg[scored], true_deg[scored])
-    named = dict(zip(("pitch", "yaw", "roll"), map(float, mae), strict=True))
-    return {"pose_mae": {**named, "mean": float(mae.mean())}, "geodesic": float(geodesic.mean())}
+    assert predictions.pose_deg is not None
+    results: dict[str, Any] = {"pose_mae": _mean_absolute_errors(predictions.pose_deg[scored], true_deg[scored])}
+    exact = predictions.pose_deg
+    if predictions.rotation is not None:
+        rotation = torch.from_numpy(predictions.rotation).double()
+        exact = matrix_to_euler(rotation).rad2deg().numpy()
+        results["pose_mae_exact"] = _mean_absolute_errors(exact[scored], true_deg[scored])
+    results["geodesic"] = float(metrics.geodesic_errors(exact[scored], true_deg[scored]).mean())
+    return results
+
+
+def _mean_absolute_errors(predicted_deg: NDArray[np.floating], true_deg: NDArray[np.floating]) -> dict[str, float]:
+    mae = metrics.pose_errors(predicted_deg, true_deg).mean(0)
+    return {**dict(zip(("pitch", "yaw", "roll"), map(float, mae), strict=True)), "mean": float(mae.mean())}
 
 
 def _pose(sample: FaceSample) -> NDArray[np.floating]:
@@ -111,7 +136,7 @@ def _tables(results: dict[str, Any], predictions: Predictions) -> list[Table]:
             "2D NME, 68 points (%)",
             ("crops", *metrics.BIN_NAMES, "mean", "reannotated"),
             [(peer.method, (peer.crops,), peer.figures) for peer in published.AFLW2000_NME],
-            (model_id, (crops,), (*own["bins"], own["mean"], second)),
+            [(model_id, (crops,), (*own["bins"], own["mean"], second))],
             " ".join([*_notes(results), published.CROPS_NOTE]),
         ),
         Table(
@@ -121,17 +146,22 @@ def _tables(results: dict[str, Any], predictions: Predictions) -> list[Table]:
         ),
     ]
     if "pose_mae" in results:
-        mae = results["pose_mae"]
+        own_poses = [(predictions.pose_from, results["pose_mae"])]
+        if "pose_mae_exact" in results:
+            own_poses.insert(0, (published.TRUE_ROTATION, results["pose_mae_exact"]))
         tables.append(
             _beside_peers(
                 f"Head pose, mean absolute error of {results['counts']['poses']} images (degrees)",
                 ("crops", "pose from", "yaw", "pitch", "roll", "mean", "geodesic"),
                 [(p.method, (p.crops, p.pose_from), (*p.figures, None)) for p in published.AFLW2000_POSE],
-                (
-                    model_id,
-                    (crops, predictions.pose_from),
-                    (mae["yaw"], mae["pitch"], mae["roll"], mae["mean"], results["geodesic"]),
-                ),
+                [
+                    (
+                        model_id,
+                        (crops, pose_from),
+                        (mae["yaw"], mae["pitch"], mae["roll"], mae["mean"], results["geodesic"]),
+                    )
+                    for pose_from, mae in own_poses
+                ],
                 published.POSE_NOTE,
             )
         )
@@ -141,7 +171,7 @@ def _tables(results: dict[str, Any], predictions: Predictions) -> list[Table]:
                 "Three dimensions (%)",
                 ("crops", "GTE", "3D NME"),
                 [(peer.method, (peer.crops,), peer.figures) for peer in published.AFLW2000_DEPTH],
-                (model_id, (crops,), (results["gte"], results["nme3d"])),
+                [(model_id, (crops,), (results["gte"], results["nme3d"]))],
                 "Dense errors are scored with a Basel Face Model (--bfm) and weights that predict its mesh.",
             )
         )
@@ -151,10 +181,10 @@ def _tables(results: dict[str, Any], predictions: Predictions) -> list[Table]:
 _Row = tuple[str, tuple[str, ...], tuple[float | None, ...]]
 
 
-def _beside_peers(title: str, columns: tuple[str, ...], peers: list[_Row], own: _Row, note: str) -> Table:
+def _beside_peers(title: str, columns: tuple[str, ...], peers: list[_Row], own: list[_Row], note: str) -> Table:
     """Make a table of the peers' rows and, last and set off, our own."""
-    rows = tuple((method, *made, *map(_cell, figures)) for method, made, figures in (*peers, own))
-    return Table(title, ("method", *columns), rows, ours=(len(peers),), note=note)
+    rows = tuple((method, *made, *map(_cell, figures)) for method, made, figures in (*peers, *own))
+    return Table(title, ("method", *columns), rows, ours=tuple(range(len(peers), len(rows))), note=note)
 
 
 def _cell(value: float | None) -> str:

@@ -42,7 +42,7 @@ def score(samples: Sequence[FaceSample], predictions: Predictions) -> Outcome:
     tables = [Table(f"300W-LP: {predictions.model_id}", ("figure", *BIN_COLUMNS), tuple(rows))]
     pose_errors = None
     if predictions.pose_deg is not None:
-        results |= score_pose(predictions.pose_deg, true_pose)
+        results |= score_pose(predictions, true_pose)
         pose_errors = metrics.pose_errors(predictions.pose_deg, true_pose)[metrics.pose_is_scored(true_pose)]
         figures = [*(results["pose_mae"][key] for key in ("yaw", "pitch", "roll", "mean")), results["geodesic"]]
         tables.append(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eval.predictions import Predictions
-from eval.run import BATCH, collect, face_box
+from eval.run import BATCH, Predicted, collect, face_box
 from synergy.data import PtsReader
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
@@ -21,10 +21,10 @@ class Offset:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def predict(self, samples: Sequence[FaceSample]) -> tuple[np.ndarray, None]:
+    def predict(self, samples: Sequence[FaceSample]) -> Predicted:
         self.batches.append(len(samples))
         assert all(sample.image.shape == (120, 120, 3) for sample in samples)
-        return np.stack([sample.landmarks68 + np.float32(1) for sample in samples]), None
+        return Predicted(np.stack([sample.landmarks68 + np.float32(1) for sample in samples]))
 
 
 def test_samples_and_predictions_stay_in_step(pts_folder: Path) -> None:
