@@ -8,9 +8,11 @@ import torch
 
 from bfm_assets import open_face
 from synergy.geometry import compose_pose, euler_to_matrix
+from synergy.mirror import MirrorCoefficients
 from synergy.models import face_model
 from synergy.models.face_model import LinearFaceModel
-from synergy.parameters import join_parameters, split_parameters
+from synergy.models.shape_fit import ShapeFit
+from synergy.parameters import join_parameters, make_pose_rigid, split_parameters
 
 
 def random_params(model, *shape):
@@ -99,3 +101,13 @@ def test_lbfgs_finds_pose_and_coefficients_again():
     optimiser = torch.optim.LBFGS([steps], max_iter=300, line_search_fn="strong_wolfe")
     optimiser.step(loss)
     assert loss().div(68).sqrt() < 0.1
+
+
+def test_every_tensor_is_made_on_the_device_of_the_parameters(tiny_model):
+    """The meta device refuses to mix with tensors of the CPU, as a GPU does."""
+    params = random_params(tiny_model, 2).to("meta")
+    face, fit = LinearFaceModel(tiny_model).to("meta"), ShapeFit(tiny_model).to("meta")
+    points = face.project(params, 120.0)
+    mirrored = MirrorCoefficients(tiny_model).mirror(params, 120)
+    results = [face.project_mesh(params, 120.0), fit(params, points, 120.0), make_pose_rigid(params), mirrored]
+    assert {result.device.type for result in [points, *results]} == {"meta"}
