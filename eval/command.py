@@ -23,7 +23,7 @@ from eval.outcome import Outcome, Table
 from eval.predictions import Predictions
 from eval.protocols import aflw2000
 from eval.protocols.reannotated import find_reannotated, read_reannotated
-from eval.run import Collected, Predictor, collect
+from eval.run import Collected, collect
 from synergy.camera import preferred_projection
 from synergy.data.aflw2000 import AFLW2000Reader
 from synergy.data.reader import FaceReader
@@ -31,6 +31,7 @@ from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.predictor import FacePredictor
+from synergy.raster import rasterizer
 from synergy.registry import open_network
 
 Scorer = Callable[[Sequence[FaceSample], Predictions], Outcome]
@@ -48,6 +49,7 @@ class Job:
         mirror: take the mean with each crop's mirror image.
         given, save_to: predictions `.npz` to read or write.
         json_to, report_to: where the figures and the page go.
+        renderer: draws the page's meshes (`synergy.raster.rasterizer`).
         device: "cpu" or "cuda".
         command: the command line, for the record.
         dense: collects dense errors while predicting.
@@ -62,6 +64,7 @@ class Job:
     save_to: Path | None = None
     json_to: Path | None = None
     report_to: Path | None = None
+    renderer: str = "builtin"
     device: str = "cpu"
     command: str = ""
     dense: DenseErrors | None = None
@@ -96,7 +99,8 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
     for path in (job.save_to, job.json_to):
         if path is not None and not path.parent.is_dir():
             raise UserError(f"{path}: there is no folder {path.parent}")
-    predictor: Predictor | Predictions = Predictions.load(job.given) if job.given else network(job)
+    draw_triangles = rasterizer(job.renderer)
+    predictor: NetworkPredictor | Predictions = Predictions.load(job.given) if job.given else network(job)
     collected = collect(reader, predictor, _progress(job), job.keep)
     outcome = job.scorer(collected.samples, collected.predictions)
     if job.dense is not None and job.dense.nme:
@@ -113,9 +117,14 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
     if job.json_to:
         job.json_to.write_text(json.dumps(_plain(outcome.results), indent=2) + "\n")
     if job.report_to:
+        from eval.report.gallery import Meshes
         from eval.report.page import write_report
 
-        console.print(f"report: {write_report(outcome, reader, collected.rows, job.report_to)}", soft_wrap=True)
+        meshes = None
+        if isinstance(predictor, NetworkPredictor) and predictor.has_mesh:
+            meshes = Meshes(predictor.face, draw_triangles)
+        page = write_report(outcome, reader, collected.rows, job.report_to, meshes)
+        console.print(f"report: {page}", soft_wrap=True)
     _report_problems(reader, console)
     return outcome
 

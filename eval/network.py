@@ -29,6 +29,15 @@ class NetworkPredictor:
         self._observe = observe
         self.model_id = predictor.net.model_id + (" + mirror" if predictor.mirror else "")
 
+    @property
+    def has_mesh(self) -> bool:
+        """Whether its faces have a mesh."""
+        return self.predictor.net.morphable_model.is_dense
+
+    def face(self, sample: FaceSample) -> Face:
+        """Predict the face of one sample."""
+        return self.predictor(sample.image, boxes=face_box(sample)[None])[0]
+
     def predict(self, samples: Sequence[FaceSample]) -> Predicted:
         """Predict landmarks, angles and rotations of samples. See `eval.run.Predicted`."""
         found = self.predictor.predict_batch(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from synergy.face import Face, Pose
 from synergy.geometry import flip_y
 from synergy.landmarks import CONTOURS
-from synergy.raster import facing, rasterize
+from synergy.raster import Rasterizer, facing, rasterize
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.floating]
@@ -92,14 +92,24 @@ def draw_mesh(
     triangles: NDArray[np.integer],
     colours: NDArray[np.uint8] | None = None,
     alpha: float = 1.0,
+    rasterizer: Rasterizer = rasterize,
 ) -> Image:
-    """The mesh, vertices (V, 3) in image pixels, shaded by a head light and laid over the image with opacity `alpha`.
+    """Draw a mesh over the image, shaded by a light at the camera.
 
-    colours: (V, 3) uint8 RGB per vertex; a plain grey without.
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        vertices: (V, 3) in image pixels, larger z is nearer.
+        triangles: (F, 3) indices; only those that face the camera are drawn.
+        colours: (V, 3) uint8 RGB per vertex; a plain grey without.
+        alpha: opacity in 0..1.
+        rasterizer: finds the triangle at each pixel (`synergy.raster.rasterizer`).
+
+    Returns:
+        (H, W, 3) uint8 RGB.
     """
     height, width = image.shape[:2]
     front = triangles[facing(vertices, triangles)]
-    fragments = rasterize(vertices, front, height, width)
+    fragments = rasterizer(vertices, front, height, width)
     base = np.full((len(vertices), 3), 200.0) if colours is None else colours.astype(np.float64)
     lit = base * (0.3 + 0.7 * np.clip(vertex_normals(vertices, triangles) @ _LIGHT, 0, 1))[:, None]
     colour = fragments.interpolate(lit, front)
@@ -126,11 +136,11 @@ def overlay(image: Image, faces: Sequence[Face]) -> Image:
     return out
 
 
-def mesh_overlay(image: Image, faces: Sequence[Face], alpha: float = 0.75) -> Image:
-    """The shaded mesh of every face over the image, the farthest face first."""
+def mesh_overlay(image: Image, faces: Sequence[Face], alpha: float = 0.75, rasterizer: Rasterizer = rasterize) -> Image:
+    """Draw the shaded mesh of every face over the image, the farthest face first; see `draw_mesh`."""
     out = image
     for face in sorted(faces, key=lambda face: face.pose.scale):
-        out = draw_mesh(out, face.vertices(), face.morphable_model.triangles, None, alpha)
+        out = draw_mesh(out, face.vertices(), face.morphable_model.triangles, None, alpha, rasterizer)
     return out
 
 

@@ -1,14 +1,21 @@
-"""Which triangle covers each pixel: one interface, a vectorised z-buffer for CPUs, pytorch3d for GPUs and gradients.
+"""Which triangle covers each pixel: one interface, a vectorised z-buffer on the CPU and pytorch3d's rasteriser.
+
+`rasterizer` gives either by name. Both return the same `Fragments`, except for pixels that lie exactly on an edge:
+pytorch3d leaves them empty.
 
 Points are in image space (`synergy.geometry`): x right, y down in pixels with centres at integers, z larger is nearer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from synergy.camera import has_pytorch3d
+from synergy.errors import UserError
 
 Floats = NDArray[np.float32]
 
@@ -43,10 +50,35 @@ class Fragments:
         return out
 
 
+Rasterizer = Callable[[Floats, NDArray[np.integer], int, int], Fragments]
+
+
+def rasterizer(name: str) -> Rasterizer:
+    """Return a rasteriser by name.
+
+    Args:
+        name: "builtin" (`rasterize`) or "pytorch3d" (`rasterize_pytorch3d`).
+
+    Raises:
+        UserError: pytorch3d is not installed.
+    """
+    if name == "builtin":
+        return rasterize
+    if not has_pytorch3d():
+        raise UserError("--renderer pytorch3d: pytorch3d is not installed; README.md says how to build it")
+    return rasterize_pytorch3d
+
+
 def rasterize(points: Floats, triangles: NDArray[np.integer], height: int, width: int) -> Fragments:
-    """Nearest triangles of a mesh, points (V, 3) and triangles (F, 3), by a vectorised z-buffer on the CPU.
+    """Find the nearest triangle at each pixel by a vectorised z-buffer on the CPU.
 
     Both windings are drawn: cull with `facing` first where the back must not show.
+
+    Args:
+        points: (V, 3) in image space.
+        triangles: (F, 3) indices of points.
+        height: of the image in pixels.
+        width: of the image in pixels.
     """
     points = np.asarray(points, np.float64)
     corners = points[triangles]
@@ -104,7 +136,7 @@ def facing(points: Floats, triangles: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def rasterize_pytorch3d(points: Floats, triangles: NDArray[np.integer], height: int, width: int) -> Fragments:
-    """`rasterize` through pytorch3d's rasteriser, on the GPU when there is one."""
+    """Find the nearest triangle at each pixel with pytorch3d, on the GPU when there is one; see `rasterize`."""
     import torch
     from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes  # type: ignore[import-not-found, unused-ignore]
     from pytorch3d.structures import Meshes  # type: ignore[import-not-found, unused-ignore]

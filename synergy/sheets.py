@@ -15,6 +15,7 @@ from bfm_assets import MorphableModel
 from synergy.camera import project_plain
 from synergy.draw import draw_contours, draw_mesh, draw_points
 from synergy.geometry import compose_pose, euler_to_matrix, flip_y
+from synergy.raster import Rasterizer, rasterize
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -91,26 +92,50 @@ def random_people(model: MorphableModel, count: int, seed: int) -> Iterator[Pers
         yield Person(f"person {i + 1}", shape.astype(np.float32), expression.astype(np.float32))
 
 
-def draw_sheet(model: MorphableModel, sheet: Sheet, track: Track[Person] = list) -> Image:
-    """The picture of a sheet; `track` wraps the list of people, to show progress."""
-    cells = [_cell(model, person, sheet.size) for person in track(list(sheet.people))]
+def draw_sheet(
+    model: MorphableModel, sheet: Sheet, track: Track[Person] = list, rasterizer: Rasterizer = rasterize
+) -> Image:
+    """Draw a sheet.
+
+    Args:
+        model: the model that its people belong to.
+        sheet: what to draw.
+        track: wraps the list of people, to show progress.
+        rasterizer: draws the meshes.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    cells = [_cell(model, person, sheet.size, rasterizer) for person in track(list(sheet.people))]
     rows = [cells[i : i + sheet.columns] for i in range(0, len(cells), sheet.columns)]
     blank = np.full_like(cells[0], _BACKGROUND)
     rows[-1] += [blank] * (min(sheet.columns, len(cells)) - len(rows[-1]))
     return np.concatenate([np.concatenate(row, 1) for row in rows], 0)
 
 
-def draw_view(model: MorphableModel, vertices: Floats, yaw_deg: float, size: int) -> Image:
-    """One tile: a mesh (V, 3) in model space turned by `yaw_deg`, shaded, with its landmarks; those alone without one.
+def draw_view(
+    model: MorphableModel, vertices: Floats, yaw_deg: float, size: int, rasterizer: Rasterizer = rasterize
+) -> Image:
+    """Draw one tile: a shaded mesh with its landmarks, or the landmarks alone for a model without a mesh.
 
     Scale and place follow the model's mean face, so that tiles of one model compare.
+
+    Args:
+        model: the model that the vertices belong to.
+        vertices: (V, 3) in model space.
+        yaw_deg: how far the face is rotated to the image's left, in degrees.
+        size: side of the tile in pixels.
+        rasterizer: draws the mesh.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
     """
     large = _OVERSAMPLING * size
     image = np.full((large, large, 3), _BACKGROUND, np.uint8)
     points = _place(model, vertices, yaw_deg, large)
     landmarks = points[model.landmarks]
     if model.is_dense:
-        image = draw_mesh(image, points, model.triangles, model.colours)
+        image = draw_mesh(image, points, model.triangles, model.colours, rasterizer=rasterizer)
         image = draw_points(image, landmarks, _LANDMARK, radius=max(1.2, size / 150))
     else:
         image = draw_points(draw_contours(image, landmarks), landmarks)
@@ -129,9 +154,9 @@ def _place(model: MorphableModel, vertices: Floats, yaw_deg: float, size: int) -
     return project_plain(torch.from_numpy(vertices).double(), pose, size).numpy().astype(np.float32)
 
 
-def _cell(model: MorphableModel, person: Person, size: int) -> Image:
+def _cell(model: MorphableModel, person: Person, size: int, rasterizer: Rasterizer) -> Image:
     vertices = model.vertices(person.shape, person.expression)
-    cell = np.concatenate([draw_view(model, vertices, yaw, size) for yaw in VIEWS.values()], 1)
+    cell = np.concatenate([draw_view(model, vertices, yaw, size, rasterizer) for yaw in VIEWS.values()], 1)
     scale = max(0.35, size / 450)
     cv2.putText(cell, person.label, (6, round(34 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, _INK, 1, cv2.LINE_AA)
     return cell

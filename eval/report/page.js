@@ -1,4 +1,4 @@
-// The check boxes that show and hide the true and the predicted points everywhere on the page.
+// The check boxes that show and hide the true points, the predicted points and the meshes everywhere on the page.
 for (const box of document.querySelectorAll("[data-layer]")) {
   box.addEventListener("change", () => {
     document.documentElement.classList.toggle(`hide-${box.dataset.layer}`, !box.checked);

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eval.outcome import Outcome, Table, percent
 from eval.report import figures
-from eval.report.gallery import gallery, ranked_groups
+from eval.report.gallery import Meshes, gallery, ranked_groups
 from eval.report.volumes import volume_section
 from synergy.data.reader import FaceReader
 from synergy.errors import UserError
@@ -24,8 +24,10 @@ MAX_CURVES = 3
 _FACTS = ("command", "model_id", "data", "data_hash", "version", "seconds")
 
 
-def write_report(outcome: Outcome, reader: FaceReader, rows: NDArray[np.intp], folder: Path) -> Path:
-    """Write the page into the folder, made if need be; `rows` are the samples' indices in the reader.
+def write_report(
+    outcome: Outcome, reader: FaceReader, rows: NDArray[np.intp], folder: Path, meshes: Meshes | None = None
+) -> Path:
+    """Write the page into a folder, which is made if need be; see `render` for the other arguments.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -33,14 +35,21 @@ def write_report(outcome: Outcome, reader: FaceReader, rows: NDArray[np.intp], f
     path = folder / FILE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(outcome, reader, rows), encoding="utf-8")
+        path.write_text(render(outcome, reader, rows, meshes), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder}: the report cannot be written there ({error.strerror})") from None
     return path
 
 
-def render(outcome: Outcome, reader: FaceReader, rows: NDArray[np.intp]) -> str:
-    """The page as one HTML document that loads nothing."""
+def render(outcome: Outcome, reader: FaceReader, rows: NDArray[np.intp], meshes: Meshes | None = None) -> str:
+    """Make the page, one HTML document that loads nothing.
+
+    Args:
+        outcome: the result of the protocol.
+        reader: the images are read from it.
+        rows: (N,) the samples' indices in the reader.
+        meshes: how to draw the predicted meshes of the faces shown; None leaves them out.
+    """
     style, page_js, volume_js = (
         (files("eval.report") / name).read_text(encoding="utf-8") for name in ("page.css", "page.js", "volume.js")
     )
@@ -57,11 +66,12 @@ def render(outcome: Outcome, reader: FaceReader, rows: NDArray[np.intp]) -> str:
     if outcome.has_volumes:
         picks = {group.title: group.indices[len(group.indices) // 2 * (group.title == "Median")] for group in groups}
         sections.append(_section("Volumes", _layers() + volume_section(outcome, picks)))
-    faces = _layers() + "".join(gallery(outcome, reader, rows, group) for group in groups)
+    shown = "".join(gallery(outcome, reader, rows, group, meshes) for group in groups)
+    faces = _layers(*(["mesh"] if meshes else [])) + shown
     sections += [_section("Faces", faces), _section("What made this page", _facts(outcome.results))]
     title = html.escape(f"{outcome.title}: {outcome.results.get('model_id', '')}")
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<!doctype html><html lang="en" class="hide-mesh"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{title}</title><link rel="icon" href="data:,"><style>{style}</style></head>'
         f"<body><main>{''.join(sections)}</main><script>{page_js}{volume_js}</script></body></html>\n"
@@ -141,10 +151,11 @@ def _facts(results: Mapping[str, Any]) -> str:
     return f'<div class="scroll"><dl>{body}</dl></div>'
 
 
-def _layers() -> str:
+def _layers(*more: str) -> str:
+    """Make check boxes that show and hide the true and predicted points, and further layers, hidden at first."""
     boxes = "".join(
-        f'<label><input type="checkbox" data-layer="{kind}" checked><i class="{kind}"></i>{kind}</label>'
-        for kind in ("true", "predicted")
+        f'<label><input type="checkbox" data-layer="{kind}"{checked}><i class="{kind}"></i>{kind}</label>'
+        for kind, checked in (("true", " checked"), ("predicted", " checked"), *((kind, "") for kind in more))
     )
     return f'<div class="layers">{boxes}</div>'
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synergy.cli.options import Renderer, RendererOption
+
 if TYPE_CHECKING:
     from bfm_assets import MorphableModel
 
@@ -76,6 +78,7 @@ def show_model(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("sheets"),
     keypoints: Annotated[Path | None, typer.Option(help=_KEYPOINTS_HELP)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random people.")] = 0,
+    renderer: RendererOption = Renderer.BUILTIN,
 ) -> None:
     """Draw contact sheets: mean, shape modes, expressions and random people, from three sides."""
     from functools import partial
@@ -85,8 +88,10 @@ def show_model(
 
     from bfm_assets import open_face, read_model
     from synergy.images import write_image
+    from synergy.raster import rasterizer
     from synergy.sheets import draw_sheet, sheets
 
+    draw_triangles = rasterizer(renderer.value)
     console = Console(highlight=False, soft_wrap=True)
     model = open_face() if source is None else read_model(source, keypoints)
     _make_folder(out)
@@ -95,7 +100,7 @@ def show_model(
             track, description=sheet.name, console=console, transient=True, disable=not console.is_terminal
         )
         path = out / f"{sheet.name}.png"
-        write_image(path, draw_sheet(model, sheet, follow))
+        write_image(path, draw_sheet(model, sheet, follow, draw_triangles))
         console.print(f"{path}: {len(sheet.people)} faces", markup=False)
 
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from synergy.registry import BFM_HELP, MODEL_HELP
+from synergy.cli.options import BfmOption, NetworkOption
 
 
 def bench(
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "synergynet",
-    bfm: Annotated[Path | None, typer.Option(help=BFM_HELP)] = None,
+    model: NetworkOption = "synergynet",
+    bfm: BfmOption = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
     repeats: Annotated[int, typer.Option(help="Timed calls per figure; the median is reported.")] = 50,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from synergy.cli.options import BfmOption, NetworkOption, Renderer, RendererOption
 from synergy.errors import UserError
-from synergy.registry import BFM_HELP, MODEL_HELP
 
 if TYPE_CHECKING:
     from bfm_assets.schema import MorphableModel
@@ -29,13 +29,14 @@ Command = Callable[..., None]
 
 
 def _shared(
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "synergynet",
-    bfm: Annotated[Path | None, typer.Option(help=BFM_HELP)] = None,
+    model: NetworkOption = "synergynet",
+    bfm: BfmOption = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Mean with the mirrored crop's prediction.")] = False,
     from_predictions: Annotated[Path | None, typer.Option(help="Score this .npz instead of running a network.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Write names, landmarks and poses to this .npz.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with pictures to this folder.")] = None,
+    renderer: RendererOption = Renderer.BUILTIN,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> dict[str, Any]:
     """Every command's options, as arguments of `eval.command.Job`."""
@@ -49,6 +50,7 @@ def _shared(
         "save_to": predictions,
         "json_to": json,
         "report_to": report,
+        "renderer": renderer.value,
         "device": device,
         "command": shlex.join(["synergy", *sys.argv[1:]]),
     }

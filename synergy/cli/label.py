@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from synergy.cli.options import BfmOption, NetworkOption
 from synergy.errors import UserError
-from synergy.registry import BFM_HELP, MODEL_HELP
 
 app = typer.Typer(no_args_is_help=True, help="Fit 3DMM labels to landmark annotations, and work with the packs.")
 quality = typer.Typer(no_args_is_help=True, help="Print the quality tables of docs/labels.md.")
@@ -93,8 +93,8 @@ def render(
 def predict(
     pack: Annotated[Path, typer.Argument(help="A pack of photos.")],
     out: Annotated[Path, typer.Option(help="The prediction file (.npz) to write.")] = Path("predictions.npz"),
-    weights: Annotated[str, typer.Option(help=MODEL_HELP)] = "synergynet",
-    bfm: Annotated[Path | None, typer.Option(help=BFM_HELP)] = None,
+    weights: NetworkOption = "synergynet",
+    bfm: BfmOption = None,
 ) -> None:
     """Predict the photos of a pack with a network, for --teacher of the next round of labels."""
     with _progress("Predicting") as (update, say):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synergy.cli.options import BfmOption, NetworkOption, Renderer, RendererOption
 from synergy.errors import UserError
-from synergy.registry import BFM_HELP, MODEL_HELP
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from synergy.predictor import FacePredictor
 
     Image = NDArray[np.uint8]
+    Painter = Callable[[Image, list[Face]], Image]
 
 FORMATS = ("json", "csv", "pts", "overlay", "mesh", "obj", "ply", "glb")
+DEFAULT_FORMATS = "json,overlay,mesh"
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 _VIDEO_BATCH = 16
 
@@ -34,18 +37,19 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     formats: Annotated[
         str, typer.Option("--format", help=f"Comma-separated list of {', '.join(FORMATS)}.")
-    ] = "json,overlay,mesh",
+    ] = DEFAULT_FORMATS,
     boxes: Annotated[
         Path | None,
         typer.Option(help='JSON {"photo.jpg": [[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s.'),
     ] = None,
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "synergynet",
-    bfm: Annotated[Path | None, typer.Option(help=BFM_HELP)] = None,
+    model: NetworkOption = "synergynet",
+    bfm: BfmOption = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Mean with the mirrored face: more accurate, twice the time.")
     ] = False,
     threshold: Annotated[float, typer.Option(help="Lowest detector score that counts as a face.")] = 0.35,
+    renderer: RendererOption = Renderer.BUILTIN,
 ) -> None:
     """Find faces and write their landmarks, pose and meshes.
 
@@ -60,19 +64,30 @@ def predict(
     from rich.progress import track
 
     from synergy.detect import CenterFace
+    from synergy.draw import mesh_overlay
     from synergy.export import MESH_FORMATS, write_csv, write_json
     from synergy.predictor import FacePredictor
+    from synergy.raster import rasterizer
     from synergy.registry import open_network
 
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise UserError(f"unknown format {', '.join(unknown)}; choose from {', '.join(FORMATS)}")
+    draw_meshes = partial(mesh_overlay, rasterizer=rasterizer(renderer.value))
     given = _read_boxes(boxes)
     sources = _sources(inputs)
     _check_device(device)
     predictor = FacePredictor(open_network(model, bfm), CenterFace(threshold), device, mirror=mirror)
-    out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not predictor.net.morphable_model.is_dense and (meshes := {"mesh", *MESH_FORMATS} & set(wanted)):
+        name = predictor.net.morphable_model.name
+        if formats != DEFAULT_FORMATS:
+            raise UserError(
+                f"--format {','.join(sorted(meshes))}: '{name}' has landmark vertices only, there is no mesh"
+            )
+        console.print(f"no meshes are drawn: '{name}' has landmark vertices only")
+        wanted.remove("mesh")
+    out.mkdir(parents=True, exist_ok=True)
     results: dict[str, list[Face]] = {}
     failed = 0
     try:
@@ -83,9 +98,9 @@ def predict(
                         raise UserError(
                             f"{name}: {', '.join(sorted(meshes))} would be a file per frame; not for videos"
                         )
-                    results |= _video(predictor, name, source, out, wanted)
+                    results |= _video(predictor, name, source, out, wanted, draw_meshes)
                 else:
-                    results[name] = _image(predictor, name, source, out, wanted, given.get(name))
+                    results[name] = _image(predictor, name, source, out, wanted, given.get(name), draw_meshes)
             except (UserError, ValueError) as error:
                 failed += 1
                 console.print(f"[red]skipped:[/] {error}")
@@ -148,9 +163,15 @@ def _sources(inputs: list[str]) -> dict[str, Path | bytes]:
 
 
 def _image(
-    predictor: FacePredictor, name: str, source: Path | bytes, out: Path, wanted: list[str], boxes: object
+    predictor: FacePredictor,
+    name: str,
+    source: Path | bytes,
+    out: Path,
+    wanted: list[str],
+    boxes: object,
+    draw_meshes: Painter,
 ) -> list[Face]:
-    from synergy.draw import mesh_overlay, overlay
+    from synergy.draw import overlay
     from synergy.export import MESH_FORMATS, write_mesh, write_pts
     from synergy.images import read_image, write_image
 
@@ -160,7 +181,7 @@ def _image(
     if "overlay" in wanted:
         write_image(out / f"{stem}_overlay.jpg", overlay(image, faces))
     if "mesh" in wanted and faces:
-        write_image(out / f"{stem}_mesh.jpg", mesh_overlay(image, faces))
+        write_image(out / f"{stem}_mesh.jpg", draw_meshes(image, faces))
     for i, face in enumerate(faces):
         suffix = f"_{i}" if len(faces) > 1 else ""
         if "pts" in wanted:
@@ -178,16 +199,18 @@ def _stem(name: str) -> str:
     return flat.removesuffix(path.suffix) if path.suffix.lower() in {".jpg", *VIDEO_SUFFIXES} else flat
 
 
-def _video(predictor: FacePredictor, name: str, path: Path, out: Path, wanted: list[str]) -> dict[str, list[Face]]:
+def _video(
+    predictor: FacePredictor, name: str, path: Path, out: Path, wanted: list[str], draw_meshes: Painter
+) -> dict[str, list[Face]]:
     import cv2
     from rich.progress import track
 
-    from synergy.draw import mesh_overlay, overlay
+    from synergy.draw import overlay
 
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         raise UserError(f"{name}: cannot be read as a video")
-    painters = {kind: paint for kind, paint in (("overlay", overlay), ("mesh", mesh_overlay)) if kind in wanted}
+    painters = {kind: paint for kind, paint in (("overlay", overlay), ("mesh", draw_meshes)) if kind in wanted}
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
     size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     writers = {

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from bfm_assets import open_face
 from synergy.camera import has_pytorch3d
-from synergy.raster import facing, rasterize, rasterize_pytorch3d
+from synergy.errors import UserError
+from synergy.raster import facing, rasterize, rasterize_pytorch3d, rasterizer
+from synergy.sheets import draw_view
 
 needs_pytorch3d = pytest.mark.skipif(
     not has_pytorch3d(), reason="pytorch3d is not installed (extra synergy[pytorch3d])"
@@ -83,3 +86,20 @@ def test_both_backends_agree_away_from_edges(size):
     both = inside & ours.mask
     np.testing.assert_allclose(ours.barycentric[both], theirs.barycentric[both], atol=1e-3)
     np.testing.assert_allclose(ours.depth[both], theirs.depth[both], atol=1e-2)
+
+
+def test_a_rasterizer_has_a_name(monkeypatch):
+    assert rasterizer("builtin") is rasterize
+    monkeypatch.setattr("synergy.raster.has_pytorch3d", lambda: True)
+    assert rasterizer("pytorch3d") is rasterize_pytorch3d
+    monkeypatch.setattr("synergy.raster.has_pytorch3d", lambda: False)
+    with pytest.raises(UserError, match="pytorch3d is not installed") as caught:
+        rasterizer("pytorch3d")
+    assert "\n" not in str(caught.value)
+
+
+@needs_pytorch3d
+def test_both_backends_draw_the_same_face():
+    model = open_face()
+    ours, theirs = (draw_view(model, model.mean, 30, 64, rasterizer(name)) for name in ("builtin", "pytorch3d"))
+    assert np.abs(ours.astype(int) - theirs).mean() < 1

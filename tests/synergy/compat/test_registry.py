@@ -136,6 +136,16 @@ def test_foreign_networks_predict_and_are_timed(
     assert "multiply-adds" in run("bench", "--repeats", 1, *chosen)
 
 
+def test_a_landmark_only_bfm_draws_no_meshes(tmp_path: Path, tddfa_v2_file: Path, bfm_file: Path, photo: Path) -> None:
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"photo.jpg": [BOX]}))
+    command = ("predict", photo, "--boxes", boxes, "--out", tmp_path / "out", "--model", f"3ddfa_v2:{tddfa_v2_file}")
+    assert "no meshes are drawn" in run(*command, "--bfm", bfm_file)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo_overlay.jpg", "predictions.json"}
+    with pytest.raises(UserError, match="--format glb,mesh: 'bfm-68' has landmark vertices only"):
+        run(*command, "--bfm", bfm_file, "--format", "mesh,glb")
+
+
 def test_foreign_networks_are_scored(tmp_path: Path, tddfa_v2_file: Path, bfm_file: Path, photo: Path) -> None:
     points = "\n".join(f"{30 + i % 9 * 9} {30 + i // 9 * 11}" for i in range(68))
     photo.with_suffix(".pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")

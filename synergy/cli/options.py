@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synergy.registry import BFM_HELP, MODEL_HELP
+
+
+class Renderer(str, Enum):
+    """Names of `synergy.raster.rasterizer`."""
+
+    BUILTIN = "builtin"
+    PYTORCH3D = "pytorch3d"
+
+
+NetworkOption = Annotated[str, typer.Option(help=MODEL_HELP)]
+BfmOption = Annotated[Path | None, typer.Option(help=BFM_HELP)]
+RendererOption = Annotated[
+    Renderer, typer.Option(help="Draws the meshes: builtin, or pytorch3d (on the GPU where there is one) if installed.")
+]
