@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all pytorch3d test-pytorch3d lint bench clean
 
 # The environment, remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -20,6 +20,15 @@ test: $(VENV)/.installed  ## the tests
 
 test-all: $(VENV)/.installed  ## the slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+pytorch3d: $(VENV)/.installed  ## build pytorch3d for the CPU from its source folder: make pytorch3d SRC=../pytorch3d
+	@test -f "$(SRC)/setup.py" || { echo "error: give pytorch3d's source folder, SRC=../pytorch3d" >&2; exit 2; }
+	$(BIN)/pip install --quiet -c constraints.txt setuptools wheel "iopath>=0.1.10"
+	FORCE_CUDA=0 MAX_JOBS=2 $(BIN)/pip install --no-build-isolation --no-deps "$(SRC)"
+
+test-pytorch3d: $(VENV)/.installed  ## the tests that need pytorch3d
+	@$(BIN)/python -c "import pytorch3d" || { echo "error: pytorch3d is not installed, see 'make pytorch3d'" >&2; exit 2; }
+	$(BIN)/python -m pytest -m pytorch3d
 
 lint: $(VENV)/.installed  ## style and types
 	$(BIN)/ruff check .

@@ -10,9 +10,16 @@ import pytest
 import torch
 
 from bfm_assets import MorphableModel, open_face
+from synergy.camera import has_pytorch3d
 from synergy.models import SynergyNet
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked `pytorch3d` where it is not installed."""
+    if item.get_closest_marker("pytorch3d") and not has_pytorch3d():
+        pytest.skip("pytorch3d is not installed: make pytorch3d SRC=...")
 
 
 @pytest.fixture

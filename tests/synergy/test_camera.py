@@ -5,12 +5,8 @@ import pytest
 import torch
 
 from synergy import camera
-from synergy.camera import has_pytorch3d, preferred_projection, project, project_plain, project_pytorch3d
+from synergy.camera import preferred_projection, project, project_plain, project_pytorch3d
 from synergy.geometry import compose_pose, euler_to_matrix
-
-needs_pytorch3d = pytest.mark.skipif(
-    not has_pytorch3d(), reason="pytorch3d is not installed (extra synergy[pytorch3d])"
-)
 
 
 def random_scene(batch: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,7 +84,7 @@ def test_the_cameras_get_what_gives_the_same_pixels(monkeypatch, shape):
     torch.testing.assert_close(points, project_plain(vertices, pose, 120), atol=1e-3, rtol=0)
 
 
-@needs_pytorch3d
+@pytest.mark.pytorch3d
 def test_pytorch3d_projects_the_same_pixels_and_gradients():
     vertices, pose = random_scene()
     grads = []

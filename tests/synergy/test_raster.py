@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 
 from bfm_assets import open_face
-from synergy.camera import has_pytorch3d
 from synergy.errors import UserError
 from synergy.raster import facing, rasterize, rasterize_pytorch3d, rasterizer
 from synergy.sheets import draw_view
-
-needs_pytorch3d = pytest.mark.skipif(
-    not has_pytorch3d(), reason="pytorch3d is not installed (extra synergy[pytorch3d])"
-)
 
 SQUARE = np.array([[2, 2, 1], [8, 2, 1], [8, 8, 1], [2, 8, 1]], np.float32)
 QUAD = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
@@ -75,7 +70,7 @@ def test_facing_is_counter_clockwise_with_y_up():
     assert facing(SQUARE, QUAD).tolist() == [False, False]
 
 
-@needs_pytorch3d
+@pytest.mark.pytorch3d
 @pytest.mark.parametrize("size", [(64, 64), (48, 64), (64, 40)])
 def test_both_backends_agree_away_from_edges(size):
     points, triangles = soup()
@@ -98,7 +93,7 @@ def test_a_rasterizer_has_a_name(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-@needs_pytorch3d
+@pytest.mark.pytorch3d
 def test_both_backends_draw_the_same_face():
     model = open_face()
     ours, theirs = (draw_view(model, model.mean, 30, 64, rasterizer(name)) for name in ("builtin", "pytorch3d"))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from synergy.camera import has_pytorch3d, project_plain
+from synergy.camera import project_plain
 from synergy.models import SynergyNet
 from synergy.parameters import count_parameters, make_pose_rigid
 
@@ -30,7 +30,7 @@ def test_coarse_landmarks_are_the_models_projected_vertices(tiny_model):
     torch.testing.assert_close(net.project(params)[0], expected, atol=1e-3, rtol=0)
 
 
-@pytest.mark.skipif(not has_pytorch3d(), reason="pytorch3d is not installed (extra synergy[pytorch3d])")
+@pytest.mark.pytorch3d
 def test_both_projections_give_the_same_landmarks(small_net, monkeypatch):
     params = make_pose_rigid(small_net.param_mean + small_net.param_std * torch.randn(4, len(small_net.param_std)))
     plain = small_net.project(params)
