@@ -16,6 +16,6 @@ __all__ = ["ModelFileError", "MorphableModel", "open_face", "read_bfm68", "read_
 
 @cache
 def open_face() -> MorphableModel:
-    """The bundled open face: 68 landmarks on exact vertices, shape and expression modes, free of every licence."""
+    """The bundled open face: a head with 68 landmarks on exact vertices and ARKit-named blendshapes, MIT licence."""
     with as_file(files("bfm_assets") / "data" / "open_face.npz") as path:
         return MorphableModel.load(path)

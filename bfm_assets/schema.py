@@ -32,7 +32,7 @@ class MorphableModel:
     """A linear face model of V vertices, F triangles, S shape and E expression modes.
 
     Attributes:
-        name: short identifier, for example "open-face-1".
+        name: short identifier, for example "open-face-2".
         licence: SPDX identifier or one line on the terms of use.
         mean: (V, 3) float32 vertices of the mean face.
         shape_basis: (V, 3, S) float32 identity modes, ordered by variance.
@@ -42,11 +42,14 @@ class MorphableModel:
         triangles: (F, 3) int32 vertex indices, counter-clockwise seen from outside; F = 0 for a landmark-only basis.
         landmarks: (68,) int32 vertex indices in iBUG order.
         mm_per_unit: millimetres in one model unit.
-        expression_names: one name per expression mode, or empty.
+        expression_names: one name per expression mode, or empty. A mode with a name is a blendshape: its coefficient is
+            a weight that is 0 in the neutral face and 1 at full strength, and is meant to stay between the two.
         uv: (V, 2) float32 texture coordinates in [0, 1], v up, or None.
         colours: (V, 3) uint8 RGB, or None.
-        regions: (V,) uint8 index into `region_names` per vertex, or None.
-        region_names: names of the regions, for example ("skin", "lips").
+        region_weights: (V, R) uint8 share of each region in each vertex, 255 in all, or None.
+        region_names: names of the R regions, for example ("skin", "lips").
+        face_mask: (V,) bool, the vertices of the face without ears, neck, skull and the inside of the mouth, or None.
+        notice: copyright lines and licence text that must go with the model, or empty.
     """
 
     name: str
@@ -62,8 +65,10 @@ class MorphableModel:
     expression_names: tuple[str, ...] = ()
     uv: Floats | None = None
     colours: NDArray[np.uint8] | None = None
-    regions: NDArray[np.uint8] | None = None
+    region_weights: NDArray[np.uint8] | None = None
     region_names: tuple[str, ...] = ()
+    face_mask: NDArray[np.bool_] | None = None
+    notice: str = ""
 
     def __post_init__(self) -> None:
         problem = _first_problem(self)
@@ -86,6 +91,13 @@ class MorphableModel:
     def is_dense(self) -> bool:
         """False for a basis of the 68 landmark vertices only, which has no mesh."""
         return len(self.triangles) > 0
+
+    @cached_property
+    def face_triangles(self) -> Ints:
+        """The triangles (F', 3) of the face alone: those within `face_mask`, or all without one."""
+        if self.face_mask is None:
+            return self.triangles
+        return np.ascontiguousarray(self.triangles[self.face_mask[self.triangles].all(1)])
 
     @cached_property
     def digest(self) -> str:
@@ -140,6 +152,7 @@ class MorphableModel:
             landmarks=np.arange(N_LANDMARKS, dtype=np.int32),
             mm_per_unit=self.mm_per_unit,
             expression_names=self.expression_names,
+            notice=self.notice,
         )
 
     def truncated(self, n_shape: int, n_expression: int) -> MorphableModel:
@@ -176,8 +189,8 @@ class MorphableModel:
         arrays = read_arrays(path, required, "morphable model")
         known = {f.name for f in fields(cls)}
         values: dict[str, object] = {key: value for key, value in arrays.items() if key in known}
-        for key in ("name", "licence"):
-            values[key] = str(values[key])
+        for key in ("name", "licence", "notice"):
+            values[key] = str(arrays.get(key, ""))
         values["mm_per_unit"] = float(arrays.get("mm_per_unit", np.asarray(1.0)))
         for key in ("expression_names", "region_names"):
             values[key] = tuple(arrays.get(key, np.empty(0, str)).tolist())
@@ -187,7 +200,7 @@ class MorphableModel:
 def _first_problem(model: MorphableModel) -> str | None:
     """The first inconsistency of a model as one phrase, or None."""
     v, s, e = len(model.mean), len(model.shape_std), len(model.expression_std)
-    expected: dict[str, tuple[tuple[int, ...], type]] = {
+    expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
         "mean": ((v, 3), np.float32),
         "shape_basis": ((v, 3, s), np.float32),
         "shape_std": ((s,), np.float32),
@@ -197,7 +210,8 @@ def _first_problem(model: MorphableModel) -> str | None:
         "landmarks": ((N_LANDMARKS,), np.int32),
         "uv": ((v, 2), np.float32),
         "colours": ((v, 3), np.uint8),
-        "regions": ((v,), np.uint8),
+        "region_weights": ((v, len(model.region_names)), np.uint8),
+        "face_mask": ((v,), np.bool_),
     }
     for name, (shape, dtype) in expected.items():
         array = getattr(model, name)
@@ -215,6 +229,6 @@ def _first_problem(model: MorphableModel) -> str | None:
         return "standard deviations must be positive"
     if model.expression_names and len(model.expression_names) != e:
         return f"{len(model.expression_names)} expression names for {e} modes"
-    if model.regions is not None and model.regions.max(initial=0) >= len(model.region_names):
-        return "regions index past region_names"
+    if model.region_weights is not None and (model.region_weights.sum(1, dtype=np.int64) != 255).any():
+        return "the region weights of a vertex must sum to 255"
     return None

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from bfm_assets import open_face
+from synergy.appearance import random_colours, region_colours
 from synergy.draw import draw_mesh, draw_pose_box, draw_wireframe, mesh_overlay, overlay
 from synergy.export import write_csv, write_json, write_mesh
 from synergy.face import Face, pose_from_params
@@ -20,6 +21,8 @@ from synergy.parameters import join_parameters
 from synergy.predictor import FacePredictor
 
 _SIZE = 256
+# Height of the 68 landmarks in a rendered picture, as a share of the picture: the whole head fits in.
+_LANDMARK_HEIGHT = 0.42
 # Pitch, yaw, roll in degrees of the rendered faces, with one random person and expression each.
 _POSES = ((0, 0, 0), (0, 30, 0), (0, -60, 0), (20, 15, 10), (-20, -30, -15))
 
@@ -37,7 +40,9 @@ def build_demo(out: Path) -> Path:
     }
     for i, angles in enumerate(_POSES):
         face = random_face(angles, seed=i)
-        picture = draw_mesh(_backdrop(), face.vertices(), face.morphable_model.triangles, face.morphable_model.colours)
+        model = face.morphable_model
+        colours = region_colours(model, **random_colours(np.random.default_rng(i)))
+        picture = draw_mesh(_backdrop(), face.vertices(), model.triangles, colours)
         label = "rendered: pitch {}°, yaw {}°, roll {}°".format(*angles)
         pictures[f"rendered_{i}.jpg"] = (label, np.concatenate([picture, overlay(picture, [face])], 1))
     for name, (_, picture) in pictures.items():
@@ -56,9 +61,10 @@ def random_face(angles_deg: tuple[float, float, float], seed: int) -> Face:
     model = open_face()
     rng = np.random.default_rng(seed)
     shape = (rng.standard_normal(model.n_shape) * model.shape_std).astype(np.float32)
-    expression = (np.abs(rng.standard_normal(model.n_expression)) * 0.5 * model.expression_std).astype(np.float32)
+    expression = np.zeros(model.n_expression, np.float32)
+    expression[rng.permutation(model.n_expression)[:3]] = rng.uniform(0.2, 0.6, 3)
     points = model.vertices(shape, expression)[model.landmarks]
-    scale = torch.tensor(_SIZE * 0.5 / float(np.ptp(points[:, 1])))
+    scale = torch.tensor(_SIZE * _LANDMARK_HEIGHT / float(np.ptp(points[:, 1])))
     rotation = euler_to_matrix(torch.tensor(np.radians(angles_deg), dtype=torch.float32))
     centre = rotation @ torch.from_numpy(points.mean(0)) * scale
     pose = compose_pose(scale, rotation, torch.tensor([_SIZE / 2, _SIZE / 2, 0.0]) - centre).numpy()
@@ -89,7 +95,7 @@ def _backdrop() -> NDArray[np.uint8]:
 
 def _wireframes(image: NDArray[np.uint8], faces: list[Face]) -> NDArray[np.uint8]:
     for face in faces:
-        image = draw_wireframe(image, face.vertices(), face.morphable_model.triangles)
+        image = draw_wireframe(image, face.vertices(), face.morphable_model.face_triangles)
         image = draw_pose_box(image, face.pose, face.landmarks68)
     return image
 

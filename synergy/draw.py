@@ -140,7 +140,7 @@ def mesh_overlay(image: Image, faces: Sequence[Face], alpha: float = 0.75, raste
     """Draw the shaded mesh of every face over the image, the farthest face first; see `draw_mesh`."""
     out = image
     for face in sorted(faces, key=lambda face: face.pose.scale):
-        out = draw_mesh(out, face.vertices(), face.morphable_model.triangles, None, alpha, rasterizer)
+        out = draw_mesh(out, face.vertices(), face.morphable_model.face_triangles, None, alpha, rasterizer)
     return out
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from bfm_assets import MorphableModel
+from synergy.appearance import random_colours, region_colours
 from synergy.camera import project_plain
 from synergy.draw import draw_contours, draw_mesh, draw_points
 from synergy.geometry import compose_pose, euler_to_matrix, flip_y
@@ -27,9 +28,9 @@ VIEWS = {"front": 0.0, "three quarters": 45.0, "profile": 90.0}
 SIGMA = 2.5
 N_MODES = 12
 N_PEOPLE = 30
-# A tile shows this many times the height of the mean face's landmarks, brows to chin, and their middle at this height.
-_EXTENT = 2.1
-_MIDDLE = 0.56
+# A tile is this many times larger than the mean mesh, or than the mean landmarks of a model without a mesh.
+_MARGIN = 1.1
+_LANDMARK_MARGIN = 1.6
 # Tiles are drawn this many times larger and averaged down, for smooth edges and landmarks that hide little.
 _OVERSAMPLING = 2
 _BACKGROUND = (28, 30, 34)
@@ -39,11 +40,19 @@ _LANDMARK = (90, 255, 150)
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One face of a sheet: what it is called, and its coefficients (S,) and (E,)."""
+    """One face of a sheet.
+
+    Attributes:
+        label: what the tile says.
+        shape: (S,) coefficients.
+        expression: (E,) coefficients.
+        colours: (V, 3) uint8 colours of the vertices; the model's own where it is None.
+    """
 
     label: str
     shape: Floats
     expression: Floats
+    colours: Image | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +90,7 @@ def sheets(model: MorphableModel, seed: int = 0) -> list[Sheet]:
 
 
 def random_people(model: MorphableModel, count: int, seed: int) -> Iterator[Person]:
-    """People drawn from the model's prior, each with up to three expressions at random strength."""
+    """Draw people from the model's prior, each with up to three expressions, in random colours where it has regions."""
     rng = np.random.default_rng(seed)
     full = np.ones(model.n_expression) if model.expression_names else 2 * model.expression_std
     for i in range(count):
@@ -89,7 +98,10 @@ def random_people(model: MorphableModel, count: int, seed: int) -> Iterator[Pers
         expression = np.zeros(model.n_expression)
         chosen = rng.permutation(model.n_expression)[:3]
         expression[chosen] = rng.uniform(0, 0.7, len(chosen)) * full[chosen]
-        yield Person(f"person {i + 1}", shape.astype(np.float32), expression.astype(np.float32))
+        colours = None
+        if model.region_weights is not None:
+            colours = region_colours(model, **random_colours(rng))
+        yield Person(f"person {i + 1}", shape.astype(np.float32), expression.astype(np.float32), colours)
 
 
 def draw_sheet(
@@ -114,11 +126,16 @@ def draw_sheet(
 
 
 def draw_view(
-    model: MorphableModel, vertices: Floats, yaw_deg: float, size: int, rasterizer: Rasterizer = rasterize
+    model: MorphableModel,
+    vertices: Floats,
+    yaw_deg: float,
+    size: int,
+    rasterizer: Rasterizer = rasterize,
+    colours: Image | None = None,
 ) -> Image:
     """Draw one tile: a shaded mesh with its landmarks, or the landmarks alone for a model without a mesh.
 
-    Scale and place follow the model's mean face, so that tiles of one model compare.
+    Scale and place follow the model's mean, so that tiles of one model can be compared.
 
     Args:
         model: the model that the vertices belong to.
@@ -126,6 +143,7 @@ def draw_view(
         yaw_deg: how far the face is rotated to the image's left, in degrees.
         size: side of the tile in pixels.
         rasterizer: draws the mesh.
+        colours: (V, 3) uint8 colours of the vertices; the model's own where it is None.
 
     Returns:
         (size, size, 3) uint8 RGB.
@@ -135,20 +153,21 @@ def draw_view(
     points = _place(model, vertices, yaw_deg, large)
     landmarks = points[model.landmarks]
     if model.is_dense:
-        image = draw_mesh(image, points, model.triangles, model.colours, rasterizer=rasterizer)
-        image = draw_points(image, landmarks, _LANDMARK, radius=max(1.2, size / 150))
+        painted = model.colours if colours is None else colours
+        image = draw_mesh(image, points, model.triangles, painted, rasterizer=rasterizer)
+        image = draw_points(image, landmarks, _LANDMARK, radius=max(1.0, size / 200))
     else:
         image = draw_points(draw_contours(image, landmarks), landmarks)
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _place(model: MorphableModel, vertices: Floats, yaw_deg: float, size: int) -> Floats:
-    """Image points (V, 3) of a mesh in model space, the middle of the mean face's landmarks in the tile's."""
-    marks = model.mean[model.landmarks].astype(np.float64)
-    low, high = marks.min(0), marks.max(0)
-    scale = torch.tensor(size / (_EXTENT * (high[1] - low[1])))
+    """Image points (V, 3) of a mesh in model space; the middle of the model's mean comes to the middle of the tile."""
+    mean = model.mean.astype(np.float64)
+    low, high = mean.min(0), mean.max(0)
+    scale = torch.tensor(size / ((_MARGIN if model.is_dense else _LANDMARK_MARGIN) * (high - low).max()))
     rotation = euler_to_matrix(torch.tensor([0.0, np.radians(yaw_deg), 0.0], dtype=torch.float64))
-    middle = flip_y(torch.tensor([(size - 1) / 2, _MIDDLE * size, 0.0], dtype=torch.float64), size)
+    middle = flip_y(torch.tensor([(size - 1) / 2, (size - 1) / 2, 0.0], dtype=torch.float64), size)
     translation = middle - scale * (rotation @ torch.from_numpy((low + high) / 2))
     pose = compose_pose(scale, rotation, translation)
     return project_plain(torch.from_numpy(vertices).double(), pose, size).numpy().astype(np.float32)
@@ -156,7 +175,8 @@ def _place(model: MorphableModel, vertices: Floats, yaw_deg: float, size: int) -
 
 def _cell(model: MorphableModel, person: Person, size: int, rasterizer: Rasterizer) -> Image:
     vertices = model.vertices(person.shape, person.expression)
-    cell = np.concatenate([draw_view(model, vertices, yaw, size, rasterizer) for yaw in VIEWS.values()], 1)
+    views = [draw_view(model, vertices, yaw, size, rasterizer, person.colours) for yaw in VIEWS.values()]
+    cell = np.concatenate(views, 1)
     scale = max(0.35, size / 450)
     cv2.putText(cell, person.label, (6, round(34 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, _INK, 1, cv2.LINE_AA)
     return cell

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from bfm_assets import MorphableModel, read_model
+from synergy.appearance import random_colours, region_colours
 from synergy.camera import project_plain
 from synergy.crop import LANDMARK_MARGIN
 from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
@@ -33,7 +34,8 @@ Floats = NDArray[np.floating]
 _PITCH, _ROLL, _YAW = 12.0, 12.0, 85.0
 # A landmark this share of the crop behind the surface drawn over it is turned away.
 _DEPTH_SLACK = 0.03
-_NEUTRAL_SKIN = np.array([210.0, 165.0, 140.0])
+# Probability that a named expression is active in a face.
+_ACTIVE = 0.12
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class SyntheticFace:
 def render_face(model: MorphableModel, rng: np.random.Generator, side: int = 120) -> SyntheticFace:
     """A random face of a dense model in 3DDFA's crop: a square of sqrt(2) times the landmarks' longer extent."""
     shape = 0.8 * model.shape_std * rng.standard_normal(model.n_shape)
-    expression = 0.7 * model.expression_std * rng.standard_normal(model.n_expression)
+    expression = _expression(model, rng)
     mesh = model.vertices(shape, expression)
     pose_deg = np.array([_PITCH * rng.standard_normal(), rng.uniform(-_YAW, _YAW), _ROLL * rng.standard_normal()])
     pose = _pose_in_crop(mesh[model.landmarks], np.radians(pose_deg), side)
@@ -88,27 +90,22 @@ def _pose_in_crop(landmarks: Floats, angles: Floats, side: int) -> NDArray[np.fl
     return np.asarray(pose.numpy(), np.float32)
 
 
+def _expression(model: MorphableModel, rng: np.random.Generator) -> Floats:
+    """Draw expression coefficients (E,): a few named expressions at random weights, or principal components."""
+    if not model.expression_names:
+        return np.asarray(0.7 * model.expression_std * rng.standard_normal(model.n_expression))
+    weights = rng.uniform(size=model.n_expression)
+    return np.where(rng.uniform(size=model.n_expression) < _ACTIVE, weights, 0.0)
+
+
 def _vertex_colours(model: MorphableModel, rng: np.random.Generator) -> Floats:
-    """(V, 3) RGB: the model's own colours under a random skin tone, irises and hair; plain skin without colours."""
-    if model.colours is None:
-        return np.tile(_skin(rng), (model.n_vertices, 1))
-    colours = model.colours.astype(np.float64)
-    tint = _skin(rng) / _NEUTRAL_SKIN
-    tints = {"sclera": np.full(3, rng.uniform(0.8, 1.05)), "pupil": np.ones(3), "iris": rng.uniform(0.5, 2.0, 3)}
-    hair = rng.uniform(0.15, 1.6)
-    tints |= {"brows": np.full(3, hair), "scalp": np.full(3, hair), "lids": np.full(3, hair)}
-    factor = np.tile(tint, (model.n_vertices, 1))
-    if model.regions is not None:
-        for index, name in enumerate(model.region_names):
-            if name in tints:
-                factor[model.regions == index] = tints[name]
-    return colours * factor + rng.normal(0, 4, (model.n_vertices, 1))
-
-
-def _skin(rng: np.random.Generator) -> Floats:
-    """A skin colour between very dark and very light, with some redness of its own."""
-    dark, light = np.array([70.0, 45.0, 32.0]), np.array([245.0, 208.0, 188.0])
-    return (dark + rng.uniform() * (light - dark)) * rng.uniform(0.92, 1.08, 3)
+    """Draw colours (V, 3) of the vertices: skin, hair and irises where the model has regions, else only a skin."""
+    colours = random_colours(rng)
+    if model.region_weights is None:
+        painted = np.tile(colours["skin"], (model.n_vertices, 1))
+    else:
+        painted = region_colours(model, **colours).astype(np.float64)
+    return painted * rng.uniform(0.92, 1.08, 3) + rng.normal(0, 4, (model.n_vertices, 1))
 
 
 def _light(normals: Floats, rng: np.random.Generator) -> Floats:

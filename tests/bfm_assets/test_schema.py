@@ -49,8 +49,10 @@ def test_a_file_brings_everything_back(tiny_model: MorphableModel, tmp_path: Pat
         mm_per_unit=10.0,
         uv=rng.uniform(size=(100, 2)).astype(np.float32),
         colours=rng.integers(0, 256, (100, 3), dtype=np.uint8),
-        regions=rng.integers(0, 2, 100, dtype=np.uint8),
+        region_weights=np.stack([share := rng.integers(0, 256, 100, dtype=np.uint8), 255 - share], 1),
         region_names=("skin", "lips"),
+        face_mask=rng.uniform(size=100) < 0.5,
+        notice="Copyright line\n\nLicence text",
     )
     model.save(tmp_path / "a.npz")
     read = MorphableModel.load(tmp_path / "a.npz")
@@ -71,7 +73,9 @@ def test_a_file_brings_everything_back(tiny_model: MorphableModel, tmp_path: Pat
         ({"triangles": np.full((1, 3), -1, np.int32)}, r"indices outside 0\.\.99"),
         ({"landmarks": np.zeros(67, np.int32)}, r"expected .*\(68,\)"),
         ({"expression_names": ("a",)}, "1 expression names for 3 modes"),
-        ({"regions": np.ones(100, np.uint8), "region_names": ("skin",)}, "past region_names"),
+        ({"region_weights": np.ones((100, 1), np.uint8), "region_names": ("skin",)}, "must sum to 255"),
+        ({"region_weights": np.ones((100, 2), np.uint8), "region_names": ("skin",)}, r"expected .*\(100, 1\)"),
+        ({"face_mask": np.ones(99, np.bool_)}, r"expected .*\(100,\)"),
     ],
 )
 def test_inconsistent_models_are_refused(tiny_model: MorphableModel, changes: dict[str, Any], message: str) -> None:

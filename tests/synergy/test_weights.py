@@ -43,7 +43,7 @@ def test_bundled_weights_load_by_name_and_are_small():
 
 
 def test_weights_of_another_morphable_model_are_refused(saved, tiny_model):
-    with pytest.raises(UserError, match=r"trained with morphable model 'open-face-1' .*, got 'tiny'"):
+    with pytest.raises(UserError, match=r"trained with morphable model 'open-face-2' .*, got 'tiny'"):
         load(saved, tiny_model)
 
 

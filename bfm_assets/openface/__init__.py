@@ -1,1 +1,0 @@
-"""The open face: a morphable model designed from anthropometry, free of every licence, and its builder."""

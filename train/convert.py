@@ -1,0 +1,282 @@
+"""`python -m train.convert WEIGHTS --out FILE --data DATASET`: give a trained network another morphable model.
+
+The backbone stays. The heads of a `SynergyNet` are linear, and so is a change of morphable model that is done in model
+space: the new heads are the old ones followed by one affine map of the parameters. The head pose stays the same. MAFA
+reads the old coefficients, which are linear in the image feature, so its first layer computes them from then on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor, nn
+
+from bfm_assets import ModelFileError, MorphableModel, read_model
+from synergy.data import AFLWReader, FaceReader, PtsReader
+from synergy.errors import UserError
+from synergy.models import SynergyNet
+from synergy.models.pointnet import N_GLOBAL_FEATURES
+from synergy.parameters import N_POSE, split_pose
+from synergy.registry import BFM_HELP, open_network
+from synergy.weights import save_weights
+from train.readers import read_all
+
+Array = NDArray[np.float64]
+
+_NOISE_MM = 0.5
+"""Standard deviation of a landmark coordinate about the new model in the fit of coefficients."""
+_ALIGNMENTS = 5
+_STEPS = 400
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterMap:
+    """An affine map from parameters of one morphable model to those of another: matrix @ params + offset.
+
+    Attributes:
+        matrix: (P', P).
+        offset: (P',).
+        residual: mean distance over faces and landmarks between the two models' landmarks, in per cent of the mean
+            face's size sqrt(width * height).
+        below_zero: mean of what the mapped weights of named expressions are below 0, over faces and expressions.
+    """
+
+    matrix: Array
+    offset: Array
+    residual: float
+    below_zero: float
+
+    def __call__(self, params: Array) -> Array:
+        """Map parameters (..., P) to (..., P')."""
+        return params @ self.matrix.T + self.offset
+
+
+def fit_parameter_map(old: MorphableModel, new: MorphableModel, coefficients: Array) -> ParameterMap:
+    """Find the parameters of a new morphable model whose landmarks are those of an old one.
+
+    The two models may differ in size and origin, but not in their axes: the rotation stays. For another origin the map
+    is exact where the 3x3 part of the pose is a scaled rotation. Named expressions of the new model are fitted with
+    weights between 0 and 1 to every face, and the affine map is the one nearest to these fits. What the new shape basis
+    cannot explain of the old model's mean face is no expression, and is left out there. The shape then explains as much
+    of what is left as its prior allows.
+
+    Args:
+        old: model of the parameters.
+        new: model to change to.
+        coefficients: (N, S + E) coefficients of the old model on typical faces, more of them than S + E.
+    """
+    source, target = old.landmark_model(), new.landmark_model()
+    old_mean, old_basis = source.mean.astype(np.float64), source.basis.astype(np.float64)
+    mean = target.mean.astype(np.float64)
+    basis = target.basis.astype(np.float64).reshape(mean.size, -1) * target.coefficient_std.astype(np.float64)
+    shape_basis, expression_basis = basis[:, : new.n_shape], basis[:, new.n_shape :]
+    ratio: float = (_NOISE_MM / new.mm_per_unit) ** 2
+    gram = shape_basis.T @ shape_basis + ratio * np.eye(new.n_shape)
+    shape_solver = np.asarray(np.linalg.solve(gram, shape_basis.T), np.float64)
+
+    faces = old_mean + np.einsum("vck,nk->nvc", old_basis, coefficients)
+    scale, origin = 1.0, np.zeros(3)
+    fitted = np.broadcast_to(mean, faces.shape)
+    for _ in range(_ALIGNMENTS):
+        scale, origin = _align(fitted, faces)
+        rest = ((faces - origin) / scale - mean).reshape(len(faces), -1)
+        neutral = ((old_mean - origin) / scale - mean).ravel()
+        systematic = neutral - shape_basis @ (shape_solver @ neutral)
+        weights = _bounded(rest - systematic, expression_basis, shape_basis, shape_solver, ratio, target)
+        left = rest - weights @ expression_basis.T
+        fitted = mean + ((left @ shape_solver.T) @ shape_basis.T + weights @ expression_basis.T).reshape(faces.shape)
+
+    spread = coefficients.std(0)
+    spread[spread == 0] = 1.0
+    middle = coefficients.mean(0)
+    scaled = (coefficients - middle) / spread
+    ridge = 1e-4 * len(scaled) * np.eye(len(spread))
+    slope = (np.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ weights) / spread[:, None]).T
+    affine_expression = np.concatenate([slope, (weights.mean(0) - slope @ middle)[:, None]], 1)
+    # The landmarks in the new model's frame, less its mean, as an affine function of the old coefficients.
+    constant = ((old_mean - origin) / scale - mean).reshape(-1, 1)
+    affine_rest = np.concatenate([old_basis.reshape(mean.size, -1) / scale, constant], 1)
+    affine_shape = shape_solver @ (affine_rest - expression_basis @ affine_expression)
+    affine = np.concatenate([affine_shape, affine_expression]) * target.coefficient_std.astype(np.float64)[:, None]
+
+    matrix = np.zeros((N_POSE + len(affine), N_POSE + coefficients.shape[1]))
+    for row in range(3):
+        block = slice(4 * row, 4 * row + 3)
+        matrix[block, block] = scale * np.eye(3)
+        matrix[4 * row + 3, block] = origin
+        matrix[4 * row + 3, 4 * row + 3] = 1
+    matrix[N_POSE:, N_POSE:] = affine[:, :-1]
+    offset = np.concatenate([np.zeros(N_POSE), affine[:, -1]])
+    mapped = coefficients @ affine[:, :-1].T + affine[:, -1]
+    landmarks = scale * (mean + np.einsum("vck,nk->nvc", target.basis.astype(np.float64), mapped)) + origin
+    size = np.sqrt(np.prod(np.ptp(old_mean[:, :2], axis=0)))
+    below = np.maximum(-mapped[:, new.n_shape :], 0).mean() if new.expression_names else 0.0
+    return ParameterMap(
+        matrix, offset, float(100 * np.linalg.norm(landmarks - faces, axis=2).mean() / size), float(below)
+    )
+
+
+def _align(points: Array, faces: Array) -> tuple[float, Array]:
+    """The one scale and translation (3,) that bring all points (N, 68, 3) closest to faces (N, 68, 3)."""
+    points_mean, faces_mean = points.mean((0, 1)), faces.mean((0, 1))
+    centred = points - points_mean
+    scale = float((centred * (faces - faces_mean)).sum() / (centred**2).sum())
+    return scale, faces_mean - scale * points_mean
+
+
+def _bounded(
+    rest: Array, expression_basis: Array, shape_basis: Array, shape_solver: Array, ratio: float, target: MorphableModel
+) -> Array:
+    """Expression coefficients (N, E) in standard deviations of the best fits of shape and expression to rest (N, 204).
+
+    Weights of named expressions stay between 0 and 1. The shape is eliminated, which leaves one quadratic problem in
+    the expression for every face, and accelerated projected gradients solve them together (Beck and Teboulle 2009).
+    """
+    reduced = expression_basis - shape_basis @ (shape_solver @ expression_basis)
+    hessian = expression_basis.T @ reduced + ratio * np.eye(expression_basis.shape[1])
+    linear = rest @ reduced
+    if not target.expression_names:
+        return np.asarray(np.linalg.solve(hessian, linear.T).T)
+    low, high = np.zeros(len(hessian)), 1 / target.expression_std.astype(np.float64)
+    step = 1 / np.linalg.eigvalsh(hessian)[-1]
+    found = ahead = np.zeros_like(linear)
+    momentum = 1.0
+    for _ in range(_STEPS):
+        moved = np.clip(ahead - step * (ahead @ hessian - linear), low, high)
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = moved + (momentum - 1) / following * (moved - found)
+        found, momentum = moved, following
+    return found
+
+
+@torch.no_grad()
+def convert(net: SynergyNet, model: MorphableModel, crops: NDArray[np.uint8]) -> tuple[SynergyNet, ParameterMap]:
+    """Make a network that predicts what another one does, with another morphable model.
+
+    Args:
+        net: a trained network.
+        model: the new morphable model; its axes must be those of the old one.
+        crops: (N, size, size, 3) uint8 RGB typical crops, a few thousand. Their faces say which coefficients occur.
+
+    Returns:
+        The new network, in evaluation mode, with the same head poses; and the map of the parameters.
+    """
+    starts = track(range(0, len(crops), 64), "running the backbone", transient=True)
+    feature = torch.cat([net.features(torch.from_numpy(crops[i : i + 64]).permute(0, 3, 1, 2)) for i in starts])
+    params = net.dewhiten(net.heads(feature))
+    coefficients = split_pose(params)[1].double().numpy()
+    mapping = fit_parameter_map(net.morphable_model, model, coefficients)
+    new = SynergyNet(model, **net.architecture)  # type: ignore[arg-type]
+    state = net.state_dict()
+    own = new.state_dict()
+    new.load_state_dict({name: state[name] if _is_kept(name, state, own) else own[name] for name in own})
+    mapped = torch.from_numpy(mapping(params.double().numpy()))
+    new.set_whitening(mapped.mean(0), mapped.std(0).clamp_min(1e-6))
+    _set_heads(new, net, mapping)
+    _set_mafa(new, net)
+    return new.eval(), mapping
+
+
+def _is_kept(name: str, old: dict[str, Tensor], new: dict[str, Tensor]) -> bool:
+    """Whether a tensor of the state means the same with both morphable models."""
+    return name in old and old[name].shape == new[name].shape and name.startswith(("backbone.", "mafa."))
+
+
+def _linears(net: SynergyNet) -> list[nn.Linear]:
+    """The linear layers of the three heads, in the order of the parameters."""
+    layers = [head[-1] for head in (net.pose_head, net.shape_head, net.expression_head)]
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
+def _set_heads(new: SynergyNet, old: SynergyNet, mapping: ParameterMap) -> None:
+    """Set the heads to the old ones followed by the map of the parameters."""
+    weight = torch.cat([layer.weight for layer in _linears(old)]).double()
+    bias = torch.cat([layer.bias for layer in _linears(old)]).double()
+    old_std, old_mean = old.param_std.double(), old.param_mean.double()
+    matrix, offset = torch.from_numpy(mapping.matrix), torch.from_numpy(mapping.offset)
+    weight = matrix @ (old_std[:, None] * weight)
+    bias = matrix @ (old_std * bias + old_mean) + offset
+    weight = weight / new.param_std.double()[:, None]
+    bias = (bias - new.param_mean.double()) / new.param_std.double()
+    row = 0
+    for layer in _linears(new):
+        end = row + layer.out_features
+        layer.weight.copy_(weight[row:end])
+        layer.bias.copy_(bias[row:end])
+        row = end
+
+
+def _set_mafa(new: SynergyNet, old: SynergyNet) -> None:
+    """Let MAFA's first layer compute the old whitened coefficients from the image feature."""
+    n_feature = old.backbone.n_features
+    image, end = slice(N_GLOBAL_FEATURES, N_GLOBAL_FEATURES + n_feature), N_GLOBAL_FEATURES + n_feature
+    _, *heads = _linears(old)
+    weight = torch.cat([layer.weight for layer in heads]).double()
+    bias = torch.cat([layer.bias for layer in heads]).double()
+    before, after = old.mafa.from_face, new.mafa.from_face
+    reads = before.weight[:, end:].double()
+    after.weight[:, :N_GLOBAL_FEATURES] = before.weight[:, :N_GLOBAL_FEATURES]
+    after.weight[:, image] = (before.weight[:, image].double() + reads @ weight).float()
+    after.weight[:, end:] = 0
+    after.bias.copy_(before.bias.double() + reads @ bias)
+
+
+def main() -> None:
+    """Parse the command line and convert."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", help="name or .safetensors file of the weights to convert")
+    parser.add_argument("--bfm", type=Path, help=f"the weights' own morphable model. {BFM_HELP}")
+    parser.add_argument("--model", default="open_face", help="morphable model to change to; the open face by default")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets with typical faces: 300-W, AFLW")
+    parser.add_argument("--count", type=int, default=4000, help="how many crops to take from each at most")
+    parser.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+    args = parser.parse_args()
+    try:
+        net = open_network(args.weights, args.bfm)
+        if not isinstance(net, SynergyNet):
+            raise UserError(f"{args.weights}: only this project's own networks can be converted")
+        model = read_model(args.model)
+        crops = np.concatenate([_crops(path, model, args.count) for path in track(args.data, "reading")])
+        new, mapping = convert(net, model, crops)
+        facts = {
+            "converted": {
+                "from": {"name": net.model_id, "model": net.morphable_model.name, "digest": net.morphable_model.digest},
+                "crops": len(crops),
+                "coarse_landmark_distance_percent": round(mapping.residual, 3),
+            }
+        }
+        save_weights(new, args.out, _description(args.weights) | facts, model)
+    except (UserError, ModelFileError) as error:
+        sys.exit(f"error: {error}")
+    sys.stdout.write(
+        f"{args.out}: coarse landmarks differ by {mapping.residual:.2f} % of the face on {len(crops)} crops\n"
+    )
+
+
+def _crops(path: Path, model: MorphableModel, count: int) -> NDArray[np.uint8]:
+    """Crops (N, 120, 120, 3) of a data set, evenly spread over it."""
+    reader: FaceReader = AFLWReader(path) if path.with_suffix(".npz").is_file() else PtsReader(path)
+    step = max(1, len(reader) // count)
+    reader.names = reader.names[::step]
+    return read_all(reader, model, count)[0]
+
+
+def _description(weights: str) -> dict[str, object]:
+    """What the JSON of the converted weights says of training and data; its validation figures no longer hold."""
+    from synergy.weights import bundled_weights
+
+    path = bundled_weights().get(weights, Path(weights)).with_suffix(".json")
+    facts = json.loads(path.read_text())
+    return {key: facts[key] for key in ("training", "data", "converted") if key in facts}
+
+
+if __name__ == "__main__":
+    main()

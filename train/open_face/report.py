@@ -1,0 +1,117 @@
+"""How well the open face explains faces of other models and annotated ones: `synergy assets report`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfm_assets import MorphableModel, read_bfm68, read_ict
+from bfm_assets.fit import LandmarkFit, face_size, fit_landmarks_2d, fit_landmarks_3d, similarity
+from synergy.data import PtsReader
+from synergy.landmarks import INNER51
+
+Array = NDArray[np.float64]
+
+SAMPLES = 500
+DEPTH_POINTS = {"nose tip": [30], "chin": [8], "brows": list(range(17, 27)), "eye corners": [36, 39, 42, 45]}
+NEAR_FRONTAL_DEG = 15.0
+ACTIVE_SHARE = 0.15
+
+
+def report(
+    model: MorphableModel, ict: Path | None = None, bfm68: Path | None = None, helen: Path | None = None
+) -> Iterator[str]:
+    """Measure a model against the given data.
+
+    Args:
+        model: the open face, or any other model.
+        ict: the packed ICT-FaceKit model.
+        bfm68: the 68-point basis of the Basel Face Model.
+        helen: a folder, tar or zip of images with `.pts` files.
+
+    Yields:
+        Lines of text. Residuals are mean distances in per cent of the square root of width times height of the box
+        around the landmarks.
+    """
+    others = [read_ict(ict)] if ict else []
+    others += [read_bfm68(bfm68)] if bfm68 else []
+    for other in others:
+        fit = fit_landmarks_3d(model, random_faces(other, SAMPLES))
+        yield f"{other.name}, {SAMPLES} random faces: {_deciles(fit.residual)}"
+        yield f"  {other.name}'s mean looks up by {pitch_of(model, other):+.2f} degrees against this model's axes"
+        yield from _depths(model, other.name, random_faces(other, SAMPLES, expressive=False))
+    if helen:
+        labels = np.stack([s.landmarks68[:, :2] for s in PtsReader(helen).samples(image=False)]).astype(np.float64)
+        labels *= [1, -1]
+        fit = fit_landmarks_2d(model, labels[:, INNER51], np.asarray(INNER51))
+        frontal = np.abs(yaw_degrees(fit)) < NEAR_FRONTAL_DEG
+        size = face_size(labels)[frontal] / face_size(labels[:, INNER51])[frontal]
+        yield f"{helen.name}, {frontal.sum()} near-frontal of {len(labels)}, inner 51 annotations (2D):"
+        yield f"  of the inner box:    {_deciles(fit.residual[frontal])}"
+        yield f"  of the 68-point box: {_deciles(fit.residual[frontal] / size)}"
+
+
+def random_faces(model: MorphableModel, count: int, expressive: bool = True) -> Array:
+    """Draw landmarks (N, 68, 3) in mm of random people of a model, with random expressions or none.
+
+    Identities follow the model's prior, and so do expressions of principal components. Of named expressions, whose
+    coefficients are weights from 0 to 1, each is active with probability 0.15 and uniform.
+    """
+    rng = np.random.default_rng(1)
+    who = rng.normal(size=(count, model.n_shape)) * model.shape_std
+    if model.expression_names:
+        strength = rng.uniform(size=(count, model.n_expression))
+        how = strength * (rng.uniform(size=strength.shape) < ACTIVE_SHARE)
+    else:
+        how = rng.normal(size=(count, model.n_expression)) * model.expression_std
+    points = model.landmark_model().vertices(who, how if expressive else 0 * how)
+    return points.astype(np.float64) * model.mm_per_unit
+
+
+def pitch_of(model: MorphableModel, other: MorphableModel) -> float:
+    """The angle in degrees by which the mean face of another model looks up against this model's.
+
+    The two are aligned by their inner 51 landmarks. The contours differ by up to 30 mm near the ears, which would tilt
+    the faces against each other.
+    """
+    own, their = (m.mean[m.landmarks].astype(np.float64)[None, INNER51] for m in (model, other))
+    _, rotation, _ = similarity(own, their)
+    return float(np.degrees(np.arctan2(-rotation[0, 2, 1], rotation[0, 1, 1])))
+
+
+def yaw_degrees(fit: LandmarkFit) -> Array:
+    """The angle (N,) between each fitted face's forward axis and the camera's, in the horizontal plane."""
+    return np.asarray(np.degrees(np.arctan2(fit.rotation[:, 0, 2], fit.rotation[:, 2, 2])))
+
+
+def depth_profile(points: Array) -> Array:
+    """Depth (N, 4) of the `DEPTH_POINTS` in mm before the mean of the inner points, of aligned landmarks (N, 68, 3)."""
+    depth = points[..., 2] - points[:, INNER51, 2].mean(1, keepdims=True)
+    return np.stack([depth[:, at].mean(1) for at in DEPTH_POINTS.values()], 1)
+
+
+def aligned(points: Array, reference: Array) -> Array:
+    """Landmarks (N, 68, 3) under the similarity that brings their inner points closest to the reference's (68, 3)."""
+    target = np.broadcast_to(reference[INNER51], (len(points), len(reference[INNER51]), 3))
+    scale, rotation, translation = similarity(points[:, INNER51], target)
+    return np.asarray(scale[:, None, None] * points @ np.swapaxes(rotation, 1, 2) + translation[:, None])
+
+
+def _depths(model: MorphableModel, name: str, neutral: Array) -> Iterator[str]:
+    """Compare the mean face's depths with those of neutral faces (N, 68, 3) in mm of another model."""
+    own = model.mean[model.landmarks].astype(np.float64) * model.mm_per_unit
+    theirs = depth_profile(aligned(neutral, own))
+    for feature, ours, mean, std in zip(
+        DEPTH_POINTS, depth_profile(own[None])[0], theirs.mean(0), theirs.std(0), strict=True
+    ):
+        yield f"  depth of {feature:11s} {ours:6.1f} mm, {name} {mean:6.1f} +- {std:.1f} mm"
+
+
+def _deciles(values: Array) -> str:
+    """Mean and each 10th percentile as one line."""
+    return f"mean {values.mean():.2f} %  deciles " + " ".join(
+        f"{v:.2f}" for v in np.percentile(values, range(10, 101, 10))
+    )
