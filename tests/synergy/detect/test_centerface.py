@@ -1,3 +1,5 @@
+import pickle
+import tarfile
 from importlib.resources import files
 
 import cv2
@@ -5,6 +7,7 @@ import numpy as np
 import pytest
 
 from synergy.detect import CenterFace
+from synergy.detect.centerface import _suppress
 from synergy.images import read_image
 
 # Eye centres of the photo, found by hand: a face box must hold both.
@@ -71,3 +74,67 @@ def test_landmark_box_is_a_square_that_moves_and_scales_with_the_face(detector):
     sides = squares[:, 2:] - squares[:, :2]
     np.testing.assert_allclose(sides[:, 0], sides[:, 1], rtol=1e-5)
     np.testing.assert_allclose(detector.crop_box(boxes * 3 + 7), squares * 3 + 7, rtol=1e-5)
+
+
+def close_up(image, box, margin, side):
+    """The square of `margin` times a box, enlarged to `side` pixels; and the box in it."""
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2 * margin
+    x0, y0 = np.clip(np.floor(centre - half).astype(int), 0, None)
+    x1, y1 = np.minimum(np.ceil(centre + half).astype(int), [image.shape[1], image.shape[0]])
+    crop = image[y0:y1, x0:x1]
+    scale = side / max(crop.shape[:2])
+    picture = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return picture, (box - [x0, y0, x0, y0]) * scale
+
+
+@pytest.mark.parametrize("side", [300, 700, 1260])
+@pytest.mark.parametrize("margin", [1.0, 1.1, 1.3, 1.7])
+def test_close_ups_have_one_face_at_its_place(detector, astronaut, margin, side):
+    picture, box = close_up(astronaut, detector(astronaut).boxes[0], margin, side)
+    boxes = detector(picture).boxes
+    assert len(boxes) == 1
+    expected = detector.crop_box(box[None])[0]
+    np.testing.assert_allclose(detector.crop_box(boxes)[0], expected, atol=0.12 * (expected[2] - expected[0]))
+
+
+def test_close_ups_of_real_photos(detector, shared_data):
+    """Photos that the face fills, enlarged: every face is found once, near the box of its landmarks."""
+    far = []
+    with tarfile.open(shared_data / "helen_test.tar") as archive:
+        names = sorted(name for name in archive.getnames() if name.endswith(".jpg"))[:20]
+        for name in names:
+            image = read_image(archive.extractfile(name).read())
+            points = np.loadtxt(archive.extractfile(name[:-3] + "pts"), skiprows=3, max_rows=68) - 1
+            picture, box = close_up(image, np.concatenate([points.min(0), points.max(0)]), 1.2, 1260)
+            boxes = detector.crop_box(detector(picture).boxes)
+            size = (box[2:] - box[:2]).max()
+            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+            assert ((centres > box[:2]) & (centres < box[2:])).all(1).sum() == 1, name
+            assert abs(np.log((boxes[0, 2] - boxes[0, 0]) / size)) < 0.3, name
+            far.append(np.abs((boxes[0, :2] + boxes[0, 2:]) / 2 - (box[:2] + box[2:]) / 2).max() / size)
+    assert max(far) < 0.15
+    assert np.median(far) < 0.05
+
+
+BOXES = [
+    # x0, y0, x1, y1 and score of each                                   which remain, best first
+    ([(0, 0, 100, 100, 0.6), (20, 20, 60, 60, 0.9)], [1]),  # one inside the other
+    ([(0, 0, 100, 100, 0.9), (20, 20, 60, 60, 0.6)], [0]),
+    ([(0, 0, 100, 100, 0.9), (80, 0, 120, 40, 0.6)], [0, 1]),  # half of the small one outside
+    ([(0, 0, 100, 100, 0.6), (40, 0, 140, 100, 0.9)], [1]),  # union overlap 0.43
+    ([(0, 0, 100, 100, 0.6), (60, 0, 160, 100, 0.9)], [1, 0]),  # union overlap 0.25
+    ([], []),
+]
+
+
+@pytest.mark.parametrize(("rows", "remain"), BOXES)
+def test_suppression(rows, remain):
+    table = np.array(rows, np.float32).reshape(-1, 5)
+    assert _suppress(table[:, :4], table[:, 4]).tolist() == remain
+
+
+def test_a_pickled_detector_finds_the_same(astronaut):
+    detector = CenterFace(threshold=0.5, max_side=400)
+    again = pickle.loads(pickle.dumps(detector))
+    assert (again.threshold, again.max_side) == (0.5, 400)
+    np.testing.assert_array_equal(again(astronaut).boxes, detector(astronaut).boxes)
