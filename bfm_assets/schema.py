@@ -14,7 +14,7 @@ import hashlib
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,6 +175,19 @@ class MorphableModel:
             expression_names=self.expression_names[:n_expression],
         )
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Pickle and copy the bundled model as a reference by digest, so that predicted faces stay small.
+
+        Other models are pickled whole, once per pickle: another process could not find them again.
+        """
+        from bfm_assets import open_face
+
+        return (_bundled, (self.digest,)) if self is open_face() else super().__reduce_ex__(protocol)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields only; what was derived from them is derived again."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     def save(self, path: str | Path) -> None:
         """Write the `.npz` form: one array per field, names as unicode arrays, no pickle."""
         arrays: dict[str, Any] = {
@@ -195,6 +208,18 @@ class MorphableModel:
         for key in ("expression_names", "region_names"):
             values[key] = tuple(arrays.get(key, np.empty(0, str)).tolist())
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _bundled(digest: str) -> MorphableModel:
+    """Find the bundled model of a pickle."""
+    from bfm_assets import open_face
+
+    model = open_face()
+    if model.digest != digest:
+        raise ModelFileError(
+            f"pickled with another version of the bundled face model ({digest}, this is {model.digest}); predict again"
+        )
+    return model
 
 
 def _first_problem(model: MorphableModel) -> str | None:

@@ -1,20 +1,27 @@
 """Synergy: 68 three-dimensional face landmarks, head pose and a face mesh from one image.
 
     import synergy
-    faces = synergy.FacePredictor()(image)          # HxWx3 uint8 RGB in, a list of Face out
-    faces[0].landmarks68, faces[0].pose.yaw, faces[0].vertices()
+    faces = synergy.FacePredictor()("photo.jpg")    # a path, a PIL image or an array (H, W, 3) uint8 RGB
+    faces[0].landmarks68, faces[0].pose.yaw, faces[0].vertices(), faces[0].blendshapes
+    faces[faces.score > 0.5].save("faces.json")
 
 Names load on first use, so that `import synergy` stays light.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# pip checks the version too, but code that was not installed by pip can be imported.
+if sys.version_info < (3, 11):  # noqa: UP036
+    raise ImportError("synergy needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2])  # noqa: UP031
 
 if TYPE_CHECKING:
     from synergy.errors import UserError
     from synergy.face import Face, Pose
+    from synergy.faces import Faces
     from synergy.predictor import FacePredictor
     from synergy.weights import load
 
@@ -22,12 +29,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Face": "synergy.face",
+    "Faces": "synergy.faces",
     "FacePredictor": "synergy.predictor",
     "Pose": "synergy.face",
     "UserError": "synergy.errors",
     "load": "synergy.weights",
 }
-__all__ = ["Face", "FacePredictor", "Pose", "UserError", "load"]
+__all__ = ["Face", "FacePredictor", "Faces", "Pose", "UserError", "load"]
 
 
 def __getattr__(name: str) -> Any:

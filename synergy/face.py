@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from bfm_assets import MorphableModel
+from synergy.blendshapes import blendshape_weights
 from synergy.crop import affine_scale, invert_affine, transform_points
 from synergy.geometry import decompose_pose
 from synergy.head_pose import likely_angles
 from synergy.models.face_model import LinearFaceModel
-from synergy.parameters import split_pose
+from synergy.parameters import split_parameters, split_pose
 
 Floats = NDArray[np.float32]
 
@@ -83,6 +84,22 @@ class Face:
         points = LinearFaceModel(model).project_mesh(torch.from_numpy(self.params), self.crop_size).numpy()
         return transform_points(invert_affine(self.crop), points).astype(np.float32)
 
+    @property
+    def blendshapes(self) -> dict[str, float]:
+        """Expression as weights in 0..1 of the morphable model's named expression modes.
+
+        The weights drive the mesh: `morphable_model.vertices(shape, list(face.blendshapes.values()))` is the face in
+        model space. 0 is the neutral face and 1 the full expression. With ARKit's names, Left and Right are the
+        subject's own left and right: the subject's left eye has positive x in model space and, in a frontal photo
+        that is not mirrored, lies on the image's right.
+
+        Returns:
+            Name to weight; empty for a morphable model whose modes have no names. See
+            `synergy.blendshapes.blendshape_weights` for how coefficients become weights.
+        """
+        _, _, expression = split_parameters(self.params, self.morphable_model.n_shape)
+        return blendshape_weights(self.morphable_model, expression)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the face as plain lists and numbers, ready for JSON."""
         return {
@@ -92,6 +109,7 @@ class Face:
             "pose_deg": {name: round(getattr(self.pose, name), 3) for name in ("pitch", "yaw", "roll")},
             "rotation": _rounded(self.pose.matrix, 6),
             "scale": round(self.pose.scale, 6),
+            "blendshapes": {name: round(weight, 4) for name, weight in self.blendshapes.items()},
             "params": [float(f"{value:.6g}") for value in self.params],
             "crop_affine": _rounded(self.crop, 6),
             "crop_size": self.crop_size,

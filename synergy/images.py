@@ -1,51 +1,85 @@
-"""Reading and writing images: whatever a camera or a web page produces becomes HxWx3 uint8 RGB, or one clear line."""
+"""Reading and writing images. Whatever a camera or a web page produces becomes (H, W, 3) uint8 RGB."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from synergy.errors import UserError
+from synergy.errors import UserError, describe
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-MAX_PIXELS = 200_000_000
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+ImageSource: TypeAlias = NDArray[np.uint8] | Image.Image | str | Path | bytes
+
+
+def as_image(source: ImageSource) -> NDArray[np.uint8]:
+    """Convert anything that is an image to (H, W, 3) uint8 RGB.
+
+    Args:
+        source: an array (H, W, 3) uint8 RGB, which is returned as it is; a PIL image of any mode; the path of an image
+            file; or the bytes of one. PIL images and files are turned upright by their EXIF orientation.
+
+    Raises:
+        UserError: the file cannot be read (see `read_image`).
+        ValueError: something else, or an array of another shape or type.
+
+    Example:
+        >>> as_image(Image.new("L", (30, 20))).shape
+        (20, 30, 3)
+    """
+    if isinstance(source, (str, Path, bytes)):
+        return read_image(source)
+    if isinstance(source, Image.Image):
+        if 0 in source.size:
+            raise ValueError(f"an image has at least one pixel, got {source.width}x{source.height}")
+        return _to_rgb(ImageOps.exif_transpose(source))
+    return check_image(source)
 
 
 def read_image(source: str | Path | bytes, name: str = "") -> NDArray[np.uint8]:
-    """An image file, or its bytes, as (H, W, 3) uint8 RGB, upright by its EXIF orientation.
+    """Read an image file, or its bytes, upright by its EXIF orientation.
 
-    Grey, palette, CMYK and 16-bit images are converted, 16-bit ones by their top eight bits; transparency shows white.
+    Grey, palette, CMYK and 16-bit images are converted, 16-bit ones by their top eight bits. Transparent pixels become
+    white. Of an animation the first frame is read.
+
+    Args:
+        source: path or content of the file.
+        name: what error messages call it; the path by default.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        UserError: missing, empty, truncated, not an image, or larger than 200 megapixels.
+        UserError: missing, empty, truncated, not an image, or larger than 179 megapixels, which is Pillow's limit
+            against images that exhaust the memory.
     """
     label = name or (source if isinstance(source, (str, Path)) else "image")
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with Image.open(file) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UserError(
-                        f"{label}: {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} megapixels"
-                    )
                 return _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise UserError(f"{label}: no such file") from None
     except UnidentifiedImageError:
         raise UserError(f"{label}: not an image that can be read") from None
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{label}: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UserError(f"{label}: cannot be read as an image ({error})") from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise UserError(f"{label}: larger than the {limit:.0f} megapixels that are read") from None
+    # Damaged files make decoders raise almost anything: OSError, SyntaxError, struct.error, KeyError, MemoryError...
+    except Exception as error:
+        raise UserError(f"{label}: cannot be read as an image ({describe(error)})") from None
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Convert a PIL image of any mode to (H, W, 3) uint8 RGB."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, np.float64)
         # "I" and "F" hold 16-bit files too; anything within eight bits is taken as it is.
@@ -58,7 +92,11 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def check_image(image: object) -> NDArray[np.uint8]:
-    """The image itself when it is (H, W, 3) uint8 with at least one pixel; `ValueError` in one line otherwise."""
+    """Return the image itself when it is (H, W, 3) uint8 with at least one pixel.
+
+    Raises:
+        ValueError: anything else.
+    """
     if not isinstance(image, np.ndarray):
         raise ValueError(f"an image is a numpy array (H, W, 3) uint8 RGB, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:

@@ -1,4 +1,4 @@
-"""From images to faces: detect, crop, predict in batches, map back."""
+"""From images to faces: detect, crop, predict in batches, map back to the image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from bfm_assets import MorphableModel
 from synergy.crop import invert_affine, landmark_box, square_crop, transform_points, warp
 from synergy.detect import CenterFace, Detector
 from synergy.face import Face, pose_from_params
-from synergy.images import check_image
+from synergy.faces import Faces
+from synergy.images import ImageSource, as_image
 from synergy.mirror import MirrorCoefficients, mirror_landmarks
 from synergy.models.synergynet import SynergyOutput
 from synergy.weights import load
@@ -39,18 +40,28 @@ class Network(Protocol):
 
 
 class FacePredictor:
-    """Finds faces and predicts landmarks, pose and mesh.
+    """Find faces in images and predict their landmarks, pose and mesh.
 
-        predictor = FacePredictor()
-        faces = predictor(image)                          # the bundled detector finds the faces
-        faces = predictor(image, boxes=[[40, 30, 180, 200]])      # or they are given
+    One predictor may be called from several threads, and gives the results that it gives in one thread, if its
+    detector allows that (the default one does). A predictor pickles with its network's weights, if its detector
+    pickles (the default one does).
 
     Args:
         net: the network; the bundled weights by default.
         detector: finds faces where none are given; CenterFace by default, made at its first use.
         device: "cpu" or "cuda".
         batch_size: how many crops go through the network at once.
-        mirror: predict every crop's mirror image too and take the mean: a little more accurate, twice the time.
+        mirror: predict every crop's mirror image too and take the mean. This is a little more accurate and takes
+            twice the time.
+
+    Example:
+        >>> predictor = FacePredictor()
+        >>> image = np.zeros((200, 300, 3), np.uint8)
+        >>> len(predictor(image))
+        0
+        >>> faces = predictor(image, boxes=[[40, 30, 180, 170]])
+        >>> faces.landmarks68.shape
+        (1, 68, 3)
     """
 
     def __init__(
@@ -71,30 +82,36 @@ class FacePredictor:
 
     @property
     def detector(self) -> Detector:
+        """The detector that finds faces where none are given."""
         if self._detector is None:
             self._detector = CenterFace()
         return self._detector
 
-    def __call__(self, image: Image, boxes: ArrayLike | None = None, landmarks: ArrayLike | None = None) -> list[Face]:
-        """Faces of one image; see `predict_batch`."""
+    def __call__(self, image: ImageSource, boxes: ArrayLike | None = None, landmarks: ArrayLike | None = None) -> Faces:
+        """Predict the faces of one image; see `predict_batch`."""
         return self.predict_batch(
             [image], None if boxes is None else [boxes], None if landmarks is None else [landmarks]
         )[0]
 
     def predict_batch(
         self,
-        images: Sequence[Image],
+        images: Sequence[ImageSource],
         boxes: Sequence[ArrayLike] | None = None,
         landmarks: Sequence[ArrayLike] | None = None,
-    ) -> list[list[Face]]:
-        """Faces of each image; crops of all images share the network's batches.
+    ) -> list[Faces]:
+        """Predict the faces of several images, whose crops share the network's batches.
 
         Args:
-            images: (H, W, 3) uint8 RGB each, of any size.
-            boxes: per image (K, 4) x0, y0, x1, y1 around the 68 landmarks (brows to chin); no detector runs.
+            images: arrays (H, W, 3) uint8 RGB of any size, PIL images, or paths of image files.
+            boxes: per image (K, 4) x0, y0, x1, y1 around the 68 landmarks (brows to chin), in pixels of the upright
+                image. The detector does not run.
             landmarks: per image (K, N, 2 or 3) points whose bounding box is taken as such a box.
 
+        Returns:
+            One `Faces` per image: best first, or in the order of the given boxes or landmarks.
+
         Raises:
+            UserError: a file cannot be read as an image.
             ValueError: arrays of other shapes, boxes without area, or boxes outside their image.
         """
         if boxes is not None and landmarks is not None:
@@ -102,9 +119,9 @@ class FacePredictor:
         for given, name in ((boxes, "boxes"), (landmarks, "landmarks")):
             if given is not None and len(given) != len(images):
                 raise ValueError(f"{len(images)} images but {name} for {len(given)}")
-        images = [check_image(image) for image in images]
+        arrays = [as_image(image) for image in images]
         found: list[tuple[Floats, Floats, Floats]] = []
-        for i, image in enumerate(images):
+        for i, image in enumerate(arrays):
             if boxes is None and landmarks is None:
                 detection = self.detector(image)
                 found.append((detection.boxes, detection.scores, self.detector.crop_box(detection.boxes)))
@@ -114,30 +131,32 @@ class FacePredictor:
                 found.append((given_boxes, np.ones(len(given_boxes), np.float32), given_boxes))
         affines = [square_crop(crop_box, self.net.size) for _, _, crop_box in found]
         crops = [
-            warp(image, a, self.net.size) for image, per_image in zip(images, affines, strict=True) for a in per_image
+            warp(image, a, self.net.size) for image, per_image in zip(arrays, affines, strict=True) for a in per_image
         ]
         points, params = self.predict_crops(np.stack(crops)) if crops else (np.empty(0), np.empty(0))
 
-        faces: list[list[Face]] = []
+        faces: list[Faces] = []
         n = 0
         for (face_boxes, scores, _), per_image in zip(found, affines, strict=True):
-            faces.append([])
-            for box, score, affine in zip(face_boxes, scores, per_image, strict=True):
-                faces[-1].append(
-                    Face(
-                        box=box,
-                        score=float(score),
-                        landmarks68=transform_points(invert_affine(affine), points[n]).astype(np.float32),
-                        pose=pose_from_params(params[n], affine),
-                        params=params[n],
-                        crop=affine,
-                        crop_size=self.net.size,
-                        model_id=self.net.model_id,
-                        morphable_model=self.net.morphable_model,
-                    )
-                )
-                n += 1
+            end = n + len(per_image)
+            rows = zip(face_boxes, scores, per_image, points[n:end], params[n:end], strict=True)
+            faces.append(Faces(self._face(*row) for row in rows))
+            n = end
         return faces
+
+    def _face(self, box: Floats, score: float, affine: NDArray[np.float64], points: Floats, params: Floats) -> Face:
+        """Put one face together from its box, its crop's affine map, and its landmarks and parameters in the crop."""
+        return Face(
+            box=box,
+            score=float(score),
+            landmarks68=transform_points(invert_affine(affine), points).astype(np.float32),
+            pose=pose_from_params(params, affine),
+            params=params,
+            crop=affine,
+            crop_size=self.net.size,
+            model_id=self.net.model_id,
+            morphable_model=self.net.morphable_model,
+        )
 
     @torch.inference_mode()
     def predict_crops(self, crops: Image) -> tuple[Floats, Floats]:
@@ -165,7 +184,11 @@ class FacePredictor:
 
 
 def _as_boxes(boxes: ArrayLike) -> Floats:
-    array = np.asarray(boxes, np.float32)
+    """Convert given boxes to (K, 4), or raise `ValueError`."""
+    try:
+        array = np.asarray(boxes, np.float32)
+    except (TypeError, ValueError):
+        raise ValueError("boxes are (K, 4) numbers x0, y0, x1, y1") from None
     if array.size == 0:
         return np.empty((0, 4), np.float32)
     if array.ndim != 2 or array.shape[1] != 4:
@@ -174,6 +197,7 @@ def _as_boxes(boxes: ArrayLike) -> Floats:
 
 
 def _boxes_of(landmarks: ArrayLike) -> Floats:
+    """Compute the boxes (K, 4) of given landmarks (K, N, 2 or 3), or raise `ValueError`."""
     array = np.asarray(landmarks, np.float32)
     if array.size == 0:
         return np.empty((0, 4), np.float32)
@@ -185,6 +209,7 @@ def _boxes_of(landmarks: ArrayLike) -> Floats:
 
 
 def _check_boxes(boxes: Floats, image: Image) -> None:
+    """Raise `ValueError` unless every box has an area and overlaps the image."""
     height, width = image.shape[:2]
     for box in boxes:
         x0, y0, x1, y1 = (float(value) for value in box)

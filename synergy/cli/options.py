@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 from synergy.registry import BFM_HELP, MODEL_HELP
 
 
-class Renderer(str, Enum):
+class Renderer(StrEnum):
     """Names of `synergy.raster.rasterizer`."""
 
     BUILTIN = "builtin"

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from synergy.errors import UserError
-from synergy.images import check_image, read_image, write_image
+from synergy.images import as_image, check_image, read_image, write_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -78,9 +78,9 @@ def test_other_unreadable_files(tmp_path):
 
 
 def test_too_many_pixels_are_refused_before_decoding(monkeypatch):
-    monkeypatch.setattr("synergy.images.MAX_PIXELS", 500)
-    with pytest.raises(UserError, match="30x20 pixels"):
-        read_image(encoded(Image.fromarray(RGB)))
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 250)
+    with pytest.raises(UserError, match=r"big\.png: larger than the 0 megapixels that are read"):
+        read_image(encoded(Image.fromarray(RGB)), "big.png")
 
 
 NOT_IMAGES = [[1, 2], RGB[..., 0], RGB.astype(float), RGB[:0], np.zeros((5, 5, 4), np.uint8)]
@@ -90,3 +90,52 @@ NOT_IMAGES = [[1, 2], RGB[..., 0], RGB.astype(float), RGB[:0], np.zeros((5, 5, 4
 def test_arrays_of_another_kind_are_refused(image):
     with pytest.raises(ValueError, match="an image is"):
         check_image(image)
+
+
+def test_arrays_paths_bytes_and_pil_images_are_the_same_image(tmp_path):
+    image = Image.fromarray(RGB)
+    image.save(tmp_path / "a.png")
+    for source in (
+        RGB,
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        encoded(image),
+        image,
+        Image.open(tmp_path / "a.png"),
+    ):
+        np.testing.assert_array_equal(as_image(source), RGB)
+    assert as_image(RGB) is RGB
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F"]
+)
+def test_pil_images_of_every_mode(mode):
+    source = Image.new(mode, (30, 20))
+    assert as_image(source).shape == (20, 30, 3)
+
+
+def test_a_pil_image_is_turned_upright_like_its_file(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(as_image(image), read_image(tmp_path / "a.png"))
+
+
+def test_of_an_animation_the_first_frame_is_read():
+    frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "blue")]
+    image = read_image(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert image.shape == (20, 30, 3)
+    assert image[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyError("x"), IndexError("y"), RuntimeError("a\nb")], ids=repr)
+def test_whatever_a_decoder_raises_is_one_line(monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("synergy.images._to_rgb", fail)
+    with pytest.raises(UserError, match=r"a\.png: cannot be read as an image \(") as caught:
+        read_image(encoded(Image.fromarray(RGB)), "a.png")
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,3 +22,19 @@ def test_every_public_name_resolves():
         assert name in dir(synergy)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         synergy.nothing  # noqa: B018
+
+
+def test_an_old_python_is_told_what_is_needed():
+    code = "import sys; sys.version_info = (3, 10, 4, 'final', 0); import synergy"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stderr.splitlines()[-1] == "ImportError: synergy needs Python 3.11 or newer, this is 3.10"
+
+
+PYTHON_VERSION = r"[Pp]ython(?:_version)?(?:-requires)?[ =\"`>]*3\.(\d+)|py3(\d+)"
+
+
+def test_every_file_names_the_same_python():
+    root = Path(__file__).parent.parent.parent
+    for name in ("pyproject.toml", "README.md", "Makefile", "CONTRIBUTING.md"):
+        stated = re.findall(PYTHON_VERSION, (root / name).read_text())
+        assert {"".join(groups) for groups in stated} == {"11"}, name

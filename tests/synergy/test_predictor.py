@@ -1,10 +1,18 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bfm_assets import open_face
 from synergy.crop import square_crop, transform_points
 from synergy.detect import Detection
+from synergy.errors import UserError
+from synergy.faces import Faces
+from synergy.images import read_image
 from synergy.mirror import mirror_landmarks, mirror_pose
 from synergy.models import SynergyNet
 from synergy.predictor import FacePredictor
@@ -85,7 +93,7 @@ def test_scaling_the_image_scales_the_face(predictor):
 
 
 def test_no_face_and_no_image(predictor, images):
-    assert predictor(images[0], boxes=[]) == []
+    assert len(predictor(images[0], boxes=[])) == 0
     assert predictor.predict_batch([]) == []
 
 
@@ -139,3 +147,41 @@ def test_the_mean_with_the_mirror_image_turns_with_the_image():
     torch.testing.assert_close(mirror_pose(other_params[:, :12], 120), params[:, :12], atol=1e-3, rtol=1e-3)
     plain, _ = FacePredictor(net).predict_crops(crops)
     assert np.abs(plain - landmarks.numpy()).max() > 1
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    """A public-domain photo of one person (Eileen Collins, NASA), which scikit-image carries."""
+    return str(files("skimage") / "data" / "astronaut.png")
+
+
+def test_paths_pil_images_and_arrays_give_the_same_faces(predictor, images, tmp_path):
+    Image.fromarray(images[0]).save(tmp_path / "photo.png")
+    expected = predictor(images[0])
+    for source in (str(tmp_path / "photo.png"), tmp_path / "photo.png", Image.fromarray(images[0])):
+        np.testing.assert_array_equal(predictor(source).landmarks68, expected.landmarks68)
+    assert isinstance(expected, Faces)
+    with pytest.raises(UserError, match=r"gone\.jpg: no such file"):
+        predictor("gone.jpg")
+
+
+def test_eight_threads_give_the_serial_results(small_net, astronaut):
+    """Images of several sizes, so that the detector's network changes its buffers between calls."""
+    predictor = FacePredictor(small_net, mirror=True)
+    photo = read_image(astronaut)
+    pictures = [photo, photo[:, ::-1].copy(), photo[:300], photo[::2, ::2].copy(), photo[:, 60:], np.zeros_like(photo)]
+    serial = [predictor(picture) for picture in pictures]
+    assert [len(faces) for faces in serial] == [1, 1, 1, 1, 1, 0]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(predictor, pictures * 4))
+    for faces, expected in zip(together, serial * 4, strict=True):
+        np.testing.assert_allclose(faces.boxes, expected.boxes, atol=1e-3)
+        np.testing.assert_allclose(faces.landmarks68, expected.landmarks68, atol=1e-2)
+
+
+def test_predictors_and_their_faces_pickle(small_net, astronaut):
+    predictor = FacePredictor(small_net, mirror=True)
+    faces = predictor(astronaut)
+    again = pickle.loads(pickle.dumps(predictor))
+    np.testing.assert_allclose(again(astronaut).landmarks68, faces.landmarks68, atol=1e-3)
+    assert len(pickle.dumps(faces)) < 6000

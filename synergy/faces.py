@@ -1,0 +1,132 @@
+"""The faces of one image in one container, with their numbers as stacked arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from synergy.errors import UserError
+from synergy.face import Face
+
+Floats = NDArray[np.float32]
+
+
+class Poses(NamedTuple):
+    """Head poses of N faces; see `synergy.face.Pose` for the signs.
+
+    Attributes:
+        pitch, yaw, roll: (N,) float32 degrees.
+        matrix: (N, 3, 3) float32 rotations from model space to camera space.
+        scale: (N,) float32 image pixels per unit of the morphable model.
+    """
+
+    pitch: Floats
+    yaw: Floats
+    roll: Floats
+    matrix: Floats
+    scale: Floats
+
+
+class Faces(Sequence[Face]):
+    """Faces of one image, best first.
+
+    An integer index gives a `Face`; a slice, a boolean mask (N,) or a list of indices gives `Faces`. Faces pickle
+    small: the bundled morphable model is referred to, not stored (see `MorphableModel.__reduce_ex__`).
+
+    Args:
+        faces: any iterable of `Face`.
+
+    Example:
+        >>> from synergy.demo import random_face
+        >>> faces = Faces([random_face((0, yaw, 0), seed=0) for yaw in (-50, 0, 10)])
+        >>> len(faces), faces.landmarks68.shape
+        (3, (3, 68, 3))
+        >>> frontal = faces[abs(faces.pose.yaw) < 30]
+        >>> [round(face.pose.yaw) for face in frontal]
+        [0, 10]
+    """
+
+    def __init__(self, faces: Iterable[Face] = ()) -> None:
+        self._faces = tuple(faces)
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def __iter__(self) -> Iterator[Face]:
+        return iter(self._faces)
+
+    @overload
+    def __getitem__(self, index: int) -> Face: ...
+
+    @overload
+    def __getitem__(self, index: slice | ArrayLike) -> Faces: ...
+
+    def __getitem__(self, index: Any) -> Face | Faces:
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            return self._faces[index]
+        if isinstance(index, slice):
+            return Faces(self._faces[index])
+        rows = np.asarray(index)
+        if rows.dtype == bool and rows.shape != (len(self),):
+            raise IndexError(f"a mask for {len(self)} faces has shape ({len(self)},), got {rows.shape}")
+        if rows.ndim != 1 or not (rows.size == 0 or rows.dtype == bool or np.issubdtype(rows.dtype, np.integer)):
+            raise IndexError(f"faces are chosen by integers or by a mask, got {rows.dtype} {rows.shape}")
+        return Faces(self._faces[i] for i in np.arange(len(self))[rows if rows.size else rows.astype(int)])
+
+    def __repr__(self) -> str:
+        return f"Faces({list(self._faces)!r})"
+
+    @property
+    def boxes(self) -> Floats:
+        """Boxes (N, 4) float32 x0, y0, x1, y1 in image pixels."""
+        return self._stack((4,), lambda face: face.box)
+
+    @property
+    def score(self) -> Floats:
+        """Confidences (N,) float32 of the detector in 0..1."""
+        return self._stack((), lambda face: face.score)
+
+    @property
+    def landmarks68(self) -> Floats:
+        """Landmarks (N, 68, 3) float32 in image pixels, larger z is nearer."""
+        return self._stack((68, 3), lambda face: face.landmarks68)
+
+    @property
+    def pose(self) -> Poses:
+        """Head poses of all faces."""
+        return Poses(
+            self._stack((), lambda face: face.pose.pitch),
+            self._stack((), lambda face: face.pose.yaw),
+            self._stack((), lambda face: face.pose.roll),
+            self._stack((3, 3), lambda face: face.pose.matrix),
+            self._stack((), lambda face: face.pose.scale),
+        )
+
+    def _stack(self, shape: tuple[int, ...], value: Callable[[Face], ArrayLike]) -> Floats:
+        return np.array([value(face) for face in self._faces], np.float32).reshape(len(self), *shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return `{"faces": [...]}` in plain lists and numbers, ready for JSON."""
+        return {"faces": [face.to_dict() for face in self._faces]}
+
+    def save(self, path: str | Path, image_name: str = "") -> None:
+        """Write the faces as JSON or CSV, by the suffix of the path.
+
+        Args:
+            path: ends in .json or .csv. Both have the layout of `synergy predict`'s files.
+            image_name: what the file calls the image.
+
+        Raises:
+            UserError: another suffix.
+        """
+        from synergy.export import write_csv, write_json
+
+        writers = {".json": write_json, ".csv": write_csv}
+        write = writers.get(Path(path).suffix.lower())
+        if write is None:
+            raise UserError(f"{path}: faces are saved as {' or '.join(writers)}")
+        write(path, {image_name: self})

@@ -1,0 +1,107 @@
+import csv
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from synergy.demo import random_face
+from synergy.errors import UserError
+from synergy.face import Face
+from synergy.faces import Faces
+
+YAWS = (-50, 0, 10, 40)
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return Faces(random_face((5, yaw, 0), seed=i) for i, yaw in enumerate(YAWS))
+
+
+CHOICES = [
+    # index                                  which faces
+    (slice(1, 3), [1, 2]),
+    (slice(None, None, -1), [3, 2, 1, 0]),
+    ([3, 0], [3, 0]),
+    (np.array([-1]), [3]),
+    ([], []),
+    ([False, True, True, False], [1, 2]),
+    (np.zeros(4, bool), []),
+]
+
+
+@pytest.mark.parametrize(("index", "expected"), CHOICES, ids=[str(index) for index, _ in CHOICES])
+def test_slices_masks_and_indices_give_faces(faces, index, expected):
+    chosen = faces[index]
+    assert isinstance(chosen, Faces)
+    assert list(chosen) == [faces[i] for i in expected]
+
+
+@pytest.mark.parametrize("index", [0, -1, np.int64(2)])
+def test_an_integer_gives_a_face(faces, index):
+    assert isinstance(faces[index], Face)
+    assert faces[index] is list(faces)[int(index)]
+
+
+@pytest.mark.parametrize("index", [7, [7], [True], 0.5, [0.5], [[0, 1]], "a", np.zeros((4, 1), bool)], ids=str)
+def test_other_indices_are_errors(faces, index):
+    with pytest.raises(IndexError):
+        faces[index]
+
+
+def test_stacked_arrays_hold_the_numbers_of_each_face(faces):
+    assert faces.landmarks68.shape == (4, 68, 3)
+    assert faces.boxes.shape == (4, 4)
+    assert faces.score.shape == (4,)
+    for i, face in enumerate(faces):
+        np.testing.assert_array_equal(faces.landmarks68[i], face.landmarks68)
+        np.testing.assert_array_equal(faces.boxes[i], face.box)
+        np.testing.assert_array_equal(faces.pose.matrix[i], face.pose.matrix)
+        for name in ("pitch", "yaw", "roll", "scale"):
+            assert getattr(faces.pose, name)[i] == pytest.approx(getattr(face.pose, name))
+    assert [round(face.pose.yaw) for face in faces[abs(faces.pose.yaw) < 20]] == [0, 10]
+
+
+def test_no_faces_have_empty_arrays():
+    none = Faces()
+    assert not none
+    assert none.landmarks68.shape == (0, 68, 3)
+    assert none.pose.matrix.shape == (0, 3, 3)
+    assert len(none[none.score > 0.5]) == 0
+    assert none.to_dict() == {"faces": []}
+
+
+def test_save_by_suffix(tmp_path, faces):
+    faces.save(tmp_path / "faces.json", "a.jpg")
+    (image,) = json.loads((tmp_path / "faces.json").read_text())["images"]
+    assert image == {"name": "a.jpg", **faces.to_dict()}
+    faces.save(str(tmp_path / "faces.csv"))
+    with (tmp_path / "faces.csv").open() as file:
+        assert [round(float(row["yaw"])) for row in csv.DictReader(file)] == list(YAWS)
+    with pytest.raises(UserError, match=r"faces\.xlsx: faces are saved as \.json or \.csv"):
+        faces.save(tmp_path / "faces.xlsx")
+
+
+def test_faces_pickle_small_and_come_back_whole(faces):
+    data = pickle.dumps(faces)
+    assert len(data) < 6000 * len(faces)
+    back = pickle.loads(data)
+    assert back[0].morphable_model is faces[0].morphable_model
+    np.testing.assert_array_equal(back[3].vertices(), faces[3].vertices())
+
+
+def test_a_face_of_another_bundled_model_says_so(faces, monkeypatch):
+    data = pickle.dumps(faces)
+    monkeypatch.setattr("bfm_assets.open_face", lambda: faces[0].morphable_model.landmark_model())
+    with pytest.raises(Exception, match="another version of the bundled face model"):
+        pickle.loads(data)
+
+
+def test_a_users_model_is_pickled_whole(tiny_model):
+    tiny_model.vertices(np.zeros(4), np.zeros(3))
+    back = pickle.loads(pickle.dumps([tiny_model, tiny_model]))
+    assert back[0] is back[1]
+    assert back[0].digest == tiny_model.digest
+    assert len(pickle.dumps(back)) < 1.2 * sum(
+        array.nbytes for array in vars(tiny_model).values() if isinstance(array, np.ndarray) and array.dtype != object
+    )
