@@ -15,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from bfm_assets.schema import MorphableModel
 from eval.dense import DenseErrors, dense_table
@@ -30,6 +31,7 @@ from synergy.data.reader import FaceReader
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 from synergy.models import SynergyNet
+from synergy.outputs import require_writable_file, require_writable_folder
 from synergy.predictor import FacePredictor
 from synergy.raster import rasterizer
 from synergy.registry import open_network
@@ -96,10 +98,12 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
         UserError: the job cannot be done; or, after everything is written, samples had to be skipped.
     """
     console = console or Console(highlight=False)
-    for path in (job.save_to, job.json_to):
-        if path is not None and not path.parent.is_dir():
-            raise UserError(f"{path}: there is no folder {path.parent}")
     draw_triangles = rasterizer(job.renderer)
+    for path in (job.save_to, job.json_to):
+        if path is not None:
+            require_writable_file(path)
+    if job.report_to is not None:
+        require_writable_folder(job.report_to)
     predictor: NetworkPredictor | Predictions = Predictions.load(job.given) if job.given else network(job)
     collected = collect(reader, predictor, _progress(job), job.keep)
     outcome = job.scorer(collected.samples, collected.predictions)
@@ -111,7 +115,7 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
     for table in outcome.tables:
         console.print(_rich(table))
         if table.note:
-            console.print(table.note + "\n", style="dim", soft_wrap=True)
+            console.print(table.note + "\n", style="dim", markup=False, soft_wrap=True)
     if job.save_to:
         collected.predictions.save(job.save_to)
     if job.json_to:
@@ -124,7 +128,7 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
         if isinstance(predictor, NetworkPredictor) and predictor.has_mesh:
             meshes = Meshes(predictor.face, draw_triangles)
         page = write_report(outcome, reader, collected.rows, job.report_to, meshes)
-        console.print(f"report: {page}", soft_wrap=True)
+        console.print(f"report: {page}", markup=False, soft_wrap=True)
     _report_problems(reader, console)
     return outcome
 
@@ -197,7 +201,7 @@ def _progress(job: Job) -> Callable[[Iterable[int]], Iterable[int]]:
 
 def _rich(table: Table) -> RichTable:
     rich = RichTable(
-        title=table.title,
+        title=Text(table.title),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -207,7 +211,7 @@ def _rich(table: Table) -> RichTable:
         numeric = i > 0 and all(row[i][:1].isdigit() or row[i] == "-" for row in table.rows)
         rich.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for i, row in enumerate(table.rows):
-        rich.add_row(*row, style="bold" if i in table.ours else None)
+        rich.add_row(*map(Text, row), style="bold" if i in table.ours else None)
     return rich
 
 

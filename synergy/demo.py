@@ -1,8 +1,9 @@
-"""The demo: one public-domain photo through the predictor, the open face rendered at several poses, and a page."""
+"""The demo: predictions of one public-domain photo, the open face rendered at several poses, and a page of both."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from synergy.export import write_csv, write_json, write_mesh
 from synergy.face import Face, pose_from_params
 from synergy.geometry import compose_pose, euler_to_matrix
 from synergy.images import read_image, write_image
+from synergy.outputs import require_writable_folder
 from synergy.parameters import join_parameters
 from synergy.predictor import FacePredictor
 
@@ -28,8 +30,18 @@ _POSES = ((0, 0, 0), (0, 30, 0), (0, -60, 0), (20, 15, 10), (-20, -30, -15))
 
 
 def build_demo(out: Path) -> Path:
-    """Write the demo's files into a folder and return the path of its index.html."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write the demo's files into a folder.
+
+    Args:
+        out: the folder, which is created.
+
+    Returns:
+        The path of its index.html.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    require_writable_folder(out)
     # Eileen Collins, NASA, public domain; scikit-image's wheel carries it.
     photo = read_image(str(files("skimage") / "data" / "astronaut.png"))
     faces = FacePredictor()(photo)
@@ -57,7 +69,12 @@ def build_demo(out: Path) -> Path:
 
 
 def random_face(angles_deg: tuple[float, float, float], seed: int) -> Face:
-    """A random person of the open face with a random expression, posed in the middle of a 256 px image."""
+    """Make a random person of the open face with a random expression, in the middle of a 256 px image.
+
+    Args:
+        angles_deg: pitch, yaw and roll in degrees.
+        seed: of shape and expression.
+    """
     model = open_face()
     rng = np.random.default_rng(seed)
     shape = (rng.standard_normal(model.n_shape) * model.shape_std).astype(np.float32)
@@ -88,19 +105,19 @@ def random_face(angles_deg: tuple[float, float, float], seed: int) -> Face:
 
 
 def _backdrop() -> NDArray[np.uint8]:
-    """A vertical gradient to render on."""
+    """Make a vertical gradient to render on."""
     ramp = np.linspace(70, 25, _SIZE)[:, None, None] * np.array([0.9, 1.0, 1.15])
     return np.broadcast_to(ramp, (_SIZE, _SIZE, 3)).astype(np.uint8)
 
 
-def _wireframes(image: NDArray[np.uint8], faces: list[Face]) -> NDArray[np.uint8]:
+def _wireframes(image: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.uint8]:
     for face in faces:
         image = draw_wireframe(image, face.vertices(), face.morphable_model.face_triangles)
         image = draw_pose_box(image, face.pose, face.landmarks68)
     return image
 
 
-def _page(pictures: dict[str, str], faces: list[Face]) -> str:
+def _page(pictures: dict[str, str], faces: Sequence[Face]) -> str:
     rows = "".join(
         f"<tr><td>{i}</td><td>{face.score:.2f}</td><td>{face.pose.pitch:+.1f}°</td><td>{face.pose.yaw:+.1f}°</td>"
         f"<td>{face.pose.roll:+.1f}°</td></tr>"

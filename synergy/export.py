@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -18,39 +19,96 @@ from synergy.geometry import flip_y
 MESH_FORMATS = ("obj", "ply", "glb")
 
 
+FaceDict = dict[str, Any]
+
+
 def write_json(path: str | Path, faces_by_image: Mapping[str, Sequence[Face]]) -> None:
-    """`{"images": [{"name", "faces": [...]}]}` with every field of every face."""
-    images = [{"name": name, "faces": [face.to_dict() for face in faces]} for name, faces in faces_by_image.items()]
-    Path(path).write_text(json.dumps({"images": images}, indent=1) + "\n")
+    """Write `{"images": [{"name", "faces": [...]}]}` with every field of every face (`Face.to_dict`).
+
+    Args:
+        path: file to write.
+        faces_by_image: image name to its faces.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    write_json_rows(path, _rows(faces_by_image))
 
 
 def write_csv(path: str | Path, faces_by_image: Mapping[str, Sequence[Face]]) -> None:
-    """One row per face: image, index, score, box, pitch, yaw, roll in degrees, then x, y, z of the 68 landmarks."""
+    """Write one row per face; see `write_csv_rows` for the columns.
+
+    Args:
+        path: file to write.
+        faces_by_image: image name to its faces.
+    """
+    names = {name: None for faces in faces_by_image.values() for face in faces for name in face.blendshapes}
+    write_csv_rows(path, _rows(faces_by_image), list(names))
+
+
+def write_json_rows(path: str | Path, rows: Iterable[tuple[str, list[FaceDict]]]) -> None:
+    """Write the JSON file of `write_json` from image names and dictionaries of faces, one image per line."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('{"images": [')
+        for i, (name, faces) in enumerate(rows):
+            file.write(",\n" if i else "\n")
+            file.write(json.dumps({"name": name, "faces": faces}, allow_nan=False))
+        file.write("\n]}\n")
+
+
+def write_csv_rows(path: str | Path, rows: Iterable[tuple[str, list[FaceDict]]], blendshapes: Sequence[str]) -> None:
+    """Write one CSV row per face from image names and dictionaries of faces.
+
+    Columns: image, index of the face, score, box, pitch, yaw and roll in degrees, x, y, z of the 68 landmarks, then one
+    column per blendshape. An image name that a spreadsheet would run as a formula begins with an apostrophe.
+
+    Args:
+        path: file to write.
+        rows: image name and its faces as `Face.to_dict` gives them.
+        blendshapes: names of the blendshape columns; a face without such a weight leaves its cell empty.
+    """
     axes = [f"{axis}{i}" for i in range(1, 69) for axis in "xyz"]
-    with open(path, "w", newline="") as file:
+    box = ["box_x0", "box_y0", "box_x1", "box_y1"]
+    angles = ["pitch", "yaw", "roll"]
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            ["image", "face", "score", "box_x0", "box_y0", "box_x1", "box_y1", "pitch", "yaw", "roll", *axes]
-        )
-        for name, faces in faces_by_image.items():
+        writer.writerow(["image", "face", "score", *box, *angles, *axes, *blendshapes])
+        for name, faces in rows:
             for i, face in enumerate(faces):
-                pose = (face.pose.pitch, face.pose.yaw, face.pose.roll)
-                numbers = [face.score, *face.box, *pose, *face.landmarks68.ravel()]
-                writer.writerow([name, i, *(f"{value:.4f}" for value in numbers)])
+                pose = [face["pose_deg"][angle] for angle in angles]
+                landmarks = [value for point in face["landmarks68"] for value in point]
+                weights = [face["blendshapes"].get(key, "") for key in blendshapes]
+                writer.writerow([_cell(name), i, face["score"], *face["box"], *pose, *landmarks, *weights])
+
+
+def _rows(faces_by_image: Mapping[str, Sequence[Face]]) -> Iterator[tuple[str, list[FaceDict]]]:
+    """Yield the image names and their faces as dictionaries."""
+    for name, faces in faces_by_image.items():
+        yield name, [face.to_dict() for face in faces]
+
+
+def _cell(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula (OWASP, "CSV injection")."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 def write_pts(path: str | Path, landmarks68: NDArray[np.floating]) -> None:
-    """The 68 points in 300-W's format, which counts pixels from 1."""
+    """Write landmarks (68, 2 or 3) in 300-W's format, which counts pixels from 1."""
     rows = "\n".join(f"{x + 1:.3f} {y + 1:.3f}" for x, y in landmarks68[:, :2])
     Path(path).write_text(f"version: 1\nn_points: {len(landmarks68)}\n{{\n{rows}\n}}\n")
 
 
 def write_mesh(path: str | Path, face: Face, image: NDArray[np.uint8]) -> None:
-    """The face's dense mesh, in the format of the path's suffix, textured or coloured by its photo.
+    """Write the face's dense mesh, textured or coloured by its photo.
 
     Units are image pixels, x right, y up, z towards the camera, the mean of the landmarks at the origin. OBJ and GLB
-    carry the photo's face as the texture (what the camera did not see takes the colour in front of it); PLY carries a
-    colour per vertex.
+    have the photo as the texture. A part of the face that the camera did not see takes the colour of the part in front
+    of it. PLY has a colour per vertex.
+
+    Args:
+        path: its suffix, one of `MESH_FORMATS`, chooses the format.
+        face: a face of the image.
+        image: (H, W, 3) uint8 RGB.
 
     Raises:
         ValueError: the face has no dense mesh, or the suffix is none of `MESH_FORMATS`.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
-def files_below(folder: str | Path) -> list[Path]:
+def files_below(folder: str | Path, unreadable: Callable[[OSError], None] | None = None) -> list[Path]:
     """List the files of a folder and of the folders in it, sorted by path.
 
     A link to a folder is followed, unless the files of that folder are listed already, under its own path or through
@@ -14,6 +15,8 @@ def files_below(folder: str | Path) -> list[Path]:
 
     Args:
         folder: the folder to search.
+        unreadable: called for every folder that cannot be read, with the error; its `filename` is the folder. Such
+            folders are left out.
 
     Returns:
         Paths that begin with `folder`.
@@ -24,7 +27,7 @@ def files_below(folder: str | Path) -> list[Path]:
     while waiting:
         links: list[Path] = []
         for top in waiting:
-            for current, folders, files in os.walk(top):
+            for current, folders, files in os.walk(top, onerror=unreadable):
                 status = Path(current).stat()
                 identity = status.st_dev, status.st_ino
                 if identity in seen:

@@ -1,4 +1,4 @@
-"""Weights on disk: a `.safetensors` file with a `.json` beside it that says what they are."""
+"""Weights on disk: a `.safetensors` file and a `.json` file of the same stem that says what they are."""
 
 from __future__ import annotations
 
@@ -16,16 +16,24 @@ DEFAULT = "synergynet"
 
 
 def bundled_weights() -> dict[str, Path]:
-    """Name to `.safetensors` path of the weights that ship with the package."""
+    """Return name and `.safetensors` path of the weights that ship with the package."""
     folder = Path(str(files("synergy") / "assets"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def save_weights(net: SynergyNet, path: str | Path, metadata: Mapping[str, Any], model: MorphableModel) -> None:
-    """Write `path` (`.safetensors`) and the `.json` beside it.
+def decides_predictions(name: str) -> bool:
+    """Say whether a tensor of a network's state has a part in predictions; the others serve training alone."""
+    return not name.startswith("landmark_to_3dmm.") and not name.endswith("num_batches_tracked")
 
-    Only what prediction needs is kept: the landmark-to-3DMM branch serves training alone. The JSON holds the
-    architecture, the name and digest of the morphable model, and `metadata` (metrics, training command, data hash...).
+
+def save_weights(net: SynergyNet, path: str | Path, metadata: Mapping[str, Any], model: MorphableModel) -> None:
+    """Write weights and their description, a `.json` with the same stem.
+
+    Args:
+        net: the network. Only what prediction needs is written.
+        path: the `.safetensors` file.
+        metadata: added to the description, for example metrics, the training command and a hash of the data.
+        model: the network's morphable model, which the description names by its digest.
     """
     from safetensors.torch import save_file
 
@@ -33,7 +41,7 @@ def save_weights(net: SynergyNet, path: str | Path, metadata: Mapping[str, Any],
     tensors = {
         name: tensor.detach().float().cpu().contiguous()
         for name, tensor in net.state_dict().items()
-        if not name.startswith("landmark_to_3dmm.") and not name.endswith("num_batches_tracked")
+        if decides_predictions(name)
     }
     save_file(tensors, path)
     facts = {
@@ -46,14 +54,15 @@ def save_weights(net: SynergyNet, path: str | Path, metadata: Mapping[str, Any],
 
 
 def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | None = None) -> SynergyNet:
-    """The network of bundled weights (by name) or of a `.safetensors` file, in evaluation mode on the CPU.
+    """Load a network from bundled weights or from a `.safetensors` file, in evaluation mode on the CPU.
 
     Args:
         name_or_path: a name from `bundled_weights()`, or a path.
         morphable_model: needed for weights that were not trained on the bundled open face.
 
     Raises:
-        UserError: no such weights, not a weights file, or weights of another morphable model.
+        UserError: no such weights, not a weights file, weights of another morphable model, or weights that are not
+            finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -64,29 +73,30 @@ def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | N
         raise UserError(f"no weights '{name_or_path}': not a file, and the bundled ones are: {names}")
     try:
         facts = json.loads(path.with_suffix(".json").read_text())
-        architecture, wanted = facts["architecture"], facts["morphable_model"]
+        name, architecture = str(facts["name"]), dict(facts["architecture"])
+        wanted_name, wanted_digest = facts["morphable_model"]["name"], facts["morphable_model"]["digest"]
         tensors = load_file(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: its description {error.filename} is missing") from None
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise UserError(f"{path}: its description {path.with_suffix('.json').name} has no {error}") from None
+    except (SafetensorError, ValueError, TypeError) as error:
         raise UserError(f"{path}: not Synergy weights ({type(error).__name__}: {error})") from None
     model = open_face() if morphable_model is None else morphable_model
-    if model.digest != wanted["digest"]:
+    if model.digest != wanted_digest:
         raise UserError(
-            f"{path}: trained with morphable model '{wanted['name']}' ({wanted['digest']}), "
+            f"{path}: trained with morphable model '{wanted_name}' ({wanted_digest}), "
             f"got '{model.name}' ({model.digest})"
         )
+    if broken := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise UserError(f"{path}: {broken[0]} has values that are not finite")
     try:
         net = SynergyNet(model, **architecture)
         result = net.load_state_dict(tensors, strict=False)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{path}: does not fit its architecture ({str(error).splitlines()[0]})") from None
-    missing = [
-        key
-        for key in result.missing_keys
-        if not key.startswith("landmark_to_3dmm.") and not key.endswith("num_batches_tracked")
-    ]
+    missing = [key for key in result.missing_keys if decides_predictions(key)]
     if missing or result.unexpected_keys:
         raise UserError(f"{path}: does not fit its architecture ({(missing + result.unexpected_keys)[0]})")
-    net.model_id = facts["name"]
+    net.model_id = name
     return net.eval()

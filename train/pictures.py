@@ -1,9 +1,10 @@
-"""Pictures of validation for the logger: fixed faces over all yaws, the worst cases, and meshes."""
+"""Pictures of the validation set for the logger: fixed faces over all yaws, the worst cases, and a mesh."""
 
 # ruff: noqa: ARG002
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synergy.draw import draw_contours, draw_points
+from synergy.errors import describe
 from synergy.parameters import split_parameters
 from train.batch import Batch
 from train.loggers import log_images, log_mesh
@@ -23,9 +25,14 @@ _SCALE = 2
 
 
 class Pictures(Callback):
-    """Every `every` validations: overlays of `count` faces spread over |yaw| and of the `count` worst, and one mesh.
+    """Log overlays of faces spread over |yaw| and of the worst faces, and the mesh of the worst.
 
-    Contours are the prediction, points the label.
+    Contours are the prediction, points the label. Whatever goes wrong while drawing or logging is a warning: pictures
+    never end a training run.
+
+    Args:
+        every: log at every so many validations.
+        count: number of faces in each of the two groups.
     """
 
     def __init__(self, every: int = 5, count: int = 12) -> None:
@@ -49,8 +56,16 @@ class Pictures(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validations += 1
-        if not self._seen:
-            return
+        try:
+            if self._seen:
+                self._log(trainer, pl_module)
+        except Exception as error:
+            warnings.warn(f"no pictures of this validation: {describe(error)}", stacklevel=2)
+        finally:
+            self._seen = []
+
+    def _log(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw and log what `on_validation_batch_end` has kept."""
         image, label, yaw = (
             torch.cat([getattr(batch, name) for batch, _ in self._seen]).cpu() for name in ("image", "landmarks", "yaw")
         )
@@ -72,7 +87,12 @@ class Pictures(Callback):
 
 
 def overlay(image: Tensor, predicted: Tensor, label: Tensor) -> NDArray[np.uint8]:
-    """A crop (3, H, W) at twice its size with predicted contours and the label's points, both (68, 3)."""
+    """Draw a crop at twice its size with predicted contours and the label's points.
+
+    Args:
+        image: (3, H, W), RGB in 0..255.
+        predicted, label: (68, 3) in crop pixels; NaN where the label is unknown.
+    """
     picture = image.permute(1, 2, 0).to(torch.uint8).numpy().repeat(_SCALE, 0).repeat(_SCALE, 1)
     picture = draw_contours(picture, predicted.numpy() * _SCALE)
     return draw_points(picture, label.nan_to_num().numpy() * _SCALE, radius=1.0)

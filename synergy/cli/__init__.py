@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
 
 import synergy
 from bfm_assets.npz import ModelFileError
 from synergy.cli import assets, bench, demo, evaluate, label, predict, train
+from synergy.cli.console import error_console, say
 from synergy.errors import UserError
 
 app = typer.Typer(
@@ -43,9 +43,9 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line: one line and exit status 2 for what the user can mend."""
+    """Run the command line. What the user can fix is reported in one line, with exit status 2."""
     try:
         app()
     except (UserError, ModelFileError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/] {error}", markup=True)
+        say(error_console(), str(error), "error:", "red")
         sys.exit(2)

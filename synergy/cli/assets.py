@@ -50,6 +50,7 @@ def import_model(
 
     from bfm_assets.detect import detect_format
     from synergy.errors import UserError
+    from synergy.outputs import require_writable_folder
 
     if to.suffix != ".npz":
         raise UserError(f"{to}: models are written as .npz")
@@ -66,7 +67,7 @@ def import_model(
     if model.licence not in _FREE:
         console.print("  This licence covers the written file and pictures of it too: do not pass them on.")
     with console.status(f"writing {to}"):
-        _make_folder(to.parent)
+        require_writable_folder(to.parent)
         model.save(to)
         _write_preview(model, to.with_suffix(".png"))
     console.print(f"wrote {to} ({to.stat().st_size / 1e6:.1f} MB) and {to.with_suffix('.png')}", markup=False)
@@ -90,13 +91,14 @@ def show_model(
 
     from bfm_assets import open_face, read_model
     from synergy.images import write_image
+    from synergy.outputs import require_writable_folder
     from synergy.raster import rasterizer
     from synergy.sheets import draw_sheet, sheets
 
     draw_triangles = rasterizer(renderer.value)
     console = Console(highlight=False, soft_wrap=True)
     model = open_face() if source is None else read_model(source, keypoints)
-    _make_folder(out)
+    require_writable_folder(out)
     for sheet in sheets(model, seed):
         follow = partial(
             track, description=sheet.name, console=console, transient=True, disable=not console.is_terminal
@@ -115,11 +117,12 @@ def build_model(
     from rich.console import Console
 
     from synergy.errors import UserError
+    from synergy.outputs import require_writable_folder
     from train.open_face.build import build_open_face
 
     if to.suffix != ".npz":
         raise UserError(f"{to}: models are written as .npz")
-    _make_folder(to.parent)
+    require_writable_folder(to.parent)
     console = Console(highlight=False, soft_wrap=True)
     with console.status(f"building the open face from {ict}"):
         model = build_open_face(ict)
@@ -154,19 +157,6 @@ def report_model(
 
 # Licences under which a written model may be passed on.
 _FREE = ("MIT", "CC0-1.0")
-
-
-def _make_folder(path: Path) -> None:
-    """Create a folder and see that it can be written to; `UserError` otherwise."""
-    from tempfile import TemporaryFile
-
-    from synergy.errors import UserError
-
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written to ({error.strerror})") from None
 
 
 def _summary(model: MorphableModel) -> list[str]:

@@ -23,14 +23,18 @@ def bench(
     import torch
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from synergy.benchmark import measure
+    from synergy.outputs import require_writable_file
     from synergy.registry import open_network
 
+    if json_file is not None:
+        require_writable_file(json_file)
     if threads:
         torch.set_num_threads(threads)
     figures = measure(open_network(model, bfm), repeats)
-    table = Table("figure", "value", "unit", title=f"{model}, {torch.get_num_threads()} threads")
+    table = Table("figure", "value", "unit", title=Text(f"{model}, {torch.get_num_threads()} threads"))
     for figure in figures:
         table.add_row(figure.name, f"{figure.value:.4g}", figure.unit)
     Console().print(table)

@@ -1,4 +1,4 @@
-"""`synergy demo`: the whole of Synergy on one real photo and on rendered faces, offline."""
+"""`synergy demo`: predictions on one real photo and on rendered faces, offline."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for the pictures and ind
 
     Writes overlays, a textured GLB, JSON, CSV and an index.html that shows them. No network is needed.
     """
-    from rich.console import Console
-
     from synergy.demo import build_demo
 
-    page = build_demo(out)
-    Console().print(f"open [bold]{page}[/] in a browser")
+    typer.echo(f"open {build_demo(out)} in a browser")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from synergy.cli.console import error_console, say
 from synergy.cli.options import BfmOption, NetworkOption
 from synergy.errors import UserError
 
@@ -21,7 +23,7 @@ ModelOption = Annotated[Path | None, typer.Option(help="Morphable model; the bun
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
+def _progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[..., None]]]:
     """Show a progress bar on stderr.
 
     Yields:
@@ -30,14 +32,13 @@ def _progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[
     Raises:
         UserError: a package of the extra "train" is missing.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = error_console()
     with Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("", total=None)
         try:
-            yield lambda done, total: bar.update(task, completed=done, total=total), bar.console.print
+            yield lambda done, total: bar.update(task, completed=done, total=total), partial(say, console)
         except ModuleNotFoundError as error:
             raise UserError(f"labels need the extra: pip install 'synergy-face[train]' ({error})") from None
 
@@ -57,6 +58,8 @@ def build(
     limit: Annotated[int | None, typer.Option(help="Only the first so many faces.")] = None,
 ) -> None:
     """Label a data set and write a training pack: images, landmarks, parameters, manifest."""
+    if split not in ("train", "val"):
+        raise UserError(f"--split {split}: choose train or val")
     with _progress("Labelling") as (update, say):
         from train.annotate.pipeline import LabelOptions, build_pack
 
@@ -70,7 +73,7 @@ def build(
             source_name=name,
             limit=limit,
         )
-        path = build_pack(dataset, out, options, update, lambda line: say(f"[yellow]warning:[/] {line}"))
+        path = build_pack(dataset, out, options, update, lambda line: say(line, "warning:", "yellow"))
         say(f"written: {path}")
 
 

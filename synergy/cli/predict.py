@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import sys
-from collections.abc import Callable, Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synergy.cli.console import error_console, say
 from synergy.cli.options import BfmOption, NetworkOption, Renderer, RendererOption
-from synergy.errors import UserError
+from synergy.cli.sources import Source, find_sources, output_stem
+from synergy.errors import UserError, describe, printable
+from synergy.outputs import require_writable_folder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from rich.console import Console
+    from rich.progress import Progress
 
     from synergy.face import Face
     from synergy.predictor import FacePredictor
+    from synergy.results import Finished, ResultFolder
 
     Image = NDArray[np.uint8]
-    Painter = Callable[[Image, list[Face]], Image]
+    Painter = Callable[[Image, Sequence[Face]], Image]
 
 FORMATS = ("json", "csv", "pts", "overlay", "mesh", "obj", "ply", "glb")
 DEFAULT_FORMATS = "json,overlay,mesh"
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 _VIDEO_BATCH = 16
+_MAX_LISTED = 10
 
 
 def predict(
@@ -40,7 +50,10 @@ def predict(
     ] = DEFAULT_FORMATS,
     boxes: Annotated[
         Path | None,
-        typer.Option(help='JSON {"photo.jpg": [[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s.'),
+        typer.Option(
+            help='JSON {"photos/a.jpg": [[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s. Keys are '
+            "paths as given on the command line, or as found in a given folder."
+        ),
     ] = None,
     model: NetworkOption = "synergynet",
     bfm: BfmOption = None,
@@ -58,67 +71,206 @@ def predict(
     [bold]synergy predict clip.mp4[/]                       an annotated video, all numbers per frame
     [bold]synergy predict photo.jpg --format glb[/]        a textured mesh for Blender
 
-    A file that cannot be read is named and skipped; the exit status is then 2.
-    """
-    from rich.console import Console
-    from rich.progress import track
+    The files of photos/a.jpg are called photos/a.jpg_overlay.jpg, photos/a.jpg_0.glb and so on; 0 is the face's number.
+    All numbers of all runs with the same --out are in predictions.json and predictions.csv.
 
+    A file that cannot be used is named and skipped; the exit status is then 2. Results are written as they come: the
+    same command continues after it was stopped or killed, and skips what is finished.
+    """
     from synergy.detect import CenterFace
     from synergy.draw import mesh_overlay
-    from synergy.export import MESH_FORMATS, write_csv, write_json
     from synergy.predictor import FacePredictor
     from synergy.raster import rasterizer
     from synergy.registry import open_network
+    from synergy.results import ResultFolder
 
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise UserError(f"unknown format {', '.join(unknown)}; choose from {', '.join(FORMATS)}")
     draw_meshes = partial(mesh_overlay, rasterizer=rasterizer(renderer.value))
-    given = _read_boxes(boxes)
-    sources = _sources(inputs)
+    console = error_console()
+    problems: list[str] = []
+
+    def skip(problem: str) -> None:
+        problems.append(problem)
+        say(console, problem, "skipped:", "red")
+
+    sources = find_sources(inputs, skip)
+    given = _read_boxes(boxes, sources)
     _check_device(device)
+    require_writable_folder(out)
     predictor = FacePredictor(open_network(model, bfm), CenterFace(threshold), device, mirror=mirror)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    if not predictor.net.morphable_model.is_dense and (meshes := {"mesh", *MESH_FORMATS} & set(wanted)):
-        name = predictor.net.morphable_model.name
+    if unavailable := _unavailable(predictor, wanted):
         if formats != DEFAULT_FORMATS:
-            raise UserError(
-                f"--format {','.join(sorted(meshes))}: '{name}' has landmark vertices only, there is no mesh"
-            )
-        console.print(f"no meshes are drawn: '{name}' has landmark vertices only")
-        wanted.remove("mesh")
-    out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, list[Face]] = {}
-    failed = 0
-    try:
-        for name, source in track(sources.items(), "Predicting", console=console, disable=len(sources) == 1):
-            try:
-                if isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES:
-                    if meshes := set(wanted) & {*MESH_FORMATS, "pts"}:
-                        raise UserError(
-                            f"{name}: {', '.join(sorted(meshes))} would be a file per frame; not for videos"
-                        )
-                    results |= _video(predictor, name, source, out, wanted, draw_meshes)
-                else:
-                    results[name] = _image(predictor, name, source, out, wanted, given.get(name), draw_meshes)
-            except (UserError, ValueError) as error:
-                failed += 1
-                console.print(f"[red]skipped:[/] {error}")
-    finally:
-        if "json" in wanted:
-            write_json(out / "predictions.json", results)
-        if "csv" in wanted:
-            write_csv(out / "predictions.csv", results)
-    n_faces = sum(map(len, results.values()))
-    empty = [name for name, faces in results.items() if not faces]
-    console.print(f"{n_faces} face(s) in {len(results)} image(s), results in {out}/")
-    if empty:
-        console.print(f"[yellow]no face found in {len(empty)}:[/] {', '.join(empty[:10])}{' ...' * (len(empty) > 10)}")
-    if failed:
-        raise UserError(f"{failed} of {len(sources)} inputs could not be used")
+            raise UserError(f"--format {','.join(unavailable)}: {_no_mesh(predictor)}")
+        say(console, f"no meshes are drawn: {_no_mesh(predictor)}")
+        wanted = [name for name in wanted if name not in unavailable]
+    with ResultFolder(out) as results:
+        job = _Job(predictor, results, wanted, given, _settings_key(predictor, threshold, renderer.value), draw_meshes)
+        done = _run_all(job, sources, console, skip)
+    n_faces, n_images = sum(one.faces for one in done.values()), sum(one.images for one in done.values())
+    say(console, f"{n_faces} face(s) in {n_images} image(s), results in {out}/")
+    if job.kept:
+        say(console, f"{job.kept} input(s) were finished before and were not repeated")
+    if empty := [name for name, one in done.items() if not one.faces]:
+        listed = ", ".join(empty[:_MAX_LISTED]) + " ..." * (len(empty) > _MAX_LISTED)
+        say(console, listed, f"no face found in {len(empty)}:", "yellow")
+    if problems:
+        raise UserError(f"{len(problems)} of {len(done) + len(problems)} inputs could not be used")
+
+
+def _unavailable(predictor: FacePredictor, wanted: list[str]) -> list[str]:
+    """List the wanted formats that need a mesh, where the weights' morphable model has none."""
+    from synergy.export import MESH_FORMATS
+
+    return [] if predictor.net.morphable_model.is_dense else sorted({"mesh", *MESH_FORMATS} & set(wanted))
+
+
+def _no_mesh(predictor: FacePredictor) -> str:
+    """Say why there is no mesh."""
+    return f"'{predictor.net.morphable_model.name}' has landmark vertices only, there is no mesh"
+
+
+def _run_all(job: _Job, sources: list[Source], console: Console, skip: Callable[[str], None]) -> dict[str, Finished]:
+    """Do all inputs, then write the tables, also after Ctrl-C and SIGTERM.
+
+    Args:
+        job: does one input.
+        sources: the inputs.
+        console: for progress and messages.
+        skip: called with one line per input that could not be used.
+
+    Returns:
+        Input name to what is recorded of it.
+
+    Raises:
+        UserError: nothing can be written any more.
+    """
+    done: dict[str, Finished] = {}
+    with _progress(console) as progress, _stop_on_sigterm():
+        task = progress.add_task("Predicting", total=len(sources))
+        try:
+            for source in sources:
+                try:
+                    done[source.name] = job.run(source, progress)
+                # Whatever is wrong with one file, even memory that does not suffice, the others are still done.
+                except Exception as error:
+                    job.results.drop_staged()
+                    _stop_if_fatal(error, job.results.path)
+                    text = describe(error)
+                    skip(text if text.startswith(source.name) else f"{source.name}: {text}")
+                progress.advance(task)
+        except (KeyboardInterrupt, SystemExit):
+            say(console, f"{len(done)} of {len(sources)} inputs are finished; the same command continues", "stopped:")
+            raise
+        finally:
+            job.results.write_tables(json_file="json" in job.wanted, csv_file="csv" in job.wanted)
+    return done
+
+
+@dataclass
+class _Job:
+    """What is done with each input.
+
+    Attributes:
+        predictor: predicts the faces.
+        results: takes the results.
+        wanted: names from `FORMATS`.
+        given: input name to boxes that replace the detector's.
+        settings: identifies everything but the input that decides about the result.
+        draw_meshes: draws the meshes of faces over their image.
+        kept: number of inputs that an earlier run had finished.
+    """
+
+    predictor: FacePredictor
+    results: ResultFolder
+    wanted: list[str]
+    given: dict[str, object]
+    settings: str
+    draw_meshes: Painter
+    kept: int = 0
+
+    def run(self, source: Source, progress: Progress) -> Finished:
+        """Predict one input, write its files and record it, unless that has been done."""
+        key = _digest([self.settings, source.version(), self.given.get(source.name)])
+        formats = sorted(set(self.wanted) - {"json", "csv"})
+        finished = self.results.finished(source.name, key, formats)
+        if finished is not None:
+            self.kept += 1
+            return finished
+        if source.is_video:
+            return self._video(source, key, formats, progress)
+        return self._image(source, key, formats)
+
+    def _image(self, source: Source, key: str, formats: list[str]) -> Finished:
+        from synergy.draw import overlay
+        from synergy.export import MESH_FORMATS, write_mesh, write_pts
+        from synergy.images import read_image, write_image
+
+        image = read_image(source.content, source.name)
+        faces = self.predictor(image, boxes=self.given.get(source.name))  # type: ignore[arg-type]
+        stem = self._staged_stem(source)
+        if "overlay" in formats:
+            write_image(f"{stem}_overlay.jpg", overlay(image, faces))
+        if "mesh" in formats and faces:
+            write_image(f"{stem}_mesh.jpg", self.draw_meshes(image, faces))
+        for i, face in enumerate(faces):
+            if "pts" in formats:
+                write_pts(f"{stem}_{i}.pts", face.landmarks68)
+            for kind in MESH_FORMATS:
+                if kind in formats:
+                    write_mesh(f"{stem}_{i}.{kind}", face, image)
+        return self.results.finish(source.name, key, formats, faces.to_dict()["faces"])
+
+    def _video(self, source: Source, key: str, formats: list[str], progress: Progress) -> Finished:
+        import cv2
+
+        from synergy.draw import overlay
+
+        if meshes := set(formats) - {"overlay", "mesh"}:
+            raise UserError(f"{', '.join(sorted(meshes))} would be a file per frame; not for videos")
+        if source.name in self.given:
+            raise UserError("boxes can be given for images, not for videos")
+        capture = cv2.VideoCapture(str(source.content))
+        if not capture.isOpened():
+            raise UserError("cannot be read as a video")
+        painters: dict[str, Painter] = {
+            kind: paint for kind, paint in (("overlay", overlay), ("mesh", self.draw_meshes)) if kind in formats
+        }
+        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+        size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        stem, code = self._staged_stem(source), cv2.VideoWriter.fourcc(*"mp4v")
+        writers = {kind: cv2.VideoWriter(f"{stem}_{kind}.mp4", code, rate, size) for kind in painters}
+        n_frames = n_faces = 0
+        total = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        task = progress.add_task(_plain(source.name), total=total)
+        try:
+            for batch in _frames(capture):
+                for image, faces in zip(batch, self.predictor.predict_batch(batch), strict=True):
+                    name = f"{source.name}#{n_frames:06d}"
+                    self.results.add_frame(source.name, key, name, faces.to_dict()["faces"])
+                    n_frames, n_faces = n_frames + 1, n_faces + len(faces)
+                    for kind, paint in painters.items():
+                        writers[kind].write(paint(image, faces)[..., ::-1])
+                progress.advance(task, len(batch))
+        finally:
+            progress.remove_task(task)
+            capture.release()
+            for writer in writers.values():
+                writer.release()
+        if not n_frames:
+            raise UserError("the video has no frame that can be read")
+        return self.results.finish(source.name, key, formats, None, (n_frames, n_faces))
+
+    def _staged_stem(self, source: Source) -> Path:
+        """Return the path with which the staged files of an input begin."""
+        stem = self.results.staging / output_stem(source.name)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        return stem
 
 
 def _check_device(device: str) -> None:
+    """Raise `UserError` unless torch can use the device."""
     import torch
 
     try:
@@ -127,115 +279,90 @@ def _check_device(device: str) -> None:
         raise UserError(f"device '{device}' cannot be used ({str(error).splitlines()[0]})") from None
 
 
-def _read_boxes(path: Path | None) -> dict[str, object]:
+def _read_boxes(path: Path | None, sources: list[Source]) -> dict[str, object]:
+    """Read the file of `--boxes`; every key must be the name of an input."""
     if path is None:
         return {}
     try:
-        boxes = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+        boxes = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({describe(error)})") from None
     if not isinstance(boxes, dict):
-        raise UserError(f'{path}: expected {{"photo.jpg": [[x0, y0, x1, y1], ...]}}')
+        raise UserError(f'{path}: expected {{"photos/a.jpg": [[x0, y0, x1, y1], ...]}}')
+    names = {source.name for source in sources}
+    if unmatched := [key for key in boxes if key not in names]:
+        raise UserError(
+            f"{path}: {len(unmatched)} of {len(boxes)} keys name no input, the first is '{unmatched[0]}'; "
+            f"inputs are called as given, for example '{sources[0].name}'"
+        )
     return boxes
 
 
-def _sources(inputs: list[str]) -> dict[str, Path | bytes]:
-    """Unique name to file (or the bytes of standard input) for all inputs; folders are searched recursively."""
-    from synergy.folders import files_below
-    from synergy.images import IMAGE_SUFFIXES
+def _settings_key(predictor: FacePredictor, threshold: float, renderer: str) -> str:
+    """Identify the program's version, the weights and the settings that decide about predicted faces."""
+    import synergy
+    from synergy.weights import decides_predictions
 
-    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    sources: dict[str, Path | bytes] = {}
-    for item in inputs:
-        path = Path(item)
-        if item == "-":
-            sources["stdin"] = sys.stdin.buffer.read()
-        elif path.is_dir():
-            files = [file for file in files_below(path) if file.suffix.lower() in suffixes]
-            if not files:
-                raise UserError(f"{path}: no images or videos in this folder ({', '.join(sorted(suffixes))})")
-            sources |= {str(file.relative_to(path)) if len(inputs) == 1 else str(file): file for file in files}
-        elif path.exists():
-            sources[path.name if len(inputs) == 1 else str(path)] = path
-        else:
-            raise UserError(f"{item}: no such file or folder")
-    return sources
+    weights = hashlib.sha256()
+    if callable(state := getattr(predictor.net, "state_dict", None)):
+        for name, tensor in state().items():
+            if decides_predictions(name):
+                weights.update(name.encode() + tensor.cpu().numpy().tobytes())
+    digest = predictor.net.morphable_model.digest
+    mirror = predictor.mirror is not None
+    network = [predictor.net.model_id, weights.hexdigest(), digest]
+    return _digest([synergy.__version__, *network, mirror, threshold, renderer])
 
 
-def _image(
-    predictor: FacePredictor,
-    name: str,
-    source: Path | bytes,
-    out: Path,
-    wanted: list[str],
-    boxes: object,
-    draw_meshes: Painter,
-) -> list[Face]:
-    from synergy.draw import overlay
-    from synergy.export import MESH_FORMATS, write_mesh, write_pts
-    from synergy.images import read_image, write_image
-
-    image = read_image(source, name)
-    faces = predictor(image) if boxes is None else predictor(image, boxes=boxes)  # type: ignore[arg-type]
-    stem = _stem(name)
-    if "overlay" in wanted:
-        write_image(out / f"{stem}_overlay.jpg", overlay(image, faces))
-    if "mesh" in wanted and faces:
-        write_image(out / f"{stem}_mesh.jpg", draw_meshes(image, faces))
-    for i, face in enumerate(faces):
-        suffix = f"_{i}" if len(faces) > 1 else ""
-        if "pts" in wanted:
-            write_pts(out / f"{stem}{suffix}.pts", face.landmarks68)
-        for kind in MESH_FORMATS:
-            if kind in wanted:
-                write_mesh(out / f"{stem}{suffix}.{kind}", face, image)
-    return faces
+def _digest(value: object) -> str:
+    """Return 16 hex digits of a SHA-256 over a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
-def _stem(name: str) -> str:
-    """A flat file name for an input's name: folders become underscores, the suffix goes where it is the usual one."""
-    path = Path(name)
-    flat = "_".join(part for part in path.parts if part not in ("/", "..", "."))
-    return flat.removesuffix(path.suffix) if path.suffix.lower() in {".jpg", *VIDEO_SUFFIXES} else flat
+def _stop_if_fatal(error: Exception, out: Path) -> None:
+    """Raise `UserError` where an error means that no other result can be written either, as on a full disk."""
+    from synergy.results import is_fatal
+
+    if isinstance(error, OSError) and is_fatal(error):
+        raise UserError(f"{out}: cannot be written to ({describe(error)}); the same command continues") from None
 
 
-def _video(
-    predictor: FacePredictor, name: str, path: Path, out: Path, wanted: list[str], draw_meshes: Painter
-) -> dict[str, list[Face]]:
-    import cv2
-    from rich.progress import track
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    """Show a progress bar on the console where it is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from synergy.draw import overlay
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress
 
-    capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened():
-        raise UserError(f"{name}: cannot be read as a video")
-    painters = {kind: paint for kind, paint in (("overlay", overlay), ("mesh", draw_meshes)) if kind in wanted}
-    rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-    size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    writers = {
-        kind: cv2.VideoWriter(str(out / f"{_stem(name)}_{kind}.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
-        for kind in painters
-    }
-    results: dict[str, list[Face]] = {}
-    total = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) // _VIDEO_BATCH)
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Leave in order on SIGTERM, with status 143, as after Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        for batch in track(_frames(capture), name, total=total):
-            for image, faces in zip(batch, predictor.predict_batch(batch), strict=True):
-                results[f"{name}#{len(results):06d}"] = faces
-                for kind, paint in painters.items():
-                    writers[kind].write(paint(image, faces)[..., ::-1])
+        yield
     finally:
-        capture.release()
-        for writer in writers.values():
-            writer.release()
-    if not results:
-        raise UserError(f"{name}: the video has no frame that can be read")
-    return results
+        signal.signal(signal.SIGTERM, before)
+
+
+def _plain(text: str) -> str:
+    """Escape a text for rich's markup."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def _frames(capture: object) -> Iterator[list[Image]]:
-    """The frames of an OpenCV capture as RGB, in batches."""
+    """Yield the frames of an OpenCV capture as RGB, in batches."""
     batch: list[Image] = []
     while True:
         ok, frame = capture.read()  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ import trimesh
 
 from bfm_assets import open_face
 from synergy.demo import build_demo, random_face
+from synergy.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +49,10 @@ def test_the_mesh_is_whole(page):
 def test_random_faces_repeat_by_seed():
     assert (random_face((0, 0, 0), 4).landmarks68 == random_face((0, 0, 0), 4).landmarks68).all()
     assert (random_face((0, 0, 0), 4).landmarks68 != random_face((0, 0, 0), 5).landmarks68).any()
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("synergy.demo.read_image", lambda *_: pytest.fail("work began"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written to"):
+        build_demo(tmp_path / "file" / "out")

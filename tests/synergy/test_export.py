@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -34,6 +35,36 @@ def test_csv_has_a_row_per_face_and_named_columns(tmp_path, face):
     assert [(row["image"], row["face"]) for row in rows] == [("a,b.jpg", "0"), ("c.jpg", "0"), ("c.jpg", "1")]
     assert float(rows[0]["yaw"]) == pytest.approx(30, abs=1e-2)
     assert float(rows[2]["z68"]) == pytest.approx(face.landmarks68[67, 2], abs=1e-3)
+
+
+NAMES = [
+    # name                  cell
+    ("=1+1.jpg", "'=1+1.jpg"),
+    ("+a.jpg", "'+a.jpg"),
+    ("-a.jpg", "'-a.jpg"),
+    ("@SUM(A1).jpg", "'@SUM(A1).jpg"),
+    ("\t=a.jpg", "'\t=a.jpg"),
+    ("a=b.jpg", "a=b.jpg"),
+]
+
+
+@pytest.mark.parametrize(("name", "cell"), NAMES)
+def test_csv_names_are_no_formulas_and_numbers_stay_numbers(tmp_path, face, name, cell):
+    write_csv(tmp_path / "p.csv", {name: [face]})
+    with (tmp_path / "p.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row.pop("image") == cell
+    assert min(float(value) for value in row.values()) < 0
+
+
+def test_blendshapes_are_columns(tmp_path, face):
+    unnamed = dataclasses.replace(face, morphable_model=dataclasses.replace(face.morphable_model, expression_names=()))
+    write_csv(tmp_path / "p.csv", {"a.jpg": [unnamed, face]})
+    with (tmp_path / "p.csv").open() as file:
+        without, row = csv.DictReader(file)
+    for name, weight in face.blendshapes.items():
+        assert float(row[name]) == pytest.approx(weight, abs=1e-4)
+        assert without[name] == ""
 
 
 def test_pts_counts_from_one(tmp_path, face):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from synergy.cli.sources import find_sources
 from synergy.data import PtsReader
 from synergy.folders import files_below
 from synergy.images import write_image
@@ -50,13 +53,26 @@ def test_a_link_out_of_the_folder_may_lead_back_in(folder: Path) -> None:
 
 
 def test_data_sets_and_predict_count_images_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from synergy.cli.predict import _sources
-
     points = "\n".join(f"{i % 9 + 2} {i // 9 + 2}" for i in range(68))
     for image in files_below(folder):
         image.with_suffix(".pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
     (folder / "self").symlink_to(".")
     assert len(PtsReader(folder)) == 2
-    assert len(_sources([str(folder)])) == 2
+    assert len(find_sources([str(folder)], pytest.fail)) == 2
     shutil.rmtree(folder / "a")
-    assert len(_sources([str(folder)])) == 1
+    assert len(find_sources([str(folder)], pytest.fail)) == 1
+
+
+def test_folders_that_cannot_be_read_are_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is simulated, because nothing is unreadable for the superuser."""
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "a":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    problems: list[str] = []
+    assert len(find_sources([str(folder)], problems.append)) == 1
+    assert problems == [f"{folder / 'a'}: cannot be read (Permission denied)"]

@@ -47,12 +47,29 @@ def test_weights_of_another_morphable_model_are_refused(saved, tiny_model):
         load(saved, tiny_model)
 
 
+def change_description(path, **changes):
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 BROKEN = {
     # what is done to the files                                                     what is said
     "missing": (lambda path: path.unlink(), "not a file, and the bundled ones are"),
     "no description": (lambda path: path.with_suffix(".json").unlink(), "description .* is missing"),
     "description is not JSON": (lambda path: path.with_suffix(".json").write_text("{"), "not Synergy weights"),
-    "description lacks fields": (lambda path: path.with_suffix(".json").write_text("{}"), "not Synergy weights"),
+    "description lacks fields": (lambda path: path.with_suffix(".json").write_text("{}"), r"net\.json has no 'name'"),
+    "description lacks the digest": (
+        lambda path: change_description(path, morphable_model={"name": "x"}),
+        r"net\.json has no 'digest'",
+    ),
+    "description lacks the architecture": (
+        lambda path: change_description(path, architecture=None),
+        "not Synergy weights",
+    ),
+    "not finite": (
+        lambda path: save_file({k: v * float("nan") for k, v in load_file(path).items()}, path),
+        "has values that are not finite",
+    ),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:1000]), "not Synergy weights"),
     "other tensors": (lambda path: save_file({"a": torch.zeros(2)}, path), "does not fit its architecture"),
     "other shapes": (

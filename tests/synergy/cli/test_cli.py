@@ -5,7 +5,9 @@ import pytest
 from typer.testing import CliRunner
 
 import synergy
+from synergy import cli
 from synergy.cli import app
+from synergy.errors import UserError
 
 
 def test_version():
@@ -25,3 +27,16 @@ def test_a_users_mistake_is_one_line_and_status_2():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.strip() == "error: gone.jpg: no such file or folder"
+
+
+def test_messages_are_no_markup(monkeypatch, capsys):
+    """An extra in brackets stays, and a closing tag in a name is no error of its own."""
+
+    def fail():
+        raise UserError("pip install 'x[train]' x[/b].jpg :smile:")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: pip install 'x[train]' x[/b].jpg :smile:\n"

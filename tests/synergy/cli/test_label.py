@@ -45,7 +45,12 @@ def test_a_data_set_becomes_a_pack_and_a_sheet(tmp_path, dataset):
 
 
 @pytest.mark.parametrize(
-    ("args", "message"), [(["build", "gone", "--out", "x"], "no such file"), (["show", "gone"], "gone")]
+    ("args", "message"),
+    [
+        (["build", "gone", "--out", "x"], "no such file"),
+        (["show", "gone"], "gone"),
+        (["build", "gone", "--out", "x", "--split", "foo"], "--split foo: choose train or val"),
+    ],
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)

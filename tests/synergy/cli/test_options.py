@@ -27,7 +27,7 @@ def commands(tmp_path: Path, tiny_model: MorphableModel) -> dict[str, list[str]]
     Image.fromarray(image).save(folder / "photo.jpg")
     points = "\n".join(f"{30 + i % 9 * 9} {30 + i // 9 * 11}" for i in range(68))
     (folder / "photo.pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
-    (tmp_path / "boxes.json").write_text(json.dumps({"photo.jpg": [[30, 30, 110, 110]]}))
+    (tmp_path / "boxes.json").write_text(json.dumps({str(folder / "photo.jpg"): [[30, 30, 110, 110]]}))
     tiny_model.save(tmp_path / "model.npz")
     out = str(tmp_path / "out")
     return {

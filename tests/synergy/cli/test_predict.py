@@ -1,5 +1,11 @@
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +16,7 @@ from typer.testing import CliRunner
 from bfm_assets import open_face
 from synergy.cli import app
 from synergy.errors import UserError
+from synergy.predictor import FacePredictor
 from synergy.weights import save_weights
 
 BOX = [40, 30, 120, 110]
@@ -24,70 +31,229 @@ def model(tmp_path, small_net):
 
 
 @pytest.fixture
-def photos(tmp_path):
-    """A folder with two photos, one of them in a subfolder, and a boxes file for both."""
+def photos(tmp_path, monkeypatch):
+    """The working folder has `photos` with two photos, one of them in a subfolder, and a boxes file for both."""
+    monkeypatch.chdir(tmp_path)
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
     for name in ("a.jpg", "more/b.png"):
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 160, 3), dtype=np.uint8)).save(folder / name)
-    (tmp_path / "boxes.json").write_text(json.dumps({"a.jpg": [BOX], "more/b.png": [BOX, BOX]}))
+        add_photo(folder / name)
+    (tmp_path / "boxes.json").write_text(json.dumps({"photos/a.jpg": [BOX], "photos/more/b.png": [BOX, BOX]}))
     return folder
 
 
+def add_photo(path, seed=0):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (150, 160, 3), dtype=np.uint8)).save(path)
+
+
 def run(*args, **options):
-    return CliRunner().invoke(app, [str(arg) for arg in args], **options)
+    return CliRunner().invoke(app, ["predict", *(str(arg) for arg in args)], **options)
+
+
+def images_of(out):
+    """Name to faces of predictions.json, read as strictly as other languages read JSON."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    text = (out / "predictions.json").read_bytes().decode("utf-8")
+    assert "\\ud" not in text
+    return {image["name"]: image["faces"] for image in json.loads(text, parse_constant=refuse)["images"]}
+
+
+def files_of(out):
+    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the predictor was asked for, in order."""
+    made, original = [], FacePredictor.__call__
+
+    def call(self, image, boxes=None, landmarks=None):
+        made.append(image)
+        return original(self, image, boxes, landmarks)
+
+    monkeypatch.setattr(FacePredictor, "__call__", call)
+    return made
 
 
 def test_a_folder_with_given_boxes_in_every_format(tmp_path, photos, model):
     out = tmp_path / "out"
     formats = "json,csv,pts,overlay,mesh,obj,ply,glb"
-    result = run(
-        "predict", photos, "--out", out, "--boxes", tmp_path / "boxes.json", "--model", model, "--format", formats
-    )
+    result = run("photos", "--out", out, "--boxes", "boxes.json", "--model", model, "--format", formats)
     assert result.exit_code == 0, result.output
     assert "3 face(s) in 2 image(s)" in result.stderr
-    images = json.loads((out / "predictions.json").read_text())["images"]
-    assert {image["name"]: len(image["faces"]) for image in images} == {"a.jpg": 1, "more/b.png": 2}
-    written = {path.name for path in out.iterdir()}
+    images = images_of(out)
+    assert {name: len(faces) for name, faces in images.items()} == {"photos/a.jpg": 1, "photos/more/b.png": 2}
+    assert set(images["photos/a.jpg"][0]["blendshapes"]) == set(open_face().expression_names)
+    written = files_of(out)
     for suffix in ("pts", "obj", "ply", "glb"):
-        assert {f"a.{suffix}", f"more_b.png_0.{suffix}", f"more_b.png_1.{suffix}"} <= written
-    assert {"a_overlay.jpg", "a_mesh.jpg", "more_b.png_overlay.jpg", "predictions.csv"} <= written
+        names = {f"photos/a.jpg_0.{suffix}", f"photos/more/b.png_0.{suffix}", f"photos/more/b.png_1.{suffix}"}
+        assert names <= written
+    assert {"photos/a.jpg_overlay.jpg", "photos/a.jpg_mesh.jpg", "photos/more/b.png_overlay.jpg"} <= written
+    assert {"predictions.csv", "predictions.jsonl"} <= written
+    assert not [name for name in written if "partial" in name]
 
 
 def test_a_bad_file_is_named_counted_and_skipped(tmp_path, photos, model):
     (photos / "broken.jpg").write_bytes(b"no image")
     out = tmp_path / "out"
-    result = run(
-        "predict", photos, "--out", out, "--boxes", tmp_path / "boxes.json", "--model", model, "--format", "json"
-    )
+    result = run("photos", "--out", out, "--boxes", "boxes.json", "--model", model, "--format", "json")
     assert isinstance(result.exception, UserError)
     assert "1 of 3 inputs" in str(result.exception)
-    assert "broken.jpg" in result.stderr
-    assert len(json.loads((out / "predictions.json").read_text())["images"]) == 2
+    assert result.stderr.count("photos/broken.jpg") == 1
+    assert len(images_of(out)) == 2
+
+
+ERRORS = [MemoryError(), cv2.error("OpenCV: wrong"), TypeError("one\ntwo"), KeyError("k"), RecursionError("deep")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_any_error_of_one_file_leaves_the_others(tmp_path, photos, model, monkeypatch, error):
+    original, calls = FacePredictor.__call__, []
+
+    def call(self, image, boxes=None, landmarks=None):
+        calls.append(image)
+        if len(calls) == 1:
+            raise error
+        return original(self, image, boxes, landmarks)
+
+    monkeypatch.setattr(FacePredictor, "__call__", call)
+    out = tmp_path / "out"
+    result = run("photos", "--out", out, "--model", model, "--format", "json")
+    assert isinstance(result.exception, UserError)
+    assert "1 of 2 inputs" in str(result.exception)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("skipped:")]
+    assert line.startswith("skipped: photos/a.jpg: ")
+    assert list(images_of(out)) == ["photos/more/b.png"]
+
+
+def test_a_full_disk_ends_the_batch_in_one_line(tmp_path, photos, model, monkeypatch):
+    def write(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("synergy.images.write_image", write)
+    result = run("photos", "--out", tmp_path / "out", "--model", model, "--format", "overlay")
+    assert isinstance(result.exception, UserError)
+    assert "No space left on device" in str(result.exception)
+    assert "skipped" not in result.stderr
+
+
+def test_file_names_do_not_collide(tmp_path, photos, model):
+    for name in ("x/y.jpg", "x_y.jpg", "x/y.JPG", "x/y.jpeg", "x/y.jpg.png", "x/y_0.jpg"):
+        add_photo(photos / name)
+    out = tmp_path / "out"
+    result = run("photos", "photos/x", "--out", out, "--model", model, "--format", "json,overlay")
+    assert result.exit_code == 0, result.output
+    assert len(images_of(out)) == 8
+    assert len([name for name in files_of(out) if name.endswith("_overlay.jpg")]) == 8
+
+
+def test_names_that_are_not_utf8_or_look_like_markup(tmp_path, photos, model):
+    odd = os.fsdecode(b"photos/caf\xe9.jpg")
+    add_photo(tmp_path / odd)
+    add_photo(photos / "x[/b].jpg")
+    add_photo(photos / "line\nbreak [red]:smile:.jpg")
+    bad = tmp_path / os.fsdecode(b"photos/bad\xff[/].jpg")
+    bad.parent.mkdir()
+    bad.write_bytes(b"no image")
+    out = tmp_path / "out"
+    result = run("photos", "--out", out, "--model", model, "--format", "json,csv,overlay")
+    assert isinstance(result.exception, UserError)
+    assert "skipped: photos/bad\\xff[/].jpg: not an image that can be read" in result.stderr
+    assert "photos/line\\nbreak [red]:smile:.jpg" in result.stderr
+    assert set(images_of(out)) >= {"photos/caf\\xe9.jpg", "photos/x[/b].jpg", "photos/line\nbreak [red]:smile:.jpg"}
+    (out / "predictions.csv").read_bytes().decode("utf-8")
+    assert "photos/caf\\xe9.jpg_overlay.jpg" in files_of(out)
+
+
+def test_results_in_the_scanned_folder_are_not_read_again(tmp_path, photos, model):
+    arguments = (".", "--out", "photos/out", "--model", model, "--format", "json,overlay,mesh,obj", "--boxes", "b.json")
+    (tmp_path / "b.json").write_text(json.dumps({"photos/a.jpg": [BOX]}))
+    assert run(*arguments).exit_code == 0
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "in 2 image(s)" in result.stderr
+    assert "2 input(s) were finished before" in result.stderr
+
+
+def test_a_second_run_does_only_what_is_missing(tmp_path, photos, model, calls):
+    out = tmp_path / "out"
+    arguments = ("photos", "--out", out, "--model", model, "--format", "json,overlay")
+    changes = [
+        # what changes                                                           predictions that follow
+        (lambda: None, 2),
+        (lambda: None, 0),
+        (lambda: add_photo(photos / "c.jpg"), 1),
+        (lambda: add_photo(photos / "a.jpg", seed=1), 1),
+        (lambda: (out / "photos/a.jpg_overlay.jpg").unlink(), 1),
+        (lambda: (out / "predictions.json").unlink(), 0),
+    ]
+    for change, expected in changes:
+        change()
+        calls.clear()
+        assert run(*arguments).exit_code == 0
+        assert len(calls) == expected
+    assert len(images_of(out)) == 3
+    for extra, expected in ((["--mirror"], 3), (["--threshold", "0.5"], 3)):
+        calls.clear()
+        assert run(*arguments, *extra).exit_code == 0
+        assert len(calls) == expected
+    assert len(images_of(out)) == 3
+
+
+def test_runs_with_one_out_add_up(tmp_path, photos, model):
+    out = tmp_path / "out"
+    for name in ("photos/a.jpg", "photos/more"):
+        assert run(name, "--out", out, "--model", model, "--format", "json,csv").exit_code == 0
+    assert list(images_of(out)) == ["photos/a.jpg", "photos/more/b.png"]
+
+
+BAD_BOXES = ["none", 5, [[1, 2]], [[0, 0, None, 4]], {"x": 1}, [[500, 500, 600, 600]], [[9, 9, 1, 1]], [[1, 2], [3]]]
+
+
+@pytest.mark.parametrize("boxes", BAD_BOXES, ids=str)
+def test_bad_boxes_name_their_file_and_leave_the_others(tmp_path, photos, model, boxes):
+    (tmp_path / "boxes.json").write_text(json.dumps({"photos/a.jpg": boxes, "photos/more/b.png": [BOX]}))
+    result = run("photos", "--boxes", "boxes.json", "--model", model, "--out", "out", "--format", "json")
+    assert isinstance(result.exception, UserError)
+    assert result.stderr.startswith("skipped: photos/a.jpg: box")
+    assert len(images_of(tmp_path / "out")["photos/more/b.png"]) == 1
+
+
+def test_a_key_of_boxes_that_names_no_input_is_an_error(tmp_path, photos, model):
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.jpg": [BOX], "photos/a.jpg": [BOX]}))
+    result = run("photos", "--boxes", "boxes.json", "--model", model, "--out", "out")
+    assert isinstance(result.exception, UserError)
+    assert "1 of 2 keys name no input, the first is 'a.jpg'" in str(result.exception)
+    assert "'photos/a.jpg'" in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_standard_input(tmp_path, model):
     buffer = io.BytesIO()
     Image.new("RGB", (80, 60)).save(buffer, "PNG")
     out = tmp_path / "out"
-    result = run("predict", "-", "--out", out, "--model", model, input=buffer.getvalue())
+    result = run("-", "--out", out, "--model", model, input=buffer.getvalue())
     assert result.exit_code == 0, result.output
     assert "no face found in 1: stdin" in result.stderr
-    assert json.loads((out / "predictions.json").read_text())["images"] == [{"name": "stdin", "faces": []}]
+    assert images_of(out) == {"stdin": []}
 
 
-def test_a_video_becomes_a_video_and_numbers_per_frame(tmp_path, model):
+def test_a_video_becomes_a_video_and_numbers_per_frame(tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
     for i in range(20):
         writer.write(np.full((64, 96, 3), 10 * i, np.uint8))
     writer.release()
     out = tmp_path / "out"
-    result = run("predict", path, "--out", out, "--model", model, "--format", "json,overlay")
+    result = run("clip.avi", "--out", out, "--model", model, "--format", "json,overlay")
     assert result.exit_code == 0, result.output
-    names = [image["name"] for image in json.loads((out / "predictions.json").read_text())["images"]]
-    assert names == [f"clip.avi#{i:06d}" for i in range(20)]
-    capture = cv2.VideoCapture(str(out / "clip_overlay.mp4"))
+    assert list(images_of(out)) == [f"clip.avi#{i:06d}" for i in range(20)]
+    capture = cv2.VideoCapture(str(out / "clip.avi_overlay.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 20
 
 
@@ -98,6 +264,8 @@ MISTAKES = [
     (["{photo}", "--format", "json,stl"], "unknown format stl"),
     (["{photo}", "--model", "nothing"], "no weights 'nothing'"),
     (["{photo}", "--boxes", "gone.json"], "cannot be read as JSON"),
+    (["{photo}", "--out", "{photo}"], "cannot be written to (it is a file"),
+    (["{photo}", "--out", "{photo}/out"], "cannot be written to (Not a directory)"),
     (["{photo}", "--device", "nonsense"], "device 'nonsense' cannot be used"),
 ]
 
@@ -107,16 +275,73 @@ def test_mistakes_are_one_line(tmp_path, photos, model, arguments, message):
     (tmp_path / "empty").mkdir()
     names = {"empty": tmp_path / "empty", "photo": photos / "a.jpg"}
     extra = [] if "--model" in arguments else ["--model", model]
-    result = run("predict", *(argument.format(**names) for argument in arguments), "--out", tmp_path / "out", *extra)
+    extra += [] if "--out" in arguments else ["--out", tmp_path / "out"]
+    result = run(*(argument.format(**names) for argument in arguments), *extra)
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)
     assert "\n" not in str(result.exception)
 
 
-def test_a_box_outside_the_image_is_said_and_skipped(tmp_path, photos, model):
-    (tmp_path / "boxes.json").write_text(json.dumps({"a.jpg": [[500, 500, 600, 600]]}))
-    result = run(
-        "predict", photos / "a.jpg", "--boxes", tmp_path / "boxes.json", "--model", model, "--out", tmp_path / "out"
-    )
-    assert isinstance(result.exception, UserError)
-    assert "lies outside the 160x150 image" in result.stderr
+@pytest.fixture
+def command(tmp_path, photos, model):
+    """A command line that takes a while, and the names of its 62 images."""
+    for i in range(60):
+        add_photo(photos / f"{i:02}.jpg", seed=i)
+    names = sorted(str(path.relative_to(tmp_path)) for path in photos.rglob("*.*"))
+    (tmp_path / "boxes.json").write_text(json.dumps({name: [BOX] for name in names}))
+    arguments = ["photos", "--model", model, "--format", "json,csv,overlay,ply", "--boxes", "boxes.json"]
+    return arguments, names
+
+
+def start(arguments):
+    """`synergy predict` in a process of its own."""
+    line = [sys.executable, "-c", "from synergy.cli import main; main()", "predict", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    return subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def stop(process, out, how):
+    """Send a signal once 20 images are finished; returns how many were finished in the end."""
+    record = out / "predictions.jsonl"
+    while not record.exists() or record.read_bytes().count(b"\n") < 20:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    process.send_signal(how)
+    process.communicate()
+    return record.read_bytes().count(b"\n")
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_is_finished_by_two_others(tmp_path, command):
+    arguments, names = command
+    out = tmp_path / "out"
+    process = start(arguments)
+    n_before = stop(process, out, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert n_before < len(names)
+    others = [start(arguments) for _ in range(2)]
+    for process in others:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert "62 face(s) in 62 image(s)" in errors
+    assert list(images_of(out)) == names
+    assert (out / "predictions.jsonl").read_bytes().count(b"\n") == 62
+    assert (out / "predictions.csv").read_text().count("\n") == 63
+    pictures = {f"{name}{ending}" for name in names for ending in ("_overlay.jpg", "_0.ply")}
+    assert files_of(out) == pictures | {f"predictions.{end}" for end in ("json", "jsonl", "csv")} | {
+        ".predictions.lock"
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_was_asked_to_stop_writes_its_tables(tmp_path, command, how, status):
+    arguments, names = command
+    process = start(arguments)
+    n_before = stop(process, tmp_path / "out", how)
+    assert process.returncode == status
+    assert len(images_of(tmp_path / "out")) == n_before < len(names)
+    assert not list((tmp_path / "out").glob(".partial*"))
+    result = run(*arguments)
+    assert f"{n_before} input(s) were finished before" in result.stderr
+    assert list(images_of(tmp_path / "out")) == names

@@ -128,7 +128,7 @@ def test_foreign_networks_predict_and_are_timed(
     tmp_path: Path, tddfa_v2_file: Path, bfm_file: Path, photo: Path
 ) -> None:
     chosen = ("--model", f"3ddfa_v2:{tddfa_v2_file}", "--bfm", bfm_file)
-    (tmp_path / "boxes.json").write_text(json.dumps({"photo.jpg": [BOX]}))
+    (tmp_path / "boxes.json").write_text(json.dumps({str(photo): [BOX]}))
     run(
         "predict", photo, "--boxes", tmp_path / "boxes.json", "--out", tmp_path / "out", "--format", "json,csv", *chosen
     )
@@ -138,10 +138,11 @@ def test_foreign_networks_predict_and_are_timed(
 
 def test_a_landmark_only_bfm_draws_no_meshes(tmp_path: Path, tddfa_v2_file: Path, bfm_file: Path, photo: Path) -> None:
     boxes = tmp_path / "boxes.json"
-    boxes.write_text(json.dumps({"photo.jpg": [BOX]}))
+    boxes.write_text(json.dumps({str(photo): [BOX]}))
     command = ("predict", photo, "--boxes", boxes, "--out", tmp_path / "out", "--model", f"3ddfa_v2:{tddfa_v2_file}")
     assert "no meshes are drawn" in run(*command, "--bfm", bfm_file)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo_overlay.jpg", "predictions.json"}
+    written = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name[0] != "."}
+    assert written == {"photo.jpg_overlay.jpg", "predictions.json", "predictions.jsonl"}
     with pytest.raises(UserError, match="--format glb,mesh: 'bfm-68' has landmark vertices only"):
         run(*command, "--bfm", bfm_file, "--format", "mesh,glb")
 

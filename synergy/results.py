@@ -1,0 +1,293 @@
+"""A folder of results that survives the death of its writer and takes several writers at once.
+
+`predictions.jsonl` is the record: every finished input appends its faces there as one line of JSON (a video one line
+per frame, and one at the end). Everything else in the folder can be told from it:
+
+- Pictures and meshes are written into a hidden folder of the process and moved to their place under a lock, together
+  with the line of the record. What has a line is complete; what has none is done again.
+- A line that was cut off by a killed process is dropped by the next writer.
+- A line says with which settings and from which version of the input it was made. Another run skips an input only if
+  both are the same. The last line of an input counts.
+- `predictions.json` and `predictions.csv` are put together from the record at the end of a run.
+
+The lock is the file `.predictions.lock`. The operating system releases it when a process dies. Nothing is flushed to
+the disk explicitly: results survive the death of the process, not a power failure.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from synergy.errors import UserError
+from synergy.export import FaceDict, write_csv_rows, write_json_rows
+from synergy.outputs import require_writable_folder
+
+RECORD = "predictions.jsonl"
+# Errors after which no other result can be written either.
+_FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the record says about a finished input.
+
+    Attributes:
+        key: identifies the input's content and the settings.
+        formats: the picture and mesh formats that were asked for.
+        files: the files that were written, relative to the folder.
+        images: number of images, which is 1 or the number of frames.
+        faces: number of faces in them.
+    """
+
+    key: str
+    formats: frozenset[str]
+    files: tuple[str, ...]
+    images: int
+    faces: int
+
+
+class ResultFolder:
+    """The results of many inputs in one folder, as a context manager.
+
+    Args:
+        path: the folder, which is created.
+
+    Raises:
+        UserError: the folder cannot be written to, or its record is not one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        require_writable_folder(path)
+        self.path = path
+        self._record = path / RECORD
+        self._lock = FileLock(path / ".predictions.lock")
+        self._read_to = 0
+        self._finished: dict[str, Finished] = {}
+        self._blendshapes: dict[str, None] = {}
+        _remove_abandoned(path)
+        self.staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(os.getpid()), dir=path))
+        self._read_new_lines()
+
+    def __enter__(self) -> ResultFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the process's hidden folder."""
+        shutil.rmtree(self.staging, ignore_errors=True)
+
+    def finished(self, source: str, key: str, formats: Sequence[str]) -> Finished | None:
+        """Return what is recorded of an input, or None if it has to be done.
+
+        Args:
+            source: the input's name.
+            key: identifies the input's content and the settings.
+            formats: the picture and mesh formats that are wanted.
+        """
+        self._read_new_lines()
+        found = self._finished.get(source)
+        if found is None or found.key != key or not found.formats.issuperset(formats):
+            return None
+        return found if all((self.path / file).exists() for file in found.files) else None
+
+    def add_frame(self, source: str, key: str, name: str, faces: list[FaceDict]) -> None:
+        """Record the faces of one frame of a video that is not finished yet."""
+        with self._lock:
+            self._append({"source": source, "key": key, "name": name, "faces": faces})
+
+    def finish(
+        self,
+        source: str,
+        key: str,
+        formats: Sequence[str],
+        faces: list[FaceDict] | None,
+        frames: tuple[int, int] = (1, 0),
+    ) -> Finished:
+        """Move the staged files of an input to their place and record the input as finished.
+
+        Where another process has finished the same input meanwhile, the staged files are dropped.
+
+        Args:
+            source: the input's name.
+            key: identifies the input's content and the settings.
+            formats: the picture and mesh formats of the staged files.
+            faces: the faces of an image; None for a video, whose frames are recorded already.
+            frames: number of images and of faces in them, for a video.
+
+        Returns:
+            What is recorded now.
+
+        Raises:
+            OSError: the files cannot be written; `is_fatal` says whether others can.
+        """
+        try:
+            with self._lock:
+                if (found := self.finished(source, key, formats)) is not None:
+                    return found
+                staged = sorted(str(file.relative_to(self.staging)) for file in _files(self.staging))
+                if before := self._finished.get(source):
+                    for file in set(before.files).difference(staged):
+                        (self.path / file).unlink(missing_ok=True)
+                for file in staged:
+                    target = self.path / file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    (self.staging / file).replace(target)
+                line: dict[str, Any] = {"source": source, "key": key, "formats": sorted(formats), "files": staged}
+                if faces is None:
+                    self._append(line | {"frames": frames[0], "frame_faces": frames[1]})
+                else:
+                    self._append(line | {"name": source, "faces": faces})
+                return self._finished[source]
+        finally:
+            self.drop_staged()
+
+    def drop_staged(self) -> None:
+        """Remove the staged files of an input that failed."""
+        for entry in self.staging.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def write_tables(self, json_file: bool, csv_file: bool) -> None:
+        """Write predictions.json and predictions.csv with everything in the record, sorted by name.
+
+        Args:
+            json_file, csv_file: which of the two.
+        """
+        with self._lock:
+            self._read_new_lines()
+            offsets = self._row_offsets()
+            if json_file:
+                self._replace("predictions.json", lambda path: write_json_rows(path, self._rows(offsets)))
+            if csv_file:
+                names = list(self._blendshapes)
+                self._replace("predictions.csv", lambda path: write_csv_rows(path, self._rows(offsets), names))
+
+    def _replace(self, name: str, write: Callable[[Path], None]) -> None:
+        """Write a file next to its place and move it there."""
+        write(self.staging / name)
+        (self.staging / name).replace(self.path / name)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        """Append a line to the record; the lock must be held. A line that was cut off before is removed."""
+        data = json.dumps(line, allow_nan=False).encode() + b"\n"
+        self._read_new_lines()
+        # "r+" and not "a", because writing begins where the last whole line ends.
+        with open(os.open(self._record, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
+            file.truncate(self._read_to)
+            file.seek(self._read_to)
+            written = file.write(data)
+            if written != len(data):
+                file.truncate(self._read_to)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._note(line)
+        self._read_to += len(data)
+
+    def _read_new_lines(self) -> None:
+        """Take note of the whole lines that were appended to the record since the last call."""
+        for offset, line in self._lines(self._read_to):
+            self._note(_parse(line, self._record))
+            self._read_to = offset + len(line)
+
+    def _note(self, line: dict[str, Any]) -> None:
+        """Take note of one line of the record."""
+        faces = line.get("faces", [])
+        self._blendshapes |= {name: None for face in faces for name in face["blendshapes"]}
+        if "formats" in line:
+            self._finished[line["source"]] = Finished(
+                line["key"],
+                frozenset(line["formats"]),
+                tuple(line["files"]),
+                line.get("frames", 1),
+                line.get("frame_faces", len(faces)),
+            )
+
+    def _lines(self, start: int) -> Iterator[tuple[int, bytes]]:
+        """Yield offset and content of the record's whole lines from an offset on."""
+        if not self._record.exists():
+            return
+        with self._record.open("rb") as file:
+            file.seek(start)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                yield start, line
+                start += len(line)
+
+    def _row_offsets(self) -> list[int]:
+        """Return the offsets of the lines that count, sorted by image name: the last of each name and input."""
+        key_of: dict[str, str] = {}
+        rows: dict[str, tuple[str, str, int]] = {}
+        for offset, content in self._lines(0):
+            line = _parse(content, self._record)
+            key_of[line["source"]] = line["key"]
+            if "name" in line:
+                rows[line["name"]] = line["source"], line["key"], offset
+        return [offset for _, (source, key, offset) in sorted(rows.items()) if key == key_of[source]]
+
+    def _rows(self, offsets: Sequence[int]) -> Iterator[tuple[str, list[FaceDict]]]:
+        """Yield image name and faces of the lines at some offsets."""
+        if not offsets:
+            return
+        with self._record.open("rb") as file:
+            for offset in offsets:
+                file.seek(offset)
+                line = _parse(file.readline(), self._record)
+                yield line["name"], line["faces"]
+
+
+def is_fatal(error: OSError) -> bool:
+    """Say whether an error while writing means that no other result can be written either."""
+    return error.errno in _FATAL
+
+
+def _parse(line: bytes, record: Path) -> dict[str, Any]:
+    """Read one line of a record, or raise `UserError`."""
+    try:
+        content = json.loads(line)
+        if isinstance(content["source"], str) and isinstance(content["key"], str):
+            return dict(content)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise UserError(f"{record}: not a record of results, remove it or choose another --out")
+
+
+def _files(folder: Path) -> list[Path]:
+    """List the files below a folder."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _staging_prefix(pid: int) -> str:
+    """Return how the hidden folder of a process of this machine begins."""
+    return f".partial-{socket.gethostname()}-{pid}-"
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the hidden folders of processes of this machine that no longer run."""
+    start = f".partial-{socket.gethostname()}-"
+    for folder in path.glob(f"{start}*"):
+        pid = folder.name.removeprefix(start).partition("-")[0]
+        if pid.isdigit() and int(pid) != os.getpid() and not _is_running(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    """Say whether a process of this machine runs."""
+    if os.name == "nt":
+        # There, os.kill ends the process, whatever the signal.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

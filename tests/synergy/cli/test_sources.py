@@ -1,0 +1,75 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synergy.cli.sources import find_sources, is_own_output, output_stem
+from synergy.errors import UserError
+
+PARTS = st.text(st.sampled_from("ab_-. ~%"), min_size=1, max_size=4) | st.sampled_from(
+    ["..", "root", "up", "root_", "up__", "x" * 250 + "1", "x" * 250 + "2"]
+)
+NAMES = st.tuples(st.sampled_from(["", "/"]), st.lists(PARTS.filter(lambda part: part != "."), min_size=1, max_size=3))
+
+
+@given(st.lists(NAMES, min_size=2, max_size=2))
+def test_different_paths_have_different_outputs_inside_the_folder(names):
+    first, second = (root + "/".join(parts) for root, parts in names)
+    stems = [output_stem(name) for name in (first, second)]
+    assert (stems[0] == stems[1]) == (first == second)
+    for stem in stems:
+        assert not Path(stem).is_absolute()
+        assert ".." not in stem.split("/")
+        assert max(len(part.encode()) for part in stem.split("/")) < 230
+
+
+@pytest.mark.parametrize("ending", ["_overlay.jpg", "_mesh.jpg", "_0.jpg", "_12.png", "_overlay.mp4"])
+@pytest.mark.parametrize("name", ["a.jpg", "photos/b c.PNG", "stdin", "clip.mp4", "x" * 250 + ".jpeg", "caf\\xe9.tif"])
+def test_our_own_files_are_known_by_their_name(name, ending):
+    assert is_own_output(Path(output_stem(name) + ending).name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "a_overlay.jpg", "a_0.jpg", "stdin.jpg", "my_mesh.jpg", "a.jpg.png", "b.c_0.png"]
+)
+def test_other_files_are_not(name):
+    assert not is_own_output(name)
+
+
+def test_pipes_broken_links_and_loops_do_not_stop_a_scan(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nothing.jpg")
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "up").symlink_to("..")
+    (tmp_path / "folder.jpg").mkdir()
+    problems = []
+    names = [source.name for source in find_sources(["."], problems.append)]
+    assert names == ["a.jpg", "gone.jpg", "self.jpg"]
+    assert problems == ["pipe.jpg: not a regular file"]
+
+
+def test_a_file_is_listed_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.jpg").write_bytes(b"x")
+    assert [source.name for source in find_sources(["d", "d/a.jpg", "./d/a.jpg"], pytest.fail)] == ["d/a.jpg"]
+
+
+def test_two_names_that_are_the_same_when_escaped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (b"caf\xe9.jpg", rb"caf\xe9.jpg"):
+        with open(name, "wb") as file:
+            file.write(b"x")
+    problems = []
+    assert len(find_sources(["."], problems.append)) == 1
+    assert problems == [r"caf\xe9.jpg: another input has the same name"]
+
+
+def test_nothing_to_do_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no images or videos"):
+        find_sources([str(tmp_path)], pytest.fail)

@@ -1,0 +1,33 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from train.module import SynergyModule
+from train.pictures import Pictures
+
+
+def validate(pictures, module, landmarks):
+    batch = SimpleNamespace(image=torch.zeros(2, 3, 120, 120), landmarks=torch.zeros(2, 68, 3), yaw=torch.zeros(2))
+    outputs = {"landmarks": landmarks, "params": torch.zeros(2, 12)}
+    trainer = SimpleNamespace(loggers=[])
+    pictures.on_validation_start(trainer, module)
+    pictures.on_validation_batch_end(trainer, module, outputs, batch, 0)
+    pictures.on_validation_end(trainer, module)
+
+
+BAD = [
+    # predicted landmarks                              why they cannot be drawn
+    torch.full((2, 68, 3), float("nan")),
+    torch.full((2, 68, 3), float("inf")),
+    torch.full((2, 68, 3), 1e30),
+    torch.zeros(2, 68),
+]
+
+
+@pytest.mark.parametrize("landmarks", BAD, ids=["nan", "inf", "huge", "shape"])
+def test_pictures_never_end_a_training_run(tiny_model, landmarks):
+    pictures = Pictures(every=1)
+    with pytest.warns(UserWarning, match="no pictures of this validation: "):
+        validate(pictures, SynergyModule.__new__(SynergyModule), landmarks)
+    assert pictures._seen == []
