@@ -12,6 +12,7 @@ from eval import command
 from eval.command import AFLW2000Scorer, Job, require_same_mesh, run
 from eval.dense import DenseErrors
 from eval.network import NetworkPredictor
+from eval.outcome import Table
 from eval.predictions import Predictions
 from eval.protocols.landmarks2d import score_300w
 from synergy import camera
@@ -137,6 +138,23 @@ def test_what_the_user_can_mend_is_said_first(pts_folder: Path, tmp_path: Path, 
         run(reader, Job(score_300w, model="none"), console)
     with pytest.raises(UserError, match="device 'toaster' cannot be used"):
         run(reader, Job(score_300w, model="none", device="toaster"), console)
+
+
+@pytest.mark.parametrize("option", ["save_to", "json_to", "report_to"])
+def test_outputs_that_cannot_be_written_are_said_before_any_work(
+    pts_folder: Path, tmp_path: Path, console: Console, option: str
+) -> None:
+    """A file where the report's folder belongs, and a folder where a file belongs."""
+    place = tmp_path / "there"
+    place.touch() if option == "report_to" else place.mkdir()
+    with pytest.raises(UserError, match="there: cannot be written to"):
+        run(PtsReader(pts_folder), replace(Job(score_300w, model="none"), **{option: place}), console)
+
+
+def test_tables_take_names_as_they_are(console: Console) -> None:
+    console.print(command._rich(Table("pip [train]", ("name",), (("x[/b].jpg",),))))
+    assert "pip [train]" in printed(console)
+    assert "x[/b].jpg" in printed(console)
 
 
 def test_the_peer_has_its_published_figures(shared_data: Path, console: Console) -> None:
