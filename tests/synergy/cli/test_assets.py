@@ -68,3 +68,19 @@ def test_show_draws_four_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     output = _run("show", tmp_path / "model.npz", "--out", tmp_path / "sheets")
     assert "people.png: 3 faces" in output
     assert {path.stem for path in (tmp_path / "sheets").iterdir()} == {"mean", "shape", "expression", "people"}
+
+
+def test_build_and_report_errors(points_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"models are written as \.npz"):
+        _run("build", "--ict", points_file, "--to", tmp_path / "face.obj")
+    with pytest.raises(ModelFileError, match="not a packed ICT-FaceKit, it lacks neutral"):
+        _run("build", "--ict", points_file, "--to", tmp_path / "face.npz")
+    assert not (tmp_path / "face.npz").exists()
+    with pytest.raises(UserError, match="nothing to measure against: give --ict, --bfm68 or --helen"):
+        _run("report")
+
+
+def test_report_measures_a_model(points_file: Path) -> None:
+    output = _run("report", "--bfm68", points_file)
+    assert "bfm-68, 500 random faces: mean" in output
+    assert "looks up by +0.00 degrees" in output or "looks up by -0.00 degrees" in output
