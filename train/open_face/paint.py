@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from train.open_face.mesh import IRIS_RINGS, PUPIL_RINGS, Mesh, eyeball_rings
 from train.open_face.source import (
+    FULL_FACE,
     GUMS_AND_TONGUE,
     NARROW_FACE,
     SCLERAS,
@@ -32,8 +33,8 @@ LASH_WIDTH_MM = 1.0
 BROW_BLEND_MM, LIP_BLEND_MM, LASH_BLEND_MM, HAIR_BLEND_MM = 1.6, 1.2, 0.8, 8.0
 """Within so many millimetres of a region's border, one region passes into the other."""
 HAIRLINE = (
-    (-110.0, -50.0), (-62.0, -40.0), (-44.0, -28.0), (-33.0, 0.0), (-24.0, 36.0), (-10.0, 54.0), (22.0, 54.0),
-    (32.0, 48.0), (42.0, 58.0), (62.0, 78.0), (72.0, 92.0), (86.0, 104.0), (130.0, 108.0),
+    (-110.0, -50.0), (-62.0, -40.0), (-44.0, -28.0), (-36.0, -8.0), (-26.0, 22.0), (-14.0, 42.0), (16.0, 44.0),
+    (28.0, 40.0), (36.0, 44.0), (46.0, 60.0), (62.0, 78.0), (72.0, 92.0), (86.0, 104.0), (130.0, 108.0),
 )  # fmt: skip
 """The lowest y of hair for each z: nape, behind the ear, above the ear, sideburn, temple, forehead."""
 BLUSH = (((42.0, -2.0, 90.0), 17.0, 0.3), ((0.0, -4.0, 130.0), 11.0, 0.25), ((76.0, 10.0, 2.0), 24.0, 0.25))
@@ -63,7 +64,7 @@ def region_weights(source: Source, mesh: Mesh) -> NDArray[np.uint8]:
         offset = folded - centre
         squared = offset[:, 0] ** 2 + offset[:, 1] ** 2 + offset[:, 2] ** 2
         lay("blush", strength * np.maximum(1 - squared / (4 * radius * radius), 0) ** 2, on_skin)
-    lay("hair", _hair(folded), on_skin)
+    lay("hair", _hair(folded, mesh), on_skin)
     lay("brows", _brow(folded, landmarks), in_face)
     lay("lips", _lips(folded, landmarks), in_face)
     eye = landmarks[[42, 43, 44, 45, 46, 47, 42]]
@@ -100,10 +101,10 @@ def _soft(inside_mm: Points, blend_mm: float) -> Points:
     return np.asarray(np.clip(0.5 + inside_mm / (2 * blend_mm), 0, 1))
 
 
-def _hair(folded: Points) -> Points:
+def _hair(folded: Points, mesh: Mesh) -> Points:
     """Weights (V,) of what lies above the hairline, without the ears."""
     z, y = np.array(HAIRLINE).T
-    is_ear = (folded[:, 0] > 70) & (folded[:, 1] < 42) & (np.abs(folded[:, 2]) < 34)
+    is_ear = mesh.within(FULL_FACE) & (folded[:, 0] > 70) & (folded[:, 1] < 42)
     return np.where(is_ear, 0.0, _soft(folded[:, 1] - np.interp(folded[:, 2], z, y), HAIR_BLEND_MM))
 
 

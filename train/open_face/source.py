@@ -25,6 +25,8 @@ MIRROR = np.array([-1.0, 1.0, 1.0])
 
 NARROW_FACE = range(6706)
 """The face without ears and neck: what 3DDFA draws as a face."""
+FULL_FACE = range(9409)
+"""The face with ears and throat, without skull and nape."""
 SKIN = range(11248)
 MOUTH_SOCKET = range(11248, 13294)
 EYE_SOCKETS = range(13294, 14062)
