@@ -75,7 +75,7 @@ def test_mixed_precision_stays_near_float32(model_file: Path) -> None:
 def test_training_lowers_the_loss_and_sets_the_whitening(model_file: Path, pack: Path, tmp_path: Path) -> None:
     module = make_module(model_file)
     data = PackData(pack, str(model_file), batch_size=32)
-    batch = data.train_set.__getitems__(list(range(32)))
+    batch = data.train_set[list(range(32))]
     make_trainer(tmp_path, 20).fit(module, data)
     net = module.net
     assert (net.param_std > 0).all()
@@ -89,7 +89,7 @@ def test_training_lowers_the_loss_and_sets_the_whitening(model_file: Path, pack:
 
 def test_a_batch_without_parameters_trains_on_landmarks_alone(model_file: Path, pack: Path) -> None:
     module = make_module(model_file)
-    batch = PackData(pack, str(model_file)).train_set.__getitems__(list(range(8)))
+    batch = PackData(pack, str(model_file)).train_set[list(range(8))]
     batch = replace(batch, params=torch.full_like(batch.params, torch.nan))
     terms = module.loss_terms(batch, module(batch.image))
     assert all(value.isfinite() for value in terms.values())
@@ -99,7 +99,7 @@ def test_a_batch_without_parameters_trains_on_landmarks_alone(model_file: Path, 
 
 
 def test_terms_of_weight_zero_are_left_out(model_file: Path, pack: Path) -> None:
-    batch = PackData(pack, str(model_file)).train_set.__getitems__([0, 1])
+    batch = PackData(pack, str(model_file)).train_set[[0, 1]]
     only = LossWeights(coarse=0, refined=0, coefficients=0, from_landmarks=0, self_constraint=0, vdc=1, wpdc=1)
     module = make_module(model_file, losses=only)
     terms = module.loss_terms(batch, module(batch.image))
@@ -111,7 +111,7 @@ def test_jacobian_is_how_far_landmarks_move(model_file: Path, pack: Path) -> Non
     module = make_module(model_file)
     net, face = module.net, module.net.face_model
     net.set_whitening(torch.randn(22), torch.rand(22) + 0.5)
-    batch = PackData(pack, str(model_file)).train_set.__getitems__([0, 1, 2])
+    batch = PackData(pack, str(model_file)).train_set[[0, 1, 2]]
     batch.params[:, 12:] = 0  # about the mean face, which 3DDFA's pose columns are taken for
 
     def landmarks(params: Tensor) -> Tensor:
@@ -160,10 +160,10 @@ def test_rate_warms_up_and_ends_at_zero(model_file: Path) -> None:
 
 def test_refit_recovers_the_coefficients_under_the_given_rotation(symmetric: MorphableModel, pack: Path) -> None:
     set_ = PackData(pack, _saved(symmetric, pack)).train_set
-    params = set_.labels[2]
+    params = set_.label("params")
     scale = params[:, :3].norm(dim=-1)
     rotation = params[:, :12].unflatten(-1, (3, 4))[..., :3] / scale[:, None, None]
-    fitted = fit_coefficients(symmetric, set_.labels[0].numpy(), rotation.numpy(), noise=1e-4)
+    fitted = fit_coefficients(symmetric, set_.label("landmarks").numpy(), rotation.numpy(), noise=1e-4)
     # z of the labels has zero mean, so the depth of the translation is not theirs.
     assert np.abs(fitted[:, :11] - params[:, :11].numpy()).max() < 0.02
     assert np.abs(fitted[:, 12:] - params[:, 12:].numpy()).max() < 0.02
