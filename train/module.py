@@ -13,6 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -297,13 +298,14 @@ class SynergyModule(pl.LightningModule):
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Score the network in float32, at the image size that training has reached.
+        """Score the network in float32. During a run the image size is the one that training has reached.
 
         Returns:
             The output of the network, for callbacks.
         """
         name = list(self.scores)[dataloader_idx]
-        size, image = self.input_size(self.progress()), batch.image.float()
+        is_training = self.trainer.state.fn == TrainerFn.FITTING
+        size, image = self.input_size(self.progress()) if is_training else self.net.size, batch.image.float()
         if size != self.net.size:
             image = interpolate(image, size=(size, size), mode="bilinear")
         output: SynergyOutput = self.net(image)
