@@ -171,12 +171,16 @@ class YawBins:
 
 
 def bin_of_yaw(yaw_deg: ArrayLike) -> NDArray[np.intp]:
-    """Bins 0, 1, 2 (N,) of |yaw| in degrees; beyond 90 belongs to the last."""
-    return np.digitize(np.abs(np.asarray(yaw_deg, np.float64)), YAW_EDGES, right=True)
+    """Bins 0, 1, 2 (N,) of |yaw| in degrees; beyond 90 belongs to the last. The bin of an unknown yaw (NaN) is -1."""
+    yaw = np.abs(np.asarray(yaw_deg, np.float64))
+    return np.where(np.isfinite(yaw), np.digitize(yaw, YAW_EDGES, right=True), -1)
 
 
 def by_yaw(errors: ArrayLike, yaw_deg: ArrayLike) -> YawBins:
-    """Summary by |yaw| (N,) in degrees of errors (N,); samples whose error is NaN are left out."""
+    """Summary by |yaw| (N,) in degrees of errors (N,); samples whose error is NaN are left out.
+
+    Samples whose yaw is NaN are in no bin; they count in `sample_mean`.
+    """
     e, which = np.asarray(errors, np.float64), bin_of_yaw(yaw_deg)
     groups = [e[(which == b) & np.isfinite(e)] for b in range(len(BIN_NAMES))]
     means = [float(group.mean()) if group.size else float("nan") for group in groups]

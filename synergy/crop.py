@@ -1,14 +1,21 @@
 """Face crops as affine maps with an exact inverse.
 
 A crop is a 2x3 matrix from image pixels to crop pixels, both with centres at integers; it scales uniformly and does
-not rotate. Arrays are numpy; `(...)` is any leading shape.
+not rotate. `(...)` is any leading shape. `affine_scale` and `transform_points` also take torch tensors and maps that
+rotate or mirror.
 """
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from synergy.geometry import A
 
 Array = NDArray[np.floating]
 
@@ -42,16 +49,27 @@ def invert_affine(affine: Array) -> Array:
     return np.concatenate([linear, -linear @ affine[..., 2:]], -1)
 
 
-def affine_scale(affine: Array) -> Array:
-    """The length scale (...) of affine maps (..., 2, 3)."""
-    return np.sqrt(np.abs(np.linalg.det(affine[..., :2])))
+def affine_scale(affine: A) -> A:
+    """Return the length scale (...) of affine maps (..., 2, 3): the square root of the ratio of areas."""
+    determinant = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
+    return abs(determinant) ** 0.5
 
 
-def transform_points(affine: Array, points: Array) -> Array:
-    """Map points (..., N, 2 or 3) by affines (..., 2, 3); a third coordinate is scaled by the same factor."""
+def transform_points(affine: A, points: A) -> A:
+    """Map points by affine maps.
+
+    Args:
+        affine: (..., 2, 3).
+        points: (..., N, 2) or (..., N, 3). A third coordinate is multiplied by `affine_scale`.
+
+    Returns:
+        The points in the frame that the maps lead to, of the same shape.
+    """
     linear, offset = affine[..., :2], affine[..., 2]
-    xy = points[..., :2] @ np.swapaxes(linear, -1, -2) + offset[..., None, :]
-    return np.concatenate([xy, points[..., 2:] * affine_scale(affine)[..., None, None]], -1)
+    xy = points[..., :2] @ linear.swapaxes(-1, -2) + offset[..., None, :]
+    parts: Any = (xy, points[..., 2:] * affine_scale(affine)[..., None, None])
+    joined: Any = torch.cat(parts, -1) if isinstance(points, Tensor) else np.concatenate(parts, -1)
+    return cast(A, joined)
 
 
 def warp(image: NDArray[np.uint8], affine: Array, size: int) -> NDArray[np.uint8]:

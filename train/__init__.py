@@ -1,0 +1,1 @@
+"""Everything that makes weights: labels, packs, augmentation, losses, Lightning modules and configurations."""

@@ -1,12 +1,12 @@
-"""Random views of a batch of face crops: image, landmarks, visibility and parameters move together.
+"""Random augmentation of batches of face crops. Image, landmarks, visibility and parameters change together.
 
-Runs on the batch in torch, on whatever device the batch is. Measured for 64 crops of 120 px on 2 CPU cores: warp 43 ms
-(one `grid_sample`; kornia's `warp_affine` is 51 and composes no mirror), everything else together about 25.
-All randomness comes from torch's global generator, which the training step seeds.
+The functions work on whole batches in torch, on the device of the batch. They draw from torch's global random
+generator, which the training step seeds. docs/journal.md has the measured times.
 
-Frames. A view is an affine map (B, 2, 3) from pixels of the stored crop to pixels of the augmented crop, both side x
-side with centres at integers: an in-plane similarity, possibly with a mirror. The image may be resampled at any other
-size at no extra cost: output pixel u of `size` shows crop coordinate (u + 0.5) * side / size - 0.5.
+Frames. The geometric change of a sample is an affine map (B, 2, 3) from pixels of the stored crop to pixels of the
+augmented crop. Both crops are `side` x `side` pixels with pixel centres at integers. The map is a rotation, a uniform
+scaling and a shift, possibly with a mirroring. The image may be resampled at another resolution `size` at no extra
+cost: pixel u of the image then shows crop coordinate (u + 0.5) * side / size - 0.5.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from bfm_assets import MorphableModel
+from synergy.crop import transform_points
 from synergy.data.sample import OCCLUDED, VISIBLE
 from synergy.geometry import transform_pose
 from synergy.landmarks import FLIP68
@@ -27,20 +28,29 @@ from synergy.mirror import MirrorCoefficients
 from synergy.parameters import join_parameters, split_pose
 from train.batch import Batch
 
-# Of the 68: both brows, the top of the nose's bridge, the point below its tip.
+# Indices of the 68 landmarks: both brows, the top of the bridge of the nose, and the point below the tip of the nose.
 _BROWS, _NASION, _SUBNASALE = slice(17, 27), 27, 33
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Strengths (in crop sides, degrees or factors) and probabilities of the random changes.
+    """Strengths and probabilities of the random changes.
 
     Attributes:
-        scale: standard deviation of the log of the scale, clipped at 2.5 of them.
-        shift: standard deviation of the shift in crop sides, each axis, clipped at 2.5 of them.
-        rotation: standard deviation of the in-plane rotation in degrees.
-        wide_rotation: probability of a rotation uniform in +-90 degrees instead.
-        mirror, colour, gray, gamma, blur, low_resolution, jpeg, noise, background, occlude: probabilities.
+        scale: standard deviation of the logarithm of the scale. Values are limited to 2.5 standard deviations.
+        shift: standard deviation of the shift along each axis, as a fraction of the crop's side. Limited like `scale`.
+        rotation: standard deviation of the in-plane rotation in degrees. Limited like `scale`.
+        wide_rotation: probability of a rotation drawn evenly from -90 to 90 degrees instead.
+        mirror: probability of mirroring.
+        colour: probability of a change of contrast, brightness, saturation, hue and white balance.
+        gray: probability of a grayscale image.
+        gamma: probability of a change of gamma.
+        blur: probability of a Gaussian blur.
+        low_resolution: probability of reducing the image to a lower resolution and enlarging it again.
+        jpeg: probability of JPEG compression.
+        noise: probability of Gaussian noise.
+        background: probability of another background (`replace_background`).
+        occlude: probability of an object in front of the face (`occlude`).
     """
 
     scale: float = 0.07
@@ -60,11 +70,11 @@ class AugmentConfig:
 
 
 class Augment:
-    """Callable `Batch -> Batch`; the result's image is float in 0..255 at `size` pixels.
+    """Random augmentation of batches.
 
     Args:
-        model: morphable model of the batch's parameters, for mirroring its coefficients.
-        side: side in pixels of the crop that labels refer to.
+        model: morphable model of the parameters, for mirroring shape and expression coefficients.
+        side: side in pixels of the crop that the labels refer to.
         config: strengths and probabilities.
     """
 
@@ -74,11 +84,20 @@ class Augment:
         self.mirror = MirrorCoefficients(model)
 
     def __call__(self, batch: Batch, size: int | None = None) -> Batch:
+        """Augment a batch.
+
+        Args:
+            batch: the stored crops and their labels.
+            size: side in pixels of the images in the result, `side` by default.
+
+        Returns:
+            A batch with images (B, 3, size, size), float in 0..255. Its labels are still in pixels of a crop of `side`
+            pixels.
+        """
         config, n = self.config, len(batch)
-        device = batch.image.device
-        mirrored = torch.rand(n, device=device) < config.mirror
-        view = random_view(n, self.side, config, mirrored)
-        batch = transform(batch, view, mirrored, self.mirror, self.side, size or self.side)
+        mirrored = torch.rand(n, device=batch.image.device) < config.mirror
+        affine = random_affine(n, self.side, config, mirrored)
+        batch = transform_batch(batch, affine, mirrored, self.mirror, self.side, size or self.side)
         visibility = batch.visibility
         image = photometric(batch.image, config)
         image = replace_background(image, batch.landmarks, self.side, config.background)
@@ -87,8 +106,18 @@ class Augment:
         return replace(batch, image=image.clamp(0, 255), visibility=visibility)
 
 
-def random_view(n: int, side: int, config: AugmentConfig, mirrored: Tensor) -> Tensor:
-    """Affine maps (n, 2, 3): mirror, then rotation and scaling about the crop's centre, then shift."""
+def random_affine(n: int, side: int, config: AugmentConfig, mirrored: Tensor) -> Tensor:
+    """Draw affine maps: mirroring first, then rotation and scaling about the centre of the crop, then the shift.
+
+    Args:
+        n: number of maps B.
+        side: side of the crop in pixels.
+        config: strengths and probabilities.
+        mirrored: (B,) bool, which maps mirror.
+
+    Returns:
+        Affine maps (B, 2, 3) from the stored to the augmented crop, in pixels.
+    """
     device = mirrored.device
 
     def normal(sigma: float, *shape: int) -> Tensor:
@@ -106,41 +135,58 @@ def random_view(n: int, side: int, config: AugmentConfig, mirrored: Tensor) -> T
     return torch.cat([linear, offset[..., None]], -1)
 
 
-def transform(batch: Batch, view: Tensor, mirrored: Tensor, mirror: MirrorCoefficients, side: int, size: int) -> Batch:
-    """The batch seen through views (B, 2, 3), its image resampled at size x size. Exact but for image interpolation.
+def transform_batch(
+    batch: Batch, affine: Tensor, mirrored: Tensor, mirror: MirrorCoefficients, side: int, size: int
+) -> Batch:
+    """Apply affine maps to a batch.
 
-    Mirrored shape and expression coefficients are the model's best approximation (`MirrorCoefficients`).
+    Landmarks and poses are exact. Mirrored shape and expression coefficients are the best approximation that the
+    morphable model has (`synergy.mirror.MirrorCoefficients`).
+
+    Args:
+        batch: B samples.
+        affine: (B, 2, 3) from the stored to the augmented crop, in pixels.
+        mirrored: (B,) bool, which maps mirror. Their landmarks change places with those of the other side of the face.
+        mirror: mirrors the coefficients.
+        side: side in pixels of the crop that the labels refer to.
+        size: side in pixels of the resampled images.
+
+    Returns:
+        The transformed batch with float images (B, 3, size, size).
     """
-    flip = torch.from_numpy(FLIP68).to(view.device)
-    landmarks = torch.where(mirrored[:, None, None], batch.landmarks[:, flip], batch.landmarks)
-    visibility = torch.where(mirrored[:, None], batch.visibility[:, flip], batch.visibility)
+    order = torch.from_numpy(FLIP68).to(affine.device)
+    landmarks = torch.where(mirrored[:, None, None], batch.landmarks[:, order], batch.landmarks)
+    visibility = torch.where(mirrored[:, None], batch.visibility[:, order], batch.visibility)
     params = torch.where(mirrored[:, None], mirror(batch.params), batch.params)
     pose, coefficients = split_pose(params)
-    params = join_parameters(transform_pose(pose, view, side), coefficients)
+    params = join_parameters(transform_pose(pose, affine, side), coefficients)
     return replace(
         batch,
-        image=warp(batch.image, view, side, size),
-        landmarks=transform_landmarks(landmarks, view),
+        image=resample(batch.image, affine, side, size),
+        landmarks=transform_points(affine, landmarks),
         visibility=visibility,
         params=params,
     )
 
 
-def transform_landmarks(landmarks: Tensor, view: Tensor) -> Tensor:
-    """Landmarks (B, N, 3) through views (B, 2, 3); depth scales with the image."""
-    xy = landmarks[..., :2] @ view[..., :2].transpose(-1, -2) + view[:, None, :, 2]
-    scale = torch.linalg.det(view[..., :2]).abs().sqrt()
-    return torch.cat([xy, landmarks[..., 2:] * scale[:, None, None]], -1)
+def resample(image: Tensor, affine: Tensor, side: int, size: int) -> Tensor:
+    """Resample images through affine maps, bilinear, on the device of the images.
 
+    Outside the stored crop, the result is black, has the colour of the crop's border, or shows the reflected image.
+    One of the three is drawn for the whole batch.
 
-def warp(image: Tensor, view: Tensor, side: int, size: int) -> Tensor:
-    """Images (B, 3, H, W) in 0..255 through views (B, 2, 3), as float (B, 3, size, size), bilinear.
+    Args:
+        image: (B, 3, H, W) in 0..255.
+        affine: (B, 2, 3) from the stored to the augmented crop, in pixels of a crop of `side` pixels.
+        side: side of the crop in pixels.
+        size: side of the result in pixels.
 
-    Outside the stored crop lies black, the border's colour or the reflected image, one of them per batch.
+    Returns:
+        Float images (B, 3, size, size) in 0..255.
     """
-    linear = torch.linalg.inv(view[..., :2])
-    offset = -(linear @ view[..., 2:])[..., 0]
-    # In the normalised coordinates of align_corners=False, n = (2 x + 1) / side - 1, whatever the resolution.
+    linear = torch.linalg.inv(affine[..., :2])
+    offset = -(linear @ affine[..., 2:])[..., 0]
+    # grid_sample with align_corners=False uses the coordinate n = (2 x + 1) / side - 1 for pixel x.
     offset = ((side - 1) * linear.sum(-1) + 2 * offset + 1) / side - 1
     grid = affine_grid(torch.cat([linear, offset[..., None]], -1), [len(image), 3, size, size], align_corners=False)
     padding = ("zeros", "border", "reflection")[int(torch.randint(3, (1,)))]
@@ -148,33 +194,52 @@ def warp(image: Tensor, view: Tensor, side: int, size: int) -> Tensor:
 
 
 def photometric(image: Tensor, config: AugmentConfig) -> Tensor:
-    """Colour, gamma, blur, low resolution, JPEG and noise on images (B, 3, H, W) in 0..255."""
+    """Change colours, gamma, sharpness, resolution, compression and noise of random images.
+
+    Args:
+        image: (B, 3, H, W) in 0..255, float.
+        config: probabilities.
+
+    Returns:
+        Images of the same shape.
+    """
     n = len(image)
     image = colour_jitter(image, config.colour, config.gray)
 
     def chosen(probability: float) -> Tensor:
         return (torch.rand(n, device=image.device) < probability).nonzero()[:, 0]
 
-    if len(at := chosen(config.gamma)):
-        exponent = _uniform(len(at), -0.5, 0.5, image).exp()[:, None, None, None]
-        image[at] = (image[at].clamp(1, 255) / 255) ** exponent * 255
-    if len(at := chosen(config.blur)):
-        sigma = _uniform(len(at), 0.3, 2.0, image)[:, None].expand(-1, 2) * image.shape[-1] / 120
-        image[at] = kornia.filters.gaussian_blur2d(image[at], (7, 7), sigma)
-    if len(at := chosen(config.low_resolution)):
+    if len(rows := chosen(config.gamma)):
+        exponent = _uniform(len(rows), -0.5, 0.5, image).exp()[:, None, None, None]
+        image[rows] = (image[rows].clamp(1, 255) / 255) ** exponent * 255
+    if len(rows := chosen(config.blur)):
+        sigma = _uniform(len(rows), 0.3, 2.0, image)[:, None].expand(-1, 2) * image.shape[-1] / 120
+        image[rows] = kornia.filters.gaussian_blur2d(image[rows], (7, 7), sigma)
+    if len(rows := chosen(config.low_resolution)):
         small = int(image.shape[-1] * float(torch.empty(()).uniform_(0.25, 0.7)))
-        reduced = interpolate(image[at], size=(small, small), mode="bilinear", antialias=True)
-        image[at] = interpolate(reduced, size=image.shape[-2:], mode="bilinear")
-    if len(at := chosen(config.jpeg)):
-        image[at] = _jpeg(image[at], _uniform(len(at), 15, 80, image))
-    if len(at := chosen(config.noise)):
-        sigma = _uniform(len(at), 2, 12, image)[:, None, None, None]
-        image[at] = image[at] + sigma * torch.randn_like(image[at])
+        reduced = interpolate(image[rows], size=(small, small), mode="bilinear", antialias=True)
+        image[rows] = interpolate(reduced, size=image.shape[-2:], mode="bilinear")
+    if len(rows := chosen(config.jpeg)):
+        image[rows] = _jpeg(image[rows], _uniform(len(rows), 15, 80, image))
+    if len(rows := chosen(config.noise)):
+        sigma = _uniform(len(rows), 2, 12, image)[:, None, None, None]
+        image[rows] = image[rows] + sigma * torch.randn_like(image[rows])
     return image
 
 
 def colour_jitter(image: Tensor, probability: float, gray: float) -> Tensor:
-    """Contrast, brightness, saturation, hue and white balance as one 3x4 colour map per image."""
+    """Change contrast, brightness, saturation, hue and white balance of random images.
+
+    All changes of an image are one 3x4 matrix, which is applied once. docs/journal.md compares the time with kornia's.
+
+    Args:
+        image: (B, 3, H, W) in 0..255, float.
+        probability: of a change.
+        gray: probability of a grayscale image.
+
+    Returns:
+        A new tensor of the same shape.
+    """
     n = len(image)
     strength = (torch.rand(n, device=image.device) < probability).float()
     is_gray = torch.rand(n, device=image.device) < gray
@@ -185,11 +250,11 @@ def colour_jitter(image: Tensor, probability: float, gray: float) -> Tensor:
     brightness = strength * _uniform(n, -40, 40, image)
     luma = torch.tensor([0.299, 0.587, 0.114], device=image.device).expand(3, 3)
     eye = torch.eye(3, device=image.device)
-    # A rotation about the gray axis by the angle `hue` (Rodrigues).
+    # The hue is a rotation about the gray axis, by Rodrigues' formula. k is the cross product matrix of the axis.
     k = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]], device=image.device) / 3**0.5
     c, s = hue.cos()[:, None, None], hue.sin()[:, None, None]
-    turn = c * eye + s * k + (1 - c) / 3
-    mix = luma + saturation[:, None, None] * ((eye - luma) @ turn)
+    rotation = c * eye + s * k + (1 - c) / 3
+    mix = luma + saturation[:, None, None] * ((eye - luma) @ rotation)
     matrix = contrast[:, None, None] * balance[:, :, None] * mix
     offset = 110 * (1 - contrast) + brightness
     flat = torch.baddbmm(offset[:, None, None], matrix, image.flatten(2))
@@ -197,16 +262,25 @@ def colour_jitter(image: Tensor, probability: float, gray: float) -> Tensor:
 
 
 def replace_background(image: Tensor, landmarks: Tensor, side: int, probability: float) -> Tensor:
-    """Put random heads before a flat, noisy or blurred other picture, with a soft edge; the landmarks stay visible.
+    """Replace the background of random images by a flat colour, noise or another blurred image, with a soft edge.
 
-    The head is what lies near a landmark, between one and their middle, or near the forehead: the brows moved up along
-    the bridge of the nose.
+    The head is the area near the landmarks, near the points halfway between landmarks and their mean, and near the
+    forehead. The forehead is found by moving the brows upwards along the bridge of the nose.
+
+    Args:
+        image: (B, 3, size, size) in 0..255, float.
+        landmarks: (B, 68, 3) in pixels of a crop of `side` pixels, NaN where unknown.
+        side: side of the crop in pixels.
+        probability: of another background.
+
+    Returns:
+        Images of the same shape. The pixels at the landmarks are unchanged.
     """
     n, size = len(image), image.shape[-1]
-    at = (torch.rand(n, device=image.device) < probability).nonzero()[:, 0]
-    if not len(at):
+    rows = (torch.rand(n, device=image.device) < probability).nonzero()[:, 0]
+    if not len(rows):
         return image
-    m, points = len(at), landmarks[at, :, :2].nan_to_num(1e4)
+    m, points = len(rows), landmarks[rows, :, :2].nan_to_num(1e4)
     up = points[:, _NASION] - points[:, _SUBNASALE]
     forehead = points[:, None, _BROWS] + up[:, None, None] * torch.linspace(0.4, 1.2, 3).to(up)[:, None, None]
     inside = points.mean(1, keepdim=True).lerp(points, 0.5)
@@ -224,20 +298,29 @@ def replace_background(image: Tensor, landmarks: Tensor, side: int, probability:
     other = interpolate(other, size=(size // 8, size // 8), mode="area")
     other = interpolate(other, size=(size, size), mode="bilinear")
     behind = torch.where(torch.rand(m, 1, 1, 1, device=image.device) < 0.5, other, (fill + grain).clamp(0, 255))
-    return image.index_copy(0, at, mask * image[at] + (1 - mask) * behind)
+    return image.index_copy(0, rows, mask * image[rows] + (1 - mask) * behind)
 
 
 def occlude(image: Tensor, landmarks: Tensor, side: int, probability: float) -> tuple[Tensor, Tensor]:
-    """Cover random faces by a rotated rectangle or ellipse of flat or noisy colour or another face's pixels.
+    """Cover a part of random images by a rotated rectangle or ellipse.
 
-    Returns the images and (B, 68) bool, which landmarks are covered.
+    Its colour is flat or noisy, or it shows pixels of another image.
+
+    Args:
+        image: (B, 3, size, size) in 0..255, float.
+        landmarks: (B, 68, 3) in pixels of a crop of `side` pixels, NaN where unknown.
+        side: side of the crop in pixels.
+        probability: of covering a part.
+
+    Returns:
+        Images of the same shape, and (B, 68) bool, which landmarks are covered.
     """
     n, size = len(image), image.shape[-1]
     covered = torch.zeros(landmarks.shape[:2], dtype=torch.bool, device=image.device)
-    at = (torch.rand(n, device=image.device) < probability).nonzero()[:, 0]
-    if not len(at):
+    rows = (torch.rand(n, device=image.device) < probability).nonzero()[:, 0]
+    if not len(rows):
         return image, covered
-    m = len(at)
+    m = len(rows)
     centre = torch.empty(m, 2, device=image.device).uniform_(0.15, 0.85) * side
     radius = torch.empty(m, 2, device=image.device).uniform_(0.05, 0.25) * side
     angle = _uniform(m, 0, math.pi, image)
@@ -257,13 +340,13 @@ def occlude(image: Tensor, landmarks: Tensor, side: int, probability: float) -> 
     other = image[torch.randint(n, (m,), device=image.device)].flip(-2)
     use_other = torch.rand(m, 1, 1, 1, device=image.device) < 0.4
     fill = torch.where(use_other, other, (fill + grain).clamp(0, 255))
-    image = image.index_copy(0, at, torch.where(mask, fill, image[at]))
-    covered[at] = inside(landmarks[at, :, :2])
+    image = image.index_copy(0, rows, torch.where(mask, fill, image[rows]))
+    covered[rows] = inside(landmarks[rows, :, :2])
     return image, covered
 
 
 def _jpeg(image: Tensor, quality: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in 0..255 through JPEG at qualities (B,); kornia's codec wants multiples of 16."""
+    """Compress images (B, 3, H, W) in 0..255 by JPEG at qualities (B,). kornia needs sides that are multiples of 16."""
     height, width = image.shape[-2:]
     padded = torch.nn.functional.pad(image / 255, (0, -width % 16, 0, -height % 16), mode="replicate")
     coded: Tensor = kornia.enhance.jpeg_codec_differentiable(padded.clamp(0, 1), quality)

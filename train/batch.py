@@ -1,4 +1,4 @@
-"""The typed batch that loading, augmentation, losses and validation share."""
+"""The batch that data loading, augmentation, losses and validation share."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 @dataclass
 class Batch:
-    """B face crops and what is known of them; NaN (or visibility -1) where a label is unknown.
+    """B face crops and their labels. Unknown labels are NaN; an unknown visibility is -1.
 
     Attributes:
-        image: (B, 3, H, W) RGB in 0..255, uint8 as stored, float once augmented. H and W may differ from the crop side
-            that the labels refer to: the image is then a resampling of the same crop.
-        landmarks: (B, 68, 3) in pixels of the side x side crop; z in the same scale, larger is nearer.
-        visibility: (B, 68) int8 of synergy.data.sample.
-        params: (B, 12 + S + E) pose `[s R | t]` in crop pixels, raw shape and expression coefficients.
-        weight: (B,) of the sample in every loss.
-        hand: (B, 68, 2) hand-labelled visible points in crop pixels, for validation.
-        yaw: (B,) degrees, for validation's bins.
+        image: (B, 3, H, W) RGB in 0..255, uint8 as stored, float after augmentation. H and W may differ from the side
+            of the crop that the labels refer to; the image is then the same crop at another resolution.
+        landmarks: (B, 68, 3) in pixels of the crop, centres at integers, y down; z in the same scale, larger is nearer.
+        visibility: (B, 68) int8, values of `synergy.data.sample`.
+        params: (B, 12 + S + E) parameters in crop pixels (`synergy.parameters`).
+        weight: (B,) weight of the sample in every loss.
+        annotated68: (B, 68, 2) manual annotations of visible points in crop pixels, for validation.
+        yaw: (B,) in degrees, for the yaw bins of validation.
     """
 
     image: Tensor
@@ -28,12 +28,12 @@ class Batch:
     visibility: Tensor
     params: Tensor
     weight: Tensor
-    hand: Tensor
+    annotated68: Tensor
     yaw: Tensor
 
     def __len__(self) -> int:
         return len(self.image)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The same batch on a device (what Lightning calls)."""
+        """Return the batch on a device. Lightning calls this."""
         return Batch(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)))

@@ -1,6 +1,4 @@
-"""Lightning callbacks: averaged weights, throughput."""
-
-# ruff: noqa: ARG002
+"""Lightning callbacks: averaged weights, checkpoints, throughput and the progress bar."""
 
 from __future__ import annotations
 
@@ -9,17 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, Checkpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar, WeightAveraging
 from torch import Tensor
+from typing_extensions import override
 
 from train.loggers import log_weights
+from train.module import SynergyModule
 
 
 class EMA(WeightAveraging):
-    """Exponential moving average of weights and BatchNorm statistics, used in validation and in checkpoints.
+    """Exponential moving average of weights and BatchNorm statistics.
 
-    The decay grows to `decay` as (1 + n) / (10 + n) over the first n steps, so that early validations mean something.
-    A checkpoint's `state_dict` is the average; resuming takes the raw weights from `current_model_state`.
+    Validation uses the average, and it is the `state_dict` of checkpoints. A resumed run takes the weights that are
+    being trained from `current_model_state`.
+
+    Args:
+        decay: decay per step. In step n it is at most (1 + n) / (10 + n), so that the average of the first steps is not
+            dominated by the initial weights.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -32,24 +36,31 @@ class EMA(WeightAveraging):
 
 
 class Checkpoints(Checkpoint):
-    """`checkpoints/last.ckpt` in the run's folder, every so many minutes and at the end, when wandb gets it too.
+    """Write `checkpoints/last.ckpt` in the folder of the run at regular times and at the end.
 
-    Written beside it and renamed, so that a run killed at any moment leaves a whole one; Lightning's ModelCheckpoint
-    does not, and its last one is up to an interval older than the end.
+    The file is written under another name and then renamed, so that a run that is killed at any moment leaves a
+    complete checkpoint. Lightning's ModelCheckpoint overwrites the file in place. The last checkpoint is also sent to
+    wandb.
+
+    Args:
+        minutes: time between two checkpoints.
     """
 
     def __init__(self, minutes: float = 5.0) -> None:
         self.minutes, self._saved = minutes, time.monotonic()
 
+    @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved = time.monotonic()
 
+    @override
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if trainer.strategy.broadcast(time.monotonic() - self._saved >= 60 * self.minutes):
             self._save(trainer)
 
+    @override
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         path = self._save(trainer)
         if trainer.is_global_zero:
@@ -66,32 +77,59 @@ class Checkpoints(Checkpoint):
 
 
 class Throughput(Callback):
-    """Logs `images_per_second` over the whole step and `waiting`, the share of it spent fetching data."""
+    """Log `images_per_second` and `waiting`, the fraction of the time that was spent waiting for data.
+
+    Both are means since the last log. Validation is not counted. Lightning's ThroughputMonitor does not measure the
+    time spent waiting for data.
+    """
 
     def __init__(self) -> None:
         self._ended = self._started = 0.0
-        self._fetch = self._total = 0.0
+        self._waited = self._total = 0.0
         self._images = 0
 
+    @override
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._ended = 0.0
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, index: int) -> None:
+    @override
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         self._started = time.perf_counter()
 
+    @override
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.perf_counter()
         if self._ended:
-            self._fetch += self._started - self._ended
+            self._waited += self._started - self._ended
             self._total += now - self._ended
             self._images += len(batch) * trainer.world_size
         self._ended = now
         if self._total and trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            pl_module.log_dict({"images_per_second": self._images / self._total, "waiting": self._fetch / self._total})
-            self._fetch = self._total = 0.0
+            pl_module.log_dict({"images_per_second": self._images / self._total, "waiting": self._waited / self._total})
+            self._waited = self._total = 0.0
             self._images = 0
 
+    @override
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._ended = 0.0
+
+
+class RunProgressBar(RichProgressBar):
+    """Lightning's progress bar of the epoch, with the progress of the whole run next to the loss.
+
+    A run is limited by steps or by time. The number of epochs, which Lightning would show, is unknown.
+    """
+
+    @override
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float | Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        if isinstance(pl_module, SynergyModule):
+            metrics["run"] = f"{pl_module.progress():.0%}"
+        return metrics
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch}".ljust(len(self.validation_description))

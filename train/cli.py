@@ -1,25 +1,34 @@
-"""`python -m train fit --config train/configs/synergynet.yaml`: training by LightningCLI."""
+"""`synergy train fit` and `synergy train validate`: LightningCLI over `train.module.SynergyModule`."""
 
 from __future__ import annotations
 
+import argparse
 import json
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from typing_extensions import override
 
 from bfm_assets.npz import ModelFileError
 from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
+from train.callbacks import RunProgressBar
 from train.checkpoint_io import SafeCheckpointIO
 from train.loggers import LoggerName, make_logger
 from train.module import SynergyModule
 
+_CONFIGS = Path(__file__).parent / "configs"
+
 
 class LoggedConfig(SaveConfigCallback):
-    """Gives the logger the whole configuration and what identifies the data; the file `config.yaml` is written too."""
+    """Send the whole configuration and the facts about the data to the logger, next to writing `config.yaml`."""
 
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+    @override
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         facts = {"config": json.loads(self.parser.dump(self.config, skip_none=False, format="json"))}
         facts["data"] = trainer.datamodule.facts  # type: ignore[attr-defined]
         for logger in trainer.loggers:
@@ -27,33 +36,59 @@ class LoggedConfig(SaveConfigCallback):
 
 
 class TrainCLI(LightningCLI):
-    """LightningCLI with one morphable model for data and network, loggers by name, and safe checkpoints."""
+    """LightningCLI with shipped configurations and loggers by name, one morphable model, and safe checkpoints."""
 
+    @override
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {name: LightningCLI.subcommands()[name] for name in ("fit", "validate")}
+
+    @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--logger", type=LoggerName, default="wandb", help="wandb, csv or tensorboard.")
+        parser.add_argument(
+            "--wandb",
+            type=Literal["offline", "online"],
+            default="offline",
+            help="offline keeps the run, with its images of faces, in its folder; online sends it to wandb's server.",
+        )
         parser.link_arguments("model.model", "data.init_args.model")
 
-    def instantiate_trainer(self, **options: Any) -> pl.Trainer:
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         folder = self._get(self.config, "trainer.default_root_dir") or "."
-        logger = make_logger(self._get(self.config, "logger"), folder)
-        plugins = self._get(self.config_init, "trainer.plugins") or []
-        plugins = [*(plugins if isinstance(plugins, list) else [plugins]), SafeCheckpointIO()]
-        return super().instantiate_trainer(logger=logger, plugins=plugins, **options)
+        is_online = self._get(self.config, "wandb") == "online"
+        logger = make_logger(self._get(self.config, "logger"), folder, is_online)
+        plugins = [*_as_list(self._get(self.config_init, "trainer.plugins")), SafeCheckpointIO()]
+        callbacks = _as_list(self._get(self.config_init, "trainer.callbacks"))
+        has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if self._get(self.config, "trainer.enable_progress_bar") is not False and not has_bar:
+            callbacks.append(RunProgressBar())
+        return super().instantiate_trainer(logger=logger, plugins=plugins, callbacks=callbacks, **kwargs)
 
     def _parse_ckpt_path(self) -> None:
-        """Refuse a wrong or unsafe `--ckpt_path` in one line, then take its hyperparameters as Lightning does."""
+        """Refuse an unsafe `--ckpt_path` in one line before Lightning takes its hyperparameters."""
         chosen = self.config.get("subcommand")
         if chosen and (path := self.config[chosen].get("ckpt_path")):
             read_checkpoint(path)
         super()._parse_ckpt_path()
 
 
-def main() -> TrainCLI:
-    """Run the command line.
+def main(arguments: Sequence[str]) -> TrainCLI:
+    """Run `synergy train`.
+
+    Args:
+        arguments: what follows `synergy train` on the command line: fit or validate, and their options.
 
     Raises:
-        UserError, ModelFileError: also where the parser has wrapped them in a report about types.
+        UserError: an option is wrong or a file cannot be read. The message is one line.
+        ModelFileError: the morphable model cannot be read.
     """
+    options = {"exit_on_error": False}
     try:
         return TrainCLI(
             SynergyModule,
@@ -62,14 +97,58 @@ def main() -> TrainCLI:
             seed_everything_default=0,
             save_config_callback=LoggedConfig,
             save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": "synergy train", **options, "fit": options, "validate": options},
+            args=_with_config_files(arguments),
         )
-    except ValueError as error:
+    except (ValueError, argparse.ArgumentError) as error:
         raise _own_error(error) from None
 
 
-def _own_error(error: Exception) -> BaseException:
-    """The one-line error that an exception was made of, or the exception."""
+def _with_config_files(arguments: Sequence[str]) -> list[str]:
+    """Replace the names of shipped configurations after `--config` by their paths.
+
+    Raises:
+        UserError: there is neither a file nor a shipped configuration of that name.
+    """
+    result: list[str] = []
+    for argument in arguments:
+        flag, separator, value = argument.partition("=")
+        if result and result[-1] in ("--config", "-c"):
+            result.append(_config_file(argument))
+        elif separator and flag in ("--config", "-c"):
+            result.append(f"{flag}={_config_file(value)}")
+        else:
+            result.append(argument)
+    return result
+
+
+def _config_file(name: str) -> str:
+    """Return the path of a configuration: an existing file, or a shipped one by its name without `.yaml`."""
+    shipped = {path.stem: path for path in sorted(_CONFIGS.glob("*.yaml"))}
+    if not Path(name).is_file() and name in shipped:
+        return str(shipped[name])
+    if not Path(name).is_file():
+        raise UserError(f"--config {name}: no such file; shipped configurations are {', '.join(shipped)}")
+    return name
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _own_error(error: Exception) -> Exception:
+    """Return the one-line error that an exception was made of.
+
+    jsonargparse reports an error of ours, for example about a missing file, inside a longer report about types. Errors
+    of its own about options become one line.
+    """
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, (UserError, ModelFileError)):
+    while cause is not None:
+        if isinstance(cause, (UserError, ModelFileError)):
+            return cause
         cause = cause.__cause__ or cause.__context__
-    return cause or error
+    if isinstance(error, argparse.ArgumentError):
+        return UserError(" ".join(str(error).split()))
+    return error

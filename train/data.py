@@ -1,10 +1,8 @@
-"""Label packs in memory, drawn in an order that depends on seed and step only, so that a run resumes exactly."""
+"""Label packs as training data, held in memory and drawn in an order that depends only on the seed and the step."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
+from typing_extensions import override
 
 from bfm_assets import MorphableModel, read_model
 from synergy.data.sample import VISIBLE
@@ -24,43 +23,63 @@ from train.batch import Batch
 from train.packs.pack import CROP_SIZE, Pack
 from train.relabel import fit_coefficients
 
-# Labels that are trusted less are gross failures of the fit.
-_LEAST_WEIGHT = 0.05
+# Samples whose labels have less weight than this are not used: their fit has failed.
+_MIN_WEIGHT = 0.05
+_VALIDATION_BATCH = 128
 
 
-class FaceDataset(Dataset[Batch]):
-    """Decoded crops with their labels in memory; `__getitems__` gathers a whole batch at once.
+class BatchDataset(Dataset[Batch]):
+    """A dataset that is indexed by a list of indices and returns a whole batch."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, indices: list[int]) -> Batch:
+        raise NotImplementedError
+
+
+class FaceDataset(BatchDataset):
+    """Decoded crops and their labels, in memory.
 
     Args:
         images: (N, side, side, 3) uint8 RGB.
-        labels: the other fields of `Batch`, each (M, ...).
-        rows: (M,) which image each label belongs to.
+        labels: the other fields of `Batch` by name, each (N, ...).
+        rows: (M,) which of the N faces the dataset has, in its order; all by default.
     """
 
-    def __init__(self, images: NDArray[np.uint8], labels: Sequence[Tensor], rows: NDArray[np.integer]) -> None:
-        self.images, self.labels, self.rows = images, tuple(labels), rows
-        self.yaw = self.labels[-1]
+    def __init__(
+        self, images: NDArray[np.uint8], labels: Mapping[str, Tensor], rows: NDArray[np.integer] | None = None
+    ) -> None:
+        self.images, self.labels = images, dict(labels)
+        self.rows = np.arange(len(images)) if rows is None else rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
+    def __getitem__(self, indices: list[int]) -> Batch:
+        rows = self.rows[indices]
+        image = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2)
+        return Batch(image, **{name: label[rows] for name, label in self.labels.items()})
 
-    def __getitems__(self, indices: list[int]) -> Batch:
-        image = torch.from_numpy(self.images[self.rows[indices]]).permute(0, 3, 1, 2)
-        return Batch(image, *(label[indices] for label in self.labels))
+    def label(self, name: str) -> Tensor:
+        """Return one label (M, ...) of all faces, by its name in `Batch`."""
+        return self.labels[name][self.rows]
 
 
 class StepSampler(Sampler[list[int]]):
-    """Batches of indices from step `start()` to the end of its epoch; every epoch draws its own order.
+    """Batches of indices from the current step to the end of its epoch. Every epoch has its own order.
 
     Args:
-        frequency: (N,) relative frequency of each sample; in each epoch of N draws it comes up its expected number of
-            times, rounded down or up (systematic resampling).
-        batch_size: per process; process `rank` of `world` takes its share of every global batch.
-        seed: with the epoch's number it decides the permutation.
-        start: the number of optimiser steps taken so far, asked whenever an epoch begins.
+        frequency: (N,) relative sampling frequency of each sample. In an epoch of N draws a sample occurs as often as
+            expected, rounded down or up (systematic resampling).
+        batch_size: number of samples per process and step.
+        seed: decides the order, together with the number of the epoch.
+        start: returns the number of optimiser steps so far. It is called at the beginning of each epoch.
+        rank: index of this process. The samples of a step are divided among the processes.
+        world: number of processes.
+
+    Raises:
+        UserError: there are fewer samples than one step needs.
     """
 
     def __init__(
@@ -70,7 +89,7 @@ class StepSampler(Sampler[list[int]]):
         self.n, self.frequency = len(frequency), np.asarray(frequency)
         self.batch_size, self.seed, self.start, self.rank, self.world = batch_size, seed, start, rank, world
         if len(self) == 0:
-            raise ValueError(f"{self.n} training samples do not fill one batch of {batch_size} x {world}")
+            raise UserError(f"{self.n} training samples are fewer than one batch of {batch_size} x {world}")
 
     def __len__(self) -> int:
         return self.n // (self.batch_size * self.world)
@@ -83,55 +102,84 @@ class StepSampler(Sampler[list[int]]):
         draws = (np.arange(self.n) + rng.random()) * (cumulative[-1] / self.n)
         order = rng.permutation(shuffled[np.searchsorted(cumulative, draws, side="right")])
         for batch in range(first, len(self)):
-            at = (batch * self.world + self.rank) * self.batch_size
-            yield order[at : at + self.batch_size].tolist()
+            begin = (batch * self.world + self.rank) * self.batch_size
+            yield order[begin : begin + self.batch_size].tolist()
 
 
 class FaceDataModule(pl.LightningDataModule):
-    """Loaders over face sets held in memory: `train_set` and `validation_sets` by name, which subclasses fill.
+    """Data loaders over datasets that return whole batches. A subclass sets the attributes.
 
     Args:
-        batch_size: samples per process and step.
-        seed: of the order of samples.
-        large_poses: a sample is drawn with frequency 1 + large_poses * |yaw| / 60 degrees; unknown yaw counts as 0.
+        batch_size: number of samples per process and step.
+        seed: of the order of the training samples.
+        workers: number of processes that load training batches; 0 loads them in the training process.
 
-    A subclass may also fill `train_share` (N,), a factor of each sample's frequency.
+    Attributes:
+        train_set: the training samples.
+        frequency: (N,) relative sampling frequency of each training sample.
+        validation_sets: the validation samples by the name of their data set. Every process scores all of them.
+        facts: what identifies the data, for the logger and the description of exported weights.
     """
 
-    train_set: FaceDataset
-    train_share: NDArray[np.floating] | float = 1.0
-    validation_sets: dict[str, FaceDataset]
+    train_set: BatchDataset
+    frequency: NDArray[np.floating]
+    validation_sets: Mapping[str, BatchDataset]
+    facts: dict[str, Any]
 
-    def __init__(self, batch_size: int, seed: int, large_poses: float) -> None:
+    def __init__(self, batch_size: int, seed: int, workers: int = 0) -> None:
         super().__init__()
-        self.batch_size, self.seed, self.large_poses = batch_size, seed, large_poses
+        self.batch_size, self.seed, self.workers = batch_size, seed, workers
 
+    @override
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
         assert trainer is not None
-        frequency = self.train_share * (1 + self.large_poses * self.train_set.yaw.nan_to_num().abs().numpy() / 60)
         sampler = StepSampler(
-            frequency, self.batch_size, self.seed, lambda: trainer.global_step,
+            self.frequency, self.batch_size, self.seed, lambda: trainer.global_step,
             trainer.global_rank, trainer.world_size,
         )  # fmt: skip
-        return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=as_is)
+        return DataLoader(self.train_set, batch_size=None, sampler=sampler, num_workers=self.workers)
 
+    @override
     def val_dataloader(self) -> list[DataLoader[Batch]]:
-        return [DataLoader(faces, batch_size=128, collate_fn=as_is) for faces in self.validation_sets.values()]
+        return [validation_loader(faces) for faces in self.validation_sets.values()]
+
+
+def validation_loader(faces: BatchDataset) -> DataLoader[Batch]:
+    """Return a loader of all samples of a dataset in their order."""
+    sampler = BatchSampler(SequentialSampler(faces), _VALIDATION_BATCH, drop_last=False)
+    return DataLoader(faces, batch_size=None, sampler=sampler)
+
+
+def yaw_frequency(yaw: Tensor, large_poses: float) -> NDArray[np.floating]:
+    """Return relative sampling frequencies 1 + large_poses * |yaw| / 60.
+
+    Args:
+        yaw: (N,) in degrees. An unknown yaw (NaN) counts as 0.
+        large_poses: 0 draws all samples equally often; 1 draws a face at 60 degrees twice as often as a frontal face.
+
+    Returns:
+        (N,).
+    """
+    return np.asarray(1 + large_poses * yaw.nan_to_num().abs().numpy() / 60)
 
 
 class PackData(FaceDataModule):
-    """Training and validation batches of one pack.
+    """Training and validation samples of label packs.
 
     Args:
-        pack: the pack's directory (`train.packs`).
-        model: name or file of the network's morphable model; labels of another one are refitted (train/relabel.py).
-        batch_size: samples per process and step.
-        seed: of the order of samples.
-        large_poses: a sample is drawn with frequency 1 + large_poses * |yaw| / 60 degrees.
-        shares: factors of the frequency by the pack's source; 0 leaves a source out.
-        more: directories of further packs, for training only.
-        limit: use only the first so many training samples (overfitting and tests); 0 uses all.
+        pack: directory of the pack (`train.packs`).
+        model: name or file of the network's morphable model. Labels of another one are refitted (`train.relabel`).
+        batch_size: number of samples per process and step.
+        seed: of the order of the training samples.
+        large_poses: see `yaw_frequency`.
+        sampling_weights: factor of the sampling frequency by the name of a source in the pack; 0 leaves a source out,
+            sources that are not named have 1.
+        extra_packs: directories of further packs. Only their training samples are used.
+        limit: use only the first so many training samples, for tests; 0 uses all.
+
+    Raises:
+        UserError: a directory holds no complete pack, or `sampling_weights` names an unknown source.
     """
 
     def __init__(
@@ -141,62 +189,73 @@ class PackData(FaceDataModule):
         batch_size: int = 64,
         seed: int = 0,
         large_poses: float = 1.0,
-        shares: dict[str, float] | None = None,
-        more: list[Path] | None = None,
+        sampling_weights: dict[str, float] | None = None,
+        extra_packs: list[Path] | None = None,
         limit: int = 0,
     ) -> None:
-        super().__init__(batch_size, seed, large_poses)
-        packs = [Pack.open(path) for path in (pack, *(more or ()))]
+        super().__init__(batch_size, seed)
+        packs = [Pack.open(path) for path in (pack, *(extra_packs or ()))]
         morphable_model = read_model(model)
-        images = np.empty((sum(map(len, packs)), CROP_SIZE, CROP_SIZE, 3), np.uint8)
-        for opened, part in zip(packs, np.split(images, np.cumsum([len(p) for p in packs])[:-1]), strict=True):
-            opened.images(part)
-        per_pack = [_labels(opened, morphable_model) for opened in packs]
-        labels = [torch.from_numpy(np.concatenate(column)) for column in zip(*per_pack, strict=True)]
-        sources = np.concatenate([opened.sources for opened in packs])
-        trains = np.concatenate([opened.split == "train" for opened in packs])
-        held_out = np.flatnonzero(packs[0].split == "val")
-
-        shares = shares or {}
-        if unknown := sorted(set(shares) - set(sources[trains])):
-            known = ", ".join(np.unique(sources[trains]))
-            raise UserError(f"data.shares: {pack} has no source {unknown[0]}, only {known} (null: all alike)")
-        share = np.array([shares.get(str(source), 1.0) for source in sources])
-        weight = np.concatenate([opened.weight for opened in packs])
-        rows = np.flatnonzero(trains & (weight >= _LEAST_WEIGHT) & (share > 0))
-        rows = rows[:limit] if limit else rows
-
-        def faces(rows: NDArray[np.integer]) -> FaceDataset:
-            return FaceDataset(images, [label[rows] for label in labels], rows)
-
-        self.train_set, self.train_share = faces(rows), share[rows]
-        self.validation_sets = {
-            str(source): faces(held_out[sources[held_out] == source]) for source in np.unique(sources[held_out])
-        }
-        digests = json.dumps([opened.manifest.get("sha256") for opened in packs], sort_keys=True)
+        factors = sampling_weights or {}
+        known = {str(source) for opened in packs for source in np.unique(opened.sources[opened.split == "train"])}
+        if unknown := sorted(set(factors) - known):
+            names = ", ".join(sorted(known))
+            raise UserError(
+                f"data.sampling_weights: {pack} has no source {unknown[0]}, only {names}; null draws all alike"
+            )
+        per_pack = [np.array([factors.get(str(source), 1.0) for source in opened.sources]) for opened in packs]
+        chosen = [
+            (opened, np.flatnonzero((opened.split == "train") & (opened.weight >= _MIN_WEIGHT) & (factor > 0)))
+            for opened, factor in zip(packs, per_pack, strict=True)
+        ]
+        factor = np.concatenate([factor[rows] for factor, (_, rows) in zip(per_pack, chosen, strict=True)])
+        faces = load_faces(chosen, morphable_model)
+        used = np.arange(len(faces))[: limit or None]
+        self.train_set = FaceDataset(faces.images, faces.labels, used)
+        self.frequency = factor[used] * yaw_frequency(self.train_set.label("yaw"), large_poses)
+        self.validation_sets = load_validation_sets(packs[0], morphable_model)
         self.facts = {
-            "hash": hashlib.sha256(digests.encode()).hexdigest()[:16],
-            "train": len(rows),
-            "validation": len(held_out),
+            "packs": [opened.manifest["hash"] for opened in packs],
+            "train": len(used),
+            "validation": sum(map(len, self.validation_sets.values())),
         }
 
 
-def _labels(pack: Pack, model: MorphableModel) -> list[NDArray[np.generic]]:
-    """The labels of a pack's samples in the order of `Batch`, with parameters of `model`."""
-    visible = (pack.visibility68 == VISIBLE)[..., None]
-    hand = np.where(visible, pack.annotated68, np.float32(np.nan))
-    parameters = _params_for(model, pack)
-    return [pack.landmarks68, pack.visibility68, parameters, pack.weight, hand, pack.pose_deg[:, 1]]
+def load_validation_sets(pack: Pack, model: MorphableModel) -> dict[str, FaceDataset]:
+    """Return the validation samples of a pack by their source, with parameters of a morphable model."""
+    is_validation = pack.split == "val"
+    return {
+        str(source): load_faces([(pack, np.flatnonzero(is_validation & (pack.sources == source)))], model)
+        for source in np.unique(pack.sources[is_validation])
+    }
 
 
-def as_is(batch: Any) -> Any:
-    """What `__getitems__` gathered is the batch already."""
-    return batch
+def load_faces(chosen: Sequence[tuple[Pack, NDArray[np.integer]]], model: MorphableModel) -> FaceDataset:
+    """Decode faces of packs into one dataset.
+
+    Args:
+        chosen: packs, each with the rows to load.
+        model: morphable model of the parameters. Labels of another one are refitted (`train.relabel`).
+    """
+    images = np.empty((sum(len(rows) for _, rows in chosen), CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    for image, (pack, row) in zip(images, ((pack, row) for pack, rows in chosen for row in rows), strict=True):
+        image[:] = pack.image(row)
+    parts = [_labels(pack, rows, model) for pack, rows in chosen]
+    labels = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+    return FaceDataset(images, labels)
 
 
-def _params_for(model: MorphableModel, pack: Pack) -> NDArray[np.float32]:
-    """The pack's parameters (N, 12 + S + E), refitted where they are another model's."""
-    if pack.manifest["model_digest"] == model.digest:
-        return np.asarray(pack.params)
-    rotation = decompose_pose(torch.from_numpy(np.array(split_pose(pack.params)[0])))[1]
-    return fit_coefficients(model, np.asarray(pack.landmarks68), rotation.numpy())
+def _labels(pack: Pack, rows: NDArray[np.integer], model: MorphableModel) -> dict[str, NDArray[np.generic]]:
+    """Return the labels of rows of a pack by their names in `Batch`, with parameters of `model`."""
+    landmarks, visibility, params = pack.landmarks68[rows], pack.visibility68[rows], pack.params[rows]
+    if pack.manifest["model_digest"] != model.digest:
+        rotation = decompose_pose(torch.from_numpy(split_pose(params)[0]))[1]
+        params = fit_coefficients(model, landmarks, rotation.numpy())
+    return {
+        "landmarks": landmarks,
+        "visibility": visibility,
+        "params": params,
+        "weight": pack.weight[rows],
+        "annotated68": np.where((visibility == VISIBLE)[..., None], pack.annotated68[rows], np.float32(np.nan)),
+        "yaw": pack.pose_deg[rows, 1],
+    }

@@ -1,4 +1,4 @@
-"""Where a run's figures and pictures go: wandb by default, offline when nobody is logged in."""
+"""Loggers of a run, and what is sent to them: figures, images, a mesh and the weights."""
 
 from __future__ import annotations
 
@@ -12,24 +12,43 @@ import trimesh
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 
+from synergy.errors import UserError
+
 LoggerName = Literal["wandb", "csv", "tensorboard"]
 
 
-def make_logger(name: LoggerName, folder: str | Path) -> Logger:
-    """The logger called `name`, writing below `folder`."""
+def make_logger(name: LoggerName, folder: str | Path, online: bool = False) -> Logger:
+    """Create a logger.
+
+    Args:
+        name: which logger.
+        folder: folder of the run; the logger writes there.
+        online: let wandb send the run to its server. Runs contain images of faces, so they stay in the folder by
+            default.
+
+    Raises:
+        UserError: `online`, but nobody is logged in at wandb.
+    """
     if name == "csv":
         return CSVLogger(folder, name="", version="", flush_logs_every_n_steps=50)
     if name == "tensorboard":
         return TensorBoardLogger(folder, name="", version="")
     import wandb
 
+    if online and not wandb.login(prompt=False):
+        raise UserError("--wandb online: nobody is logged in at wandb; run `wandb login` first")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    # wandb's own switch, WANDB_MODE, is stronger than this.
-    return WandbLogger(project="synergy", save_dir=folder, offline=not wandb.login(prompt=False))
+    return WandbLogger(project="synergy", save_dir=folder, offline=not online)
 
 
 def log_images(trainer: pl.Trainer, key: str, images: list[NDArray[np.uint8]]) -> None:
-    """Send (H, W, 3) RGB images to every logger that takes pictures."""
+    """Send images to the loggers that accept them.
+
+    Args:
+        trainer: trainer of the run.
+        key: name of the group of images.
+        images: each (H, W, 3) uint8 RGB.
+    """
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(key, list(images))
@@ -39,7 +58,14 @@ def log_images(trainer: pl.Trainer, key: str, images: list[NDArray[np.uint8]]) -
 
 
 def log_mesh(trainer: pl.Trainer, key: str, vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> None:
-    """Send a mesh, vertices (V, 3) and triangles (F, 3), to wandb as a turnable object."""
+    """Send a mesh to wandb as an interactive 3D object.
+
+    Args:
+        trainer: trainer of the run.
+        key: name of the object.
+        vertices: (V, 3).
+        triangles: (F, 3) vertex indices.
+    """
     import wandb
 
     for logger in trainer.loggers:
@@ -51,7 +77,12 @@ def log_mesh(trainer: pl.Trainer, key: str, vertices: NDArray[np.floating], tria
 
 
 def log_weights(trainer: pl.Trainer, checkpoint: Path) -> None:
-    """Send a checkpoint and the run's `config.yaml` to wandb as an artifact with the data's hash."""
+    """Send a checkpoint and the `config.yaml` of the run to wandb as an artifact.
+
+    Args:
+        trainer: trainer of the run.
+        checkpoint: the file.
+    """
     import wandb
 
     for logger in trainer.loggers:

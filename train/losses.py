@@ -1,6 +1,7 @@
-"""Losses for landmarks and 3DMM parameters. Unknown labels are NaN in the target; every loss masks them.
+"""Losses for landmarks and 3DMM parameters.
 
-Each returns a scalar that is zero, with a zero gradient, where nothing is known. Weights are per sample, (B,).
+Unknown labels are NaN in the target and are left out. Each loss returns a scalar. It is zero, with a zero gradient, if
+nothing is known. Weights are per sample.
 """
 
 from __future__ import annotations
@@ -12,15 +13,29 @@ from torch import Tensor
 
 
 def masked_mean(values: Tensor, known: Tensor, weight: Tensor) -> Tensor:
-    """The weighted mean of values (B, ...) where `known` (same shape) is true; weight (B,)."""
-    share = known * weight.reshape(-1, *[1] * (values.dim() - 1))
-    return torch.where(known, values * share, 0.0).sum() / share.sum().clamp_min(1e-6)
+    """Return the weighted mean of the known values.
+
+    Args:
+        values: (B, ...).
+        known: bool of the same shape.
+        weight: (B,).
+    """
+    weights = known * weight.reshape(-1, *[1] * (values.dim() - 1))
+    return torch.where(known, values * weights, 0.0).sum() / weights.sum().clamp_min(1e-6)
 
 
 def wing(predicted: Tensor, target: Tensor, weight: Tensor, omega: float = 10.0, epsilon: float = 2.0) -> Tensor:
-    """Wing loss (Feng et al. 2018, arXiv 1711.06753, eq. 5) per coordinate, in the landmarks' pixels; (B, 68, 3).
+    """Return the Wing loss (Feng et al. 2018, arXiv 1711.06753, eq. 5), the mean over the coordinates.
 
-    omega * ln(1 + |x| / epsilon) below omega, |x| - C beyond, joined continuously.
+    The loss of an error x is omega * ln(1 + |x| / epsilon) if |x| < omega, and |x| - C otherwise. C makes it
+    continuous.
+
+    Args:
+        predicted: landmarks (B, 68, 3) in crop pixels.
+        target: (B, 68, 3), NaN where unknown.
+        weight: (B,).
+        omega: limit in pixels between the two parts.
+        epsilon: curvature of the first part, in pixels.
     """
     known = target.isfinite()
     x = (predicted - torch.where(known, target, predicted.detach())).abs()
@@ -29,23 +44,39 @@ def wing(predicted: Tensor, target: Tensor, weight: Tensor, omega: float = 10.0,
 
 
 def rms(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Square root of the mean squared error of whitened parameters (B, P): SynergyNet's parameter loss."""
+    """Return the root mean square error of whitened parameters, SynergyNet's parameter loss.
+
+    Args:
+        predicted: (B, P).
+        target: (B, P), NaN where unknown.
+        weight: (B,).
+    """
     known = target.isfinite()
     square = (predicted - torch.where(known, target, predicted.detach())).square()
     return (masked_mean(square, known, weight) + 1e-12).sqrt()
 
 
 def vdc(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Vertex distance cost (Zhu et al. 2016, 4.3.2): mean squared distance of points (B, N, 3) in pixels."""
+    """Return the vertex distance cost (Zhu et al. 2016, section 4.3.2): the mean squared distance of points.
+
+    Args:
+        predicted: (B, N, 3) in pixels.
+        target: (B, N, 3), NaN where unknown.
+        weight: (B,).
+    """
     known = target.isfinite()
     square = (predicted - torch.where(known, target, predicted.detach())).square()
     return 3 * masked_mean(square, known, weight)
 
 
 def wpdc(predicted: Tensor, target: Tensor, importance: Tensor, weight: Tensor) -> Tensor:
-    """Weighted parameter distance cost (Zhu et al. 2016, eq. 10) of whitened parameters (B, P).
+    """Return the weighted parameter distance cost (Zhu et al. 2016, eq. 10) of whitened parameters.
 
-    `importance` (B, P), from `parameter_importance`, is how far the vertices move by the error of that parameter alone.
+    Args:
+        predicted: (B, P).
+        target: (B, P), NaN where unknown.
+        importance: (B, P) from `parameter_importance`.
+        weight: (B,).
     """
     known = target.isfinite()
     square = (predicted - torch.where(known, target, predicted.detach())).square()
@@ -54,7 +85,15 @@ def wpdc(predicted: Tensor, target: Tensor, importance: Tensor, weight: Tensor) 
 
 @torch.no_grad()
 def parameter_importance(predicted: Tensor, target: Tensor, jacobian: Tensor) -> Tensor:
-    """(B, P) weights in [0, 1] of WPDC: |error| times the length (P,) or (B, P) of each parameter's Jacobian column,
-    divided by the largest in each face."""
+    """Return how far the error of each parameter alone moves the landmarks, relative to the largest in each face.
+
+    Args:
+        predicted: whitened parameters (B, P).
+        target: (B, P), NaN where unknown.
+        jacobian: (P,) or (B, P), how far the landmarks move with one unit of each parameter.
+
+    Returns:
+        (B, P) in 0..1.
+    """
     moved = (predicted - target).nan_to_num().abs() * jacobian
     return moved / moved.amax(-1, keepdim=True).clamp_min(1e-12)

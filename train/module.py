@@ -1,4 +1,4 @@
-"""SynergyNet's training step, validation and schedule as a LightningModule."""
+"""Training and validation of SynergyNet as a LightningModule."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torch.optim.lr_scheduler import LambdaLR
+from typing_extensions import override
 
 from bfm_assets import read_model
 from synergy.camera import preferred_projection
@@ -27,22 +31,23 @@ from train.augment import Augment, AugmentConfig
 from train.batch import Batch
 from train.losses import parameter_importance, rms, vdc, wing, wpdc
 from train.mixed import keep_strided_depthwise_in_float32
-from train.validation import FaceScores, has_crop_box
+from train.validation import FaceScores
 from train.warm_start import fit_heads, transplant
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the loss terms; SynergyNet's are 0.05, 0.05, 0.02, 0.02, 0.02, 0.001 (docs/training.md).
+    """Weights of the terms of the loss. A term of weight 0 is not computed. docs/training.md has SynergyNet's weights.
 
     Attributes:
-        coarse, refined: Wing loss of the landmarks before and after MAFA.
-        pose, coefficients: root mean square error of the whitened pose, of shape and expression.
-        from_landmarks: the same of the landmark-to-3DMM network's parameters against the truth.
-        self_constraint: of its parameters against the image's.
-        vdc, wpdc: 3DDFA's vertex and weighted parameter distance costs (train/losses.py).
-
-    A term of weight 0 is not computed.
+        coarse: Wing loss of the landmarks before MAFA.
+        refined: Wing loss of the landmarks after MAFA.
+        pose: root mean square error of the whitened pose.
+        coefficients: root mean square error of the whitened shape and expression coefficients.
+        from_landmarks: root mean square error of the parameters that the landmark-to-3DMM network predicts.
+        self_constraint: root mean square difference between these parameters and those that the image gives.
+        vdc: 3DDFA's vertex distance cost (`train.losses.vdc`).
+        wpdc: 3DDFA's weighted parameter distance cost (`train.losses.wpdc`).
     """
 
     coarse: float = 0.05
@@ -57,15 +62,16 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class Schedule:
-    """AdamW with a linear warm-up and a cosine to zero over the run's progress.
+    """Learning rate, weight decay and image size over the progress of the run (`SynergyModule.progress`).
 
-    Progress is the share of `max_steps`, or of `max_time` where that is further, so a run on a shared machine ends
-    with its rate at zero whatever its speed. Attributes:
+    The learning rate rises linearly to its peak and then follows a cosine to zero.
 
+    Attributes:
         rate: peak learning rate.
-        weight_decay: of weights with more than one dimension.
-        warm_up: share of the run.
-        sizes: the input's side in pixels, from the share of the run where each begins: {0: 80, 0.5: 120}.
+        weight_decay: weight decay of parameters with more than one dimension; the others have none.
+        warm_up: fraction of the run with a rising learning rate.
+        sizes: side of the network's input in pixels by the fraction of the run at which it begins, for example
+            {0: 80, 0.5: 120}. By default the side of the crop throughout.
     """
 
     rate: float = 2e-3
@@ -75,17 +81,24 @@ class Schedule:
 
 
 class SynergyModule(pl.LightningModule):
-    """Trains a `SynergyNet` on batches whose labels refer to its crop side.
+    """Training and validation of a `SynergyNet`.
 
     Args:
-        model: "open_face", or the path of a morphable model in any format of `bfm_assets` (docs/morphable-models.md).
-        backbone, width: of the network.
-        losses, schedule, augment: see there.
-        start: checkpoint of another run to start from, possibly with another morphable model (train/warm_start.py). It
+        model: morphable model: "open_face", or a path in any format of `bfm_assets` (docs/morphable-models.md).
+        backbone: "mobilenet_v1" or "mobilenet_v2".
+        width: width multiplier of the backbone.
+        losses: weights of the terms of the loss.
+        schedule: learning rate and image size over the run.
+        augment: strengths and probabilities of the augmentation.
+        start: checkpoint of another run to start from, possibly with another morphable model (`train.warm_start`). It
             is read at once, so that a wrong file is reported before the data are loaded.
-        seed: with the step's number it decides every random draw of that step.
-        mixed: run backbone, MAFA and landmark-to-3DMM in bf16. Heads, projection and losses stay in float32.
+        seed: decides every random number of a step, together with the number of the step.
+        mixed: run the backbone, MAFA and the landmark-to-3DMM network in bf16. Heads, projection and losses stay in
+            float32.
         channels_last: memory format of the convolutions.
+
+    Raises:
+        UserError: `start` cannot be read or is no checkpoint of a training run.
     """
 
     def __init__(
@@ -118,8 +131,9 @@ class SynergyModule(pl.LightningModule):
         self.skipped = 0
         self.git = git_revision()
 
+    @override
     def forward(self, images: Tensor) -> SynergyOutput:
-        """Run `SynergyNet.forward`, under autocast to bf16 where `mixed`."""
+        """Run `SynergyNet.forward`, in bf16 if `mixed`."""
         with self._precision():
             output: SynergyOutput = self.net(self._laid_out(images))
         return output
@@ -137,73 +151,91 @@ class SynergyModule(pl.LightningModule):
         return images.to(memory_format=torch.channels_last) if self.channels_last else images
 
     def progress(self) -> float:
-        """The share of the run that is over, in 0..1."""
+        """Return the fraction of the run that is over, 0..1.
+
+        It is the fraction of `max_steps` or of `max_time`, whichever is larger. A run that is limited by time therefore
+        ends with a learning rate of zero, however fast the machine is.
+        """
         trainer = self.trainer
-        share = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
+        fraction = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Timer) and callback._duration:
-                share = max(share, callback.time_elapsed() / callback._duration)
-        return min(1.0, share)
+                fraction = max(fraction, callback.time_elapsed() / callback._duration)
+        return min(1.0, fraction)
 
     def rate_factor(self, progress: float) -> float:
-        """The learning rate at a point of the run as a share of its peak."""
+        """Return the learning rate relative to its peak, 0..1, when the fraction `progress` of the run is over."""
         warm_up = self.schedule.warm_up
         if progress < warm_up:
             return progress / warm_up
         return 0.5 + 0.5 * math.cos(math.pi * (progress - warm_up) / (1 - warm_up))
 
     def input_size(self, progress: float) -> int:
-        """The side in pixels of the images that the network is shown at a point of the run."""
+        """Return the side of the network's input in pixels when the fraction `progress` of the run is over."""
         sizes = self.schedule.sizes or {}
         begun = [start for start in sizes if start <= progress]
         return sizes[max(begun)] if begun else self.net.size
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    @override
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         weights = [p for p in self.net.parameters() if p.dim() > 1]
         others = [p for p in self.net.parameters() if p.dim() <= 1]
         groups: list[dict[str, Any]] = [
             {"params": weights, "weight_decay": self.schedule.weight_decay},
             {"params": others},
         ]
-        return torch.optim.AdamW(groups, lr=self.schedule.rate, weight_decay=0.0)
+        # The base rate is 1 and the schedule has the peak rate. A resumed run then follows its own schedule, because
+        # LambdaLR stores the base rate in checkpoints but not the schedule.
+        optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.0)
+        scheduler = LambdaLR(optimizer, lambda _step: self.schedule.rate * self.rate_factor(self.progress()))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    @override
     @torch.no_grad()
     def on_fit_start(self) -> None:
-        """Take the whitening from augmented labels and the start from another run, unless a checkpoint brought both."""
-        if (self.net.param_std != 1).any():
+        """Estimate the whitening from augmented labels and initialise from `start`, unless a checkpoint was loaded.
+
+        Raises:
+            UserError: no training sample has parameters.
+        """
+        data = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
+        if not len(data) or (self.net.param_std != 1).any():  # StepSampler reports an empty training set
             return
         torch.manual_seed(self.seed)
-        data = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
         rows = torch.randperm(len(data))[:8192].tolist()
         chunks = [rows[i : i + 256] for i in range(0, len(rows), 256)]
-        params = torch.cat([self.augment(data.__getitems__(chunk), 8).params for chunk in chunks])
+        params = torch.cat([self.augment(data[chunk], 8).params for chunk in chunks])
         params = params[params.isfinite().all(-1)]
+        if len(params) < 2:
+            raise UserError("no training sample has 3DMM parameters; label the data with `synergy label build` first")
         self.net.set_whitening(params.mean(0), params.std(0).clamp_min(1e-6))
         if self.start_state is not None:
             transplant(self.net, self.start_state)
             self.net.eval()
-            batches = [self.augment(data.__getitems__(chunk)).to(self.device) for chunk in chunks]
+            batches = [self.augment(data[chunk]).to(self.device) for chunk in chunks]
             features = torch.cat([self.features(batch.image) for batch in batches])
-            fit_heads(self.net, features, torch.cat([batch.params for batch in batches]))
+            params = torch.cat([batch.params for batch in batches])
+            known = params.isfinite().all(-1)
+            fit_heads(self.net, features[known], params[known])
             self.net.train()
 
+    @override
     def training_step(self, batch: Batch) -> Tensor:
-        step = self.trainer.global_step
-        torch.manual_seed((self.seed * 1_000_003 + step) * 4096 + self.global_rank)
-        progress = self.progress()
-        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
-            group["lr"] = self.schedule.rate * self.rate_factor(progress)
+        torch.manual_seed((self.seed * 1_000_003 + self.trainer.global_step) * 4096 + self.global_rank)
         with torch.no_grad():
-            batch = self.augment(batch, self.input_size(progress))
+            batch = self.augment(batch, self.input_size(self.progress()))
         terms = self.loss_terms(batch, self(batch.image))
         loss = torch.stack([getattr(self.losses, name) * value for name, value in terms.items()]).sum()
         self.log_dict({f"loss/{name}": value for name, value in terms.items()})
         self.log("loss", loss, prog_bar=True)
-        self.log("rate", self.schedule.rate * self.rate_factor(progress))
+        self.log("rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         return loss
 
     def loss_terms(self, batch: Batch, output: SynergyOutput) -> dict[str, Tensor]:
-        """Every term of the loss with a weight, unweighted, by its name in `LossWeights`."""
+        """Return the terms of the loss by their names in `LossWeights`, without the weights.
+
+        Terms of weight 0 are left out.
+        """
         net, weight = self.net, batch.weight
         target = net.whitening.whiten(batch.params)
         (pose, coefficients), (true_pose, true_coefficients) = split_pose(output.whitened), split_pose(target)
@@ -229,15 +261,19 @@ class SynergyModule(pl.LightningModule):
         return {name: term() for name, term in terms.items() if getattr(self.losses, name)}
 
     def jacobian(self, batch: Batch) -> Tensor:
-        """Return how far (B, P), in pixels, all landmarks together move with one unit of each whitened parameter."""
+        """Return how far all landmarks together move, in pixels, with one unit of each whitened parameter: (B, P).
+
+        The pose's columns are those of the mean face.
+        """
         net, face = self.net, self.net.face_model
         pose = torch.cat([face.mean, torch.ones_like(face.mean[:, :1])], -1).norm(dim=0).repeat(3)
         scale = decompose_pose(split_pose(batch.params)[0].nan_to_num(1.0))[0]
         coefficients = scale[:, None] * face.basis.norm(dim=(0, 1))
         return join_parameters(pose.expand(len(batch), -1), coefficients) * net.param_std
 
+    @override
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the gradient's norm; where it is not finite, drop the gradients, so that the step changes nothing."""
+        """Log the norm of the gradient. If it is not finite, remove the gradients, so that the step changes nothing."""
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.net.parameters() if p.grad is not None])
         if norm.isfinite():
             self.log("gradient_norm", norm)
@@ -246,41 +282,51 @@ class SynergyModule(pl.LightningModule):
             optimizer.zero_grad(set_to_none=True)
         self.log("skipped", float(self.skipped))
 
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped"] = self.skipped
         checkpoint["git"] = self.git
 
+    @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped = checkpoint.get("skipped", 0)
 
+    @override
     def on_validation_epoch_start(self) -> None:
         names = self.trainer.datamodule.validation_sets  # type: ignore[attr-defined]
-        self.scores = {name: FaceScores(has_crop_box(name)) for name in names}
+        self.scores = {name: FaceScores(self.net.size).to(self.device) for name in names}
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
-        """Score the network in float32, at the image size that training has reached."""
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Score the network in float32. During a run the image size is the one that training has reached.
+
+        Returns:
+            The output of the network, for callbacks.
+        """
         name = list(self.scores)[dataloader_idx]
-        size, image = self.input_size(self.progress()), batch.image.float()
+        is_training = self.trainer.state.fn == TrainerFn.FITTING
+        size, image = self.input_size(self.progress()) if is_training else self.net.size, batch.image.float()
         if size != self.net.size:
             image = interpolate(image, size=(size, size), mode="bilinear")
         output: SynergyOutput = self.net(image)
         self.scores[name].update(batch, output)
         return output._asdict()
 
+    @override
     def on_validation_epoch_end(self) -> None:
         for name, score in self.scores.items():
             self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()})
 
 
 def net_state(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """Return the (averaged) weights of the `SynergyNet` in a checkpoint of this module.
+    """Return the state of the `SynergyNet` in a checkpoint: the averaged weights if the run had the callback `EMA`.
 
     Args:
         checkpoint: content of the file.
-        source: path of the file, for the error.
+        source: path of the file, for the error message.
 
     Raises:
-        UserError: the checkpoint is of something else.
+        UserError: it is not a checkpoint of a training run.
     """
     prefix, state = "net.", checkpoint.get("state_dict", {})
     found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
@@ -290,7 +336,7 @@ def net_state(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Te
 
 
 def git_revision() -> str:
-    """The commit of this code, empty where there is no git."""
+    """Return the commit of this code; empty if it is not in a git repository."""
     try:
         command = ["git", "rev-parse", "HEAD"]
         found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)

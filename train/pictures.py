@@ -1,7 +1,5 @@
 """Pictures of the validation set for the logger: fixed faces over all yaws, the worst cases, and a mesh."""
 
-# ruff: noqa: ARG002
-
 from __future__ import annotations
 
 import warnings
@@ -13,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from synergy.draw import draw_contours, draw_points
 from synergy.errors import describe
@@ -39,9 +38,11 @@ class Pictures(Callback):
         self.every, self.count, self._validations = every, count, 0
         self._seen: list[tuple[Batch, dict[str, Tensor]]] = []
 
+    @override
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._seen = []
 
+    @override
     def on_validation_batch_end(
         self,
         trainer: pl.Trainer,
@@ -54,6 +55,7 @@ class Pictures(Callback):
         if self._validations % self.every == 0:
             self._seen.append((batch, outputs))
 
+    @override
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validations += 1
         try:
@@ -91,7 +93,8 @@ def overlay(image: Tensor, predicted: Tensor, label: Tensor) -> NDArray[np.uint8
 
     Args:
         image: (3, H, W), RGB in 0..255.
-        predicted, label: (68, 3) in crop pixels; NaN where the label is unknown.
+        predicted: (68, 3) in crop pixels.
+        label: (68, 3) in crop pixels, NaN where unknown.
     """
     picture = image.permute(1, 2, 0).to(torch.uint8).numpy().repeat(_SCALE, 0).repeat(_SCALE, 1)
     picture = draw_contours(picture, predicted.numpy() * _SCALE)

@@ -1,4 +1,4 @@
-"""Training straight from the field's data sets: 300W-LP, 3DDFA's list, 300-W, FaceSynthetics."""
+"""Public data sets as training data: 300W-LP, 3DDFA's training set, 300-W and FaceSynthetics."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from torch import Tensor
 
 from bfm_assets import MorphableModel, read_model
 from synergy.crop import landmark_box, square_crop, transform_points, warp
 from synergy.data import DDFAReader, FaceReader, FaceSyntheticsReader, PtsReader, W300LPReader
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
-from synergy.geometry import centre_depth, decompose_pose
+from synergy.geometry import centre_depth, decompose_pose, matrix_to_euler
 from synergy.parameters import N_POSE, count_parameters, split_pose
-from train.data import FaceDataModule, FaceDataset
+from train.data import FaceDataModule, FaceDataset, yaw_frequency
 from train.relabel import fit_coefficients
 
 Kind = Literal["300w-lp", "3ddfa", "300w", "facesynthetics"]
@@ -25,22 +26,27 @@ Floats = NDArray[np.float32]
 
 
 class ReaderData(FaceDataModule):
-    """Training and validation batches of one public data set, cropped once by 3DDFA's rule and kept in memory.
+    """Training and validation samples of one public data set, cropped once by 3DDFA's rule and kept in memory.
 
-    2D landmarks leave z unknown; parameters are fitted for the network's model where there are 3D landmarks and a
-    rotation, unknown otherwise.
+    The depth of 2D landmarks is unknown. Parameters are fitted with the network's morphable model if 3D landmarks and a
+    rotation are known, and are unknown otherwise.
 
     Args:
-        kind: which data set.
+        kind: the data set.
         path: its folder, tar or zip.
         model: name or file of the network's morphable model.
-        bfm: a BFM or its 68-point basis, from which 300W-LP and 3DDFA get 3D landmarks.
-        list_file, params_file, whitening_file: of 3DDFA's training set.
-        validation_share: share of the samples held out, the same ones for the same data.
-        batch_size: samples per process and step.
-        seed: of the order of samples.
-        large_poses: a sample is drawn with frequency 1 + large_poses * |yaw| / 60 degrees.
+        bfm: a BFM or its 68-point basis. 300W-LP and 3DDFA need it for 3D landmarks.
+        list_file: list of images of 3DDFA's training set.
+        params_file: parameters of 3DDFA's training set.
+        whitening_file: whitening of these parameters.
+        validation_fraction: fraction of the samples for validation. They are the same in every run on the same data.
+        batch_size: number of samples per process and step.
+        seed: of the order of the training samples.
+        large_poses: see `train.data.yaw_frequency`.
         limit: read only the first so many samples; 0 reads all.
+
+    Raises:
+        UserError: a file is missing, or no sample can be read.
     """
 
     def __init__(
@@ -52,13 +58,13 @@ class ReaderData(FaceDataModule):
         list_file: Path | None = None,
         params_file: Path | None = None,
         whitening_file: Path | None = None,
-        validation_share: float = 0.02,
+        validation_fraction: float = 0.02,
         batch_size: int = 64,
         seed: int = 0,
         large_poses: float = 0.0,
         limit: int = 0,
     ) -> None:
-        super().__init__(batch_size, seed, large_poses)
+        super().__init__(batch_size, seed)
         basel = read_model(bfm) if bfm else None
         if kind == "3ddfa":
             if not (list_file and params_file and whitening_file):
@@ -71,39 +77,56 @@ class ReaderData(FaceDataModule):
         self.facts = {"source": reader.source, "n": len(reader), "hash": reader.digest()}
         images, labels = read_all(reader, read_model(model), limit or len(reader))
         order = np.random.default_rng(0).permutation(len(images))
-        n_held_out = max(1, round(validation_share * len(images)))
-        self.train_set = _subset(images, labels, order[n_held_out:])
-        self.validation_sets = {reader.source: _subset(images, labels, order[:n_held_out])}
+        n_validation = max(1, round(validation_fraction * len(images)))
+        self.train_set = FaceDataset(images, labels, order[n_validation:])
+        self.frequency = yaw_frequency(self.train_set.label("yaw"), large_poses)
+        self.validation_sets = {reader.source: FaceDataset(images, labels, order[:n_validation])}
 
 
 def read_all(
     reader: FaceReader, model: MorphableModel, count: int, side: int = 120
-) -> tuple[NDArray[np.uint8], list[NDArray[np.generic]]]:
-    """Crops (N, side, side, 3) of the first `count` samples and their labels in the order of `Batch`.
+) -> tuple[NDArray[np.uint8], dict[str, Tensor]]:
+    """Read samples as crops and labels. Files that cannot be read are left out and listed in `reader.problems`.
 
-    Broken files are left out and listed in `reader.problems`.
+    Args:
+        reader: the data set.
+        model: morphable model of the parameters.
+        count: number of samples to read.
+        side: side of the crops in pixels.
+
+    Returns:
+        Crops (N, side, side, 3) uint8 RGB, and their labels by the names in `train.batch.Batch`, each (N, ...).
+
+    Raises:
+        UserError: no sample can be read.
     """
     images, landmarks, visibility, poses = [], [], [], []
     for _, sample in zip(range(count), track(reader, "reading", count, transient=True), strict=False):
         crop = _crop_of(sample, side)
         images.append(warp(sample.image, crop, side))
-        landmarks.append(_three(transform_points(crop, sample.landmarks68)))
+        landmarks.append(_with_depth(transform_points(crop, sample.landmarks68)))
         visibility.append(sample.visibility68)
         poses.append(np.full(N_POSE, np.nan) if sample.params is None else split_pose(sample.params)[0])
     if not images:
         raise UserError(f"{reader.source}: no readable sample, for example {reader.problems[:1]}")
     points, pose = np.stack(landmarks), np.stack(poses).astype(np.float32)
-    params = np.full((len(points), count_parameters(model)), np.nan, np.float32)
+    rotation = decompose_pose(torch.from_numpy(pose))[1]
     known = np.isfinite(pose).all(1) & np.isfinite(points).all((1, 2))
-    rotation = decompose_pose(torch.from_numpy(pose[known]))[1].numpy()
-    params[known] = fit_coefficients(model, points[known], rotation, side)
-    yaw = np.degrees(np.arcsin(np.clip(-decompose_pose(torch.from_numpy(pose))[1][:, 0, 2].numpy(), -1, 1)))
-    labels = [points, np.stack(visibility), params, np.ones(len(points), np.float32), points[..., :2].copy(), yaw]
-    return np.stack(images), labels
+    params = np.full((len(points), count_parameters(model)), np.nan, np.float32)
+    params[known] = fit_coefficients(model, points[known], rotation[torch.from_numpy(known)].numpy(), side)
+    labels = {
+        "landmarks": points,
+        "visibility": np.stack(visibility),
+        "params": params,
+        "weight": np.ones(len(points), np.float32),
+        "annotated68": points[..., :2].copy(),
+        "yaw": np.degrees(matrix_to_euler(rotation)[:, 1].numpy()),
+    }
+    return np.stack(images), {name: torch.from_numpy(label) for name, label in labels.items()}
 
 
 def _crop_of(sample: FaceSample, side: int) -> NDArray[np.floating]:
-    """The affine map (2, 3) from the image to its crop: around the landmarks, or around the stated box without any."""
+    """Return the affine map (2, 3) to the crop around the landmarks, or around the given box if there are none."""
     known = np.isfinite(sample.landmarks68[:, :2]).all(1)
     if known.sum() >= 2:
         return square_crop(landmark_box(sample.landmarks68), side)
@@ -112,12 +135,8 @@ def _crop_of(sample: FaceSample, side: int) -> NDArray[np.floating]:
     return square_crop(sample.box, side)
 
 
-def _three(landmarks: NDArray[np.floating]) -> Floats:
-    """Landmarks (68, 2 or 3) as (68, 3) with zero mean z, unknown where there was none."""
+def _with_depth(landmarks: NDArray[np.floating]) -> Floats:
+    """Return landmarks (68, 2 or 3) as (68, 3). The mean of z is zero; z is NaN if it was not given."""
     if landmarks.shape[1] == 2:
         return np.concatenate([landmarks, np.full((len(landmarks), 1), np.nan)], 1).astype(np.float32)
     return centre_depth(landmarks).astype(np.float32)
-
-
-def _subset(images: NDArray[np.uint8], labels: list[NDArray[np.generic]], rows: NDArray[np.integer]) -> FaceDataset:
-    return FaceDataset(images, [torch.from_numpy(label[rows]) for label in labels], rows)

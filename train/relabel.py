@@ -1,4 +1,4 @@
-"""Parameters of one morphable model for the labels of another: a linear fit to 3D landmarks with their rotation."""
+"""Parameters of a morphable model for 3D landmarks whose rotation is known, by linear least squares."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def fit_coefficients(
 ) -> Floats:
     """Fit a morphable model to 3D landmarks whose rotation is known.
 
-    The rotation is kept, so that head poses keep the meaning they have in the labels. Scale, translation, shape and
-    expression are the regularised least squares solution. After the inverse rotation, V = s (mean + B c) + t is linear
-    in s, s c and t with the same matrix for every face, so one small matrix solves for all faces.
+    The rotation is kept, so that a label has the same head pose for every morphable model. Scale, translation, shape
+    and expression are the regularised least squares solution. After the inverse rotation, V = s (mean + B c) + t is
+    linear in s, s c and t, with the same matrix for every face. One small matrix therefore solves for all faces.
 
     Args:
         model: the model to fit.
         landmarks: (N, 68, 3) in crop pixels, y down.
-        rotation: (N, 3, 3).
+        rotation: (N, 3, 3), convention of `synergy.geometry`.
         side: side of the crop in pixels.
         noise: standard deviation of a landmark coordinate about the model, in units of the mean face's size
             sqrt(width * height).

@@ -1,7 +1,7 @@
-"""Endless synthetic faces with exact labels, rendered from any dense morphable model.
+"""Random faces with exact labels, rendered from a dense morphable model.
 
-Random identity, expression, pose, light, skin, eye and hair colours, backgrounds and hair-like strokes; face number i
-of a seed is always the same picture.
+Identity, expression, pose, light, colours of skin, eyes and hair, the background and strokes of hair are random. Face
+number i of a seed is always the same image.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
 
 from bfm_assets import MorphableModel, read_model
 from synergy.appearance import random_colours, region_colours
@@ -25,14 +23,14 @@ from synergy.geometry import centre_depth, compose_pose, euler_to_matrix, flip_y
 from synergy.parameters import join_parameters
 from synergy.raster import facing, rasterize
 from train.batch import Batch
-from train.data import StepSampler, as_is
+from train.data import BatchDataset, FaceDataModule
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.floating]
 
-# Standard deviations of pitch and roll and the greatest |yaw|, degrees.
+# Standard deviations of pitch and roll, and the largest |yaw|, in degrees.
 _PITCH, _ROLL, _YAW = 12.0, 12.0, 85.0
-# A landmark this share of the crop behind the surface drawn over it is turned away.
+# A landmark is self-occluded if it lies deeper than this fraction of the crop's side behind the visible surface.
 _DEPTH_SLACK = 0.03
 # Probability that a named expression is active in a face.
 _ACTIVE = 0.12
@@ -40,7 +38,15 @@ _ACTIVE = 0.12
 
 @dataclass(frozen=True, eq=False)
 class SyntheticFace:
-    """One rendered crop with the labels of `FaceSample`: image (side, side, 3) RGB, landmarks (68, 3), and so on."""
+    """One rendered crop and its labels.
+
+    Attributes:
+        image: (side, side, 3) uint8 RGB.
+        landmarks68: (68, 3) in crop pixels; z in the same scale, larger is nearer, zero mean.
+        visibility68: (68,) values of `synergy.data.sample`.
+        params: (12 + S + E,) in crop pixels (`synergy.parameters`).
+        pose_deg: (3,) pitch, yaw and roll in degrees.
+    """
 
     image: Image
     landmarks68: NDArray[np.float32]
@@ -50,7 +56,13 @@ class SyntheticFace:
 
 
 def render_face(model: MorphableModel, rng: np.random.Generator, side: int = 120) -> SyntheticFace:
-    """A random face of a dense model in 3DDFA's crop: a square of sqrt(2) times the landmarks' longer extent."""
+    """Render a random face in 3DDFA's crop, the square of sqrt(2) times the longer side of the box of the landmarks.
+
+    Args:
+        model: a morphable model with a mesh.
+        rng: source of all random numbers.
+        side: side of the crop in pixels.
+    """
     shape = 0.8 * model.shape_std * rng.standard_normal(model.n_shape)
     expression = _expression(model, rng)
     mesh = model.vertices(shape, expression)
@@ -109,7 +121,7 @@ def _vertex_colours(model: MorphableModel, rng: np.random.Generator) -> Floats:
 
 
 def _light(normals: Floats, rng: np.random.Generator) -> Floats:
-    """(V, 3) brightness per channel: ambient light and one coloured lamp in front of the face, somewhere."""
+    """Return the brightness (V, 3) of each channel under ambient light and one coloured lamp in front of the face."""
     direction = rng.normal(size=3) * [1.0, 1.0, 0.5] + [0.0, -0.4, 1.2]
     direction /= np.linalg.norm(direction)
     diffuse = np.clip(normals @ direction, 0, None)[:, None] * rng.uniform(0.8, 1.2, 3)
@@ -118,14 +130,14 @@ def _light(normals: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _background(rng: np.random.Generator, side: int) -> Floats:
-    """(side, side, 3): blurred noise of a random grain and contrast around a random colour."""
+    """Return a background (side, side, 3) of blurred noise around a random colour."""
     cells = int(rng.integers(2, 30))
     noise = rng.normal(0, rng.uniform(5, 60), (cells, cells, 3)) + rng.uniform(0, 255, 3)
     return np.asarray(cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC))
 
 
 def _strokes(image: Image, rng: np.random.Generator) -> tuple[Image, NDArray[np.bool_]]:
-    """Strands of hair across some faces; the image and (side, side) where they are."""
+    """Draw strands of hair across some faces. Returns the image and a mask (side, side) of the strands."""
     side = len(image)
     mask = np.zeros((side, side), np.uint8)
     if rng.uniform() < 0.4:
@@ -138,8 +150,15 @@ def _strokes(image: Image, rng: np.random.Generator) -> tuple[Image, NDArray[np.
     return image, mask > 0
 
 
-class SyntheticSet(Dataset[Batch]):
-    """`length` faces of a seed. With `keep` each is rendered once and stays in memory."""
+class SyntheticSet(BatchDataset):
+    """Rendered faces of a seed.
+
+    Args:
+        model: a morphable model with a mesh.
+        seed: face i of a seed is always the same.
+        length: number of faces.
+        keep: keep each face in memory after it was rendered once.
+    """
 
     def __init__(self, model: MorphableModel, seed: int, length: int, keep: bool) -> None:
         self.model, self.seed, self.length = model, seed, length
@@ -149,7 +168,7 @@ class SyntheticSet(Dataset[Batch]):
         return self.length
 
     def face(self, index: int) -> SyntheticFace:
-        """Face number `index`."""
+        """Return face number `index`."""
         if self._kept is not None and index in self._kept:
             return self._kept[index]
         face = render_face(self.model, np.random.default_rng([self.seed, index]))
@@ -157,36 +176,31 @@ class SyntheticSet(Dataset[Batch]):
             self._kept[index] = face
         return face
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: list[int]) -> Batch:
+    def __getitem__(self, indices: list[int]) -> Batch:
         faces = [self.face(index) for index in indices]
-        landmarks = np.stack([face.landmarks68 for face in faces])
-        visibility = np.stack([face.visibility68 for face in faces])
-        arrays = (
-            np.stack([face.image.transpose(2, 0, 1) for face in faces]),
-            landmarks,
-            visibility,
-            np.stack([face.params for face in faces]),
-            np.ones(len(faces), np.float32),
-            landmarks[..., :2],
-            np.stack([face.pose_deg[1] for face in faces]),
+        landmarks = torch.from_numpy(np.stack([face.landmarks68 for face in faces]))
+        return Batch(
+            image=torch.from_numpy(np.stack([face.image for face in faces])).permute(0, 3, 1, 2),
+            landmarks=landmarks,
+            visibility=torch.from_numpy(np.stack([face.visibility68 for face in faces])),
+            params=torch.from_numpy(np.stack([face.params for face in faces])),
+            weight=torch.ones(len(faces)),
+            annotated68=landmarks[..., :2],
+            yaw=torch.from_numpy(np.stack([face.pose_deg[1] for face in faces])),
         )
-        return Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
 
-class SyntheticData(pl.LightningDataModule):
+class SyntheticData(FaceDataModule):
     """Rendered faces for training and validation.
 
     Args:
-        model: name or file of the dense morphable model to render, which is also the network's.
-        batch_size: samples per process and step.
-        faces: distinct training faces.
-        keep: keep rendered faces in memory (a face costs about 10 ms); without, `faces` may be as large as you like.
-        validation_faces: validation faces, of another seed.
-        workers: processes that render.
-        seed: of faces and order.
+        model: name or file of the morphable model, for rendering and for the network. It needs a mesh.
+        batch_size: number of samples per process and step.
+        faces: number of different training faces.
+        keep: keep rendered faces in memory. docs/training.md has the time that a face takes.
+        validation_faces: number of validation faces, which have another seed.
+        workers: number of processes that render training faces; 0 renders in the training process.
+        seed: of the faces and of their order.
     """
 
     def __init__(
@@ -199,21 +213,9 @@ class SyntheticData(pl.LightningDataModule):
         workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.batch_size, self.seed, self.workers = batch_size, seed, workers
+        super().__init__(batch_size, seed, workers)
         morphable_model = read_model(model)
         self.facts = {"synthetic": faces, "seed": seed}
         self.train_set = SyntheticSet(morphable_model, seed, faces, keep)
+        self.frequency = np.ones(faces)
         self.validation_sets = {"synthetic": SyntheticSet(morphable_model, seed + 1_000_000, validation_faces, True)}
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        trainer = self.trainer
-        assert trainer is not None
-        sampler = StepSampler(
-            np.ones(len(self.train_set)), self.batch_size, self.seed, lambda: trainer.global_step,
-            trainer.global_rank, trainer.world_size,
-        )  # fmt: skip
-        return DataLoader(self.train_set, batch_sampler=sampler, collate_fn=as_is, num_workers=self.workers)
-
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
-        return [DataLoader(faces, batch_size=64, collate_fn=as_is) for faces in self.validation_sets.values()]

@@ -1,70 +1,122 @@
-"""What one validation set says of a network: landmark errors by yaw bin and pose errors, with eval's definitions."""
+"""Landmark and pose errors of a network on one validation set, by the definitions of `eval.metrics`."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+from typing_extensions import override
 
 from eval.metrics import BIN_NAMES, box_size, by_yaw, nme, pose_errors
 from synergy.geometry import decompose_pose, matrix_to_euler
 from synergy.landmarks import INNER51
-from synergy.models import SynergyOutput
+from synergy.models import SynergyNet, SynergyOutput
 from synergy.parameters import split_pose
 from train.batch import Batch
 
+# Errors against manual annotations. They are kept in pixels until `compute` knows which box to divide by.
+_ANNOTATED = ("nme", "inner", "coarse_inner")
+_COLUMNS = ("yaw", "box", "is_finite", *_ANNOTATED, "label_nme", "coarse_label_nme", "pose")
 
-class FaceScores:
-    """Accumulates batches; errors in percent and degrees, unknown labels left out.
 
-    - nme, inner: mean 2D distance to the hand-labelled visible points (all, and without the jaw) over the face box;
-      coarse_inner: the same before MAFA.
-    - label_nme: mean 2D distance to the fitted labels over their box; coarse_label_nme: the same before MAFA.
-    - pose: mean absolute error of pitch, yaw and roll to the labels'.
+class FaceScores(Metric):
+    """Mean errors over one validation set. Unknown labels and predictions that are not finite are left out.
 
-    Each is given by |yaw| bin, as the `_mean` of the bins' means and over all faces, `_all`. The face box is sqrt(w h)
-    of the 68 hand-labelled points, or with `box_of_crop` side / sqrt(2), where no face has all of them (AFLW).
+    The figures are
+
+    - nme, inner: mean 2D distance to the annotated visible points, in percent of the face box; all 68 points, and the
+      51 without the jaw. coarse_inner is the same for the landmarks before MAFA.
+    - label_nme: mean 2D distance to the fitted labels, in percent of the box sqrt(w h) of the label. coarse_label_nme
+      is the same for the landmarks before MAFA.
+    - pose: mean absolute error of pitch, yaw and roll in degrees, against the label's.
+
+    If every annotated face of the set has all 68 points, the face box is sqrt(w h) of these points. Otherwise the box
+    of the points would depend on which points are known. It is then the face box of the crop, side / sqrt(2).
+
+    Args:
+        side: side of the crop in pixels.
     """
 
-    def __init__(self, box_of_crop: bool, side: int = 120) -> None:
-        self.box_of_crop, self.side = box_of_crop, side
-        self.yaw: list[NDArray[np.floating]] = []
-        self.errors: dict[str, list[NDArray[np.floating]]] = {}
+    full_state_update = False
+    rows: list[Tensor]
 
+    def __init__(self, side: int = 120) -> None:
+        super().__init__()
+        self.side = side
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+
+    @override
     def update(self, batch: Batch, output: SynergyOutput) -> None:
-        """Add a batch and the network's output for it."""
-        hand, label = batch.hand.cpu().numpy(), batch.landmarks[..., :2].cpu().numpy()
+        """Add a batch and the output of the network for it."""
+        annotated, label = batch.annotated68.cpu().numpy(), batch.landmarks[..., :2].cpu().numpy()
         refined, coarse = (points[..., :2].cpu().numpy() for points in (output.landmarks, output.coarse))
-        face = np.full(len(batch), self.side / 2**0.5) if self.box_of_crop else box_size(hand)
-        true, predicted = (_angles_deg(p.cpu()) for p in (batch.params, output.params))
-        new = {
-            "nme": nme(refined, hand, face),
-            "inner": nme(refined[:, INNER51], hand[:, INNER51], face),
-            "coarse_inner": nme(coarse[:, INNER51], hand[:, INNER51], face),
-            "label_nme": nme(refined, label, box_size(label)),
-            "coarse_label_nme": nme(coarse, label, box_size(label)),
+        is_finite = np.isfinite(np.stack([refined, coarse])).all((0, 2, 3))
+        annotated, label = (np.where(is_finite[:, None, None], points, np.nan) for points in (annotated, label))
+        true, predicted = (_angles_deg(params.cpu()) for params in (batch.params, output.params))
+        # A mean distance in percent of one pixel is 100 times the distance in pixels.
+        columns = {
+            "yaw": batch.yaw.cpu().numpy(),
+            "box": _box_sizes(annotated),
+            "is_finite": is_finite,
+            "nme": nme(refined, annotated, 1.0),
+            "inner": nme(refined[:, INNER51], annotated[:, INNER51], 1.0),
+            "coarse_inner": nme(coarse[:, INNER51], annotated[:, INNER51], 1.0),
+            "label_nme": nme(refined, label, _box_sizes(label)),
+            "coarse_label_nme": nme(coarse, label, _box_sizes(label)),
             "pose": pose_errors(predicted, true).mean(-1),
         }
-        self.yaw.append(batch.yaw.cpu().numpy())
-        for key, values in new.items():
-            self.errors.setdefault(key, []).append(values)
+        rows = np.stack([np.asarray(columns[name], np.float32) for name in _COLUMNS], -1)
+        self.rows.append(torch.from_numpy(rows).to(self.device))
 
+    @override
     def compute(self) -> dict[str, float]:
-        """Every figure by its name, for example `inner_0-30`; those without any face are left out."""
+        """Return the figures, for example `inner_0-30`.
+
+        Returns:
+            Each figure by bin of |yaw|, as the mean of the bins (`_mean`) and over all faces (`_all`). Figures without
+            any face are left out. `not_finite` is the number of faces without a finite prediction, if there are any.
+        """
+        if not len(self.rows):
+            return {}
+        table = dim_zero_cat(self.rows).double().cpu().numpy()
+        columns = dict(zip(_COLUMNS, table.T, strict=True))
+        is_annotated = np.isfinite(columns["nme"])
+        has_all_points = np.isfinite(columns["box"][is_annotated]).all()
+        face = columns["box"] if has_all_points else self.side / 2**0.5
         result: dict[str, float] = {}
-        yaw = np.concatenate(self.yaw)
-        for key, parts in self.errors.items():
-            bins = by_yaw(np.concatenate(parts), yaw)
+        for name in _COLUMNS[3:]:
+            errors = columns[name] / face if name in _ANNOTATED else columns[name]
+            bins = by_yaw(errors, columns["yaw"])
             figures = dict(zip(BIN_NAMES, bins.bins, strict=True)) | {"mean": bins.mean, "all": bins.sample_mean}
-            result |= {f"{key}_{name}": value for name, value in figures.items() if value == value}
+            result |= {f"{name}_{suffix}": value for suffix, value in figures.items() if value == value}
+        if n_not_finite := int((columns["is_finite"] == 0).sum()):
+            result["not_finite"] = float(n_not_finite)
         return result
 
 
-def has_crop_box(source: str) -> bool:
-    """Whether a validation set's errors are taken over the crop's share: AFLW labels visible points only."""
-    return source.startswith("aflw")
+@torch.no_grad()
+def score_network(net: SynergyNet, batches: Iterable[Batch]) -> dict[str, float]:
+    """Return the figures of `FaceScores` of a network on one validation set."""
+    net.eval()
+    scores = FaceScores(net.size)
+    for batch in batches:
+        scores.update(batch, net(batch.image))
+    return scores.compute()
+
+
+def _box_sizes(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return sqrt(w h) of the boxes around points (B, 68, 2); NaN where a point is unknown or the box has no area."""
+    has_box = (np.ptp(points, axis=1) > 0).all(-1)
+    sizes = np.full(len(points), np.nan)
+    sizes[has_box] = box_size(points[has_box])
+    return sizes
 
 
 def _angles_deg(params: Tensor) -> NDArray[np.floating]:
+    """Return pitch, yaw and roll (B, 3) in degrees of parameters (B, 12 + S + E)."""
     return torch.rad2deg(matrix_to_euler(decompose_pose(split_pose(params)[0])[1])).numpy()

@@ -1,4 +1,4 @@
-"""Start a network from one trained with another morphable model."""
+"""Initialisation of a network from one that was trained with another morphable model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from synergy.models.pointnet import N_GLOBAL_FEATURES
 
 @torch.no_grad()
 def transplant(net: SynergyNet, state: dict[str, Tensor]) -> None:
-    """Copy into `net` whatever of another `SynergyNet`'s state has the same name and shape, but for its whitening.
+    """Copy the parts of another network's state that have the same name and shape, except its whitening.
 
-    Of MAFA's first layer the columns of coefficients are dropped: those of another model mean something else.
+    In MAFA's first layer the weights of shape and expression coefficients become zero, because the coefficients of
+    another morphable model have another meaning.
+
+    Args:
+        net: the network to initialise, in place.
+        state: state of a `SynergyNet`.
     """
     own = net.state_dict()
     for name, value in state.items():
@@ -28,12 +33,19 @@ def transplant(net: SynergyNet, state: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def fit_heads(net: SynergyNet, features: Tensor, params: Tensor, ridge: float = 1e-2) -> None:
-    """Set the three heads to the ridge regression of whitened params (N, P) on features (N, F)."""
+    """Set the three heads to the ridge regression of whitened parameters on features.
+
+    Args:
+        net: the network, changed in place.
+        features: (N, F) of the backbone.
+        params: (N, 12 + S + E). NaN is not allowed.
+        ridge: strength of the regularisation, relative to the mean variance of the features.
+    """
     target = net.whitening.whiten(params).double()
     mean = features.double().mean(0)
     x = features.double() - mean
     gram = x.T @ x
-    gram += ridge * gram.diagonal().mean() * torch.eye(len(gram))
+    gram += ridge * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
     weight = torch.linalg.solve(gram, x.T @ (target - target.mean(0))).T
     bias = target.mean(0) - weight @ mean
     row = 0

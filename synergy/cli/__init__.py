@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
 
 import typer
 
@@ -26,7 +29,7 @@ app.command("bench")(bench.bench)
 app.add_typer(assets.app, name="assets")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(label.app, name="label")
-app.command("train", context_settings=train.PASS_THROUGH)(train.train)
+app.add_typer(train.app, name="train")
 
 
 def _version(value: bool) -> None:
@@ -44,8 +47,21 @@ def _root(
 
 def main() -> None:
     """Run the command line. What the user can fix is reported in one line, with exit status 2."""
+    _prefer_own_packages()
     try:
         app()
     except (UserError, ModelFileError) as error:
         say(error_console(), str(error), "error:", "red")
         sys.exit(2)
+
+
+def _prefer_own_packages() -> None:
+    """Import this project's `eval` and `train`, even if the user's folder has an `eval.py` or `train.py`.
+
+    With `python -m synergy`, or with PYTHONPATH, the folder of the user comes first on the path.
+    """
+    for name in ("eval", "train"):
+        spec = PathFinder.find_spec(name, [str(Path(__file__).parents[2])])
+        if name not in sys.modules and spec is not None and spec.loader is not None:
+            sys.modules[name] = module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])

@@ -1,22 +1,61 @@
-"""`synergy train fit --config train/configs/synergynet.yaml`: hands its arguments to `train.cli` (LightningCLI)."""
+"""`synergy train`: training by LightningCLI, and the export of its checkpoints."""
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from synergy.errors import UserError
 
-# LightningCLI parses everything itself, --help included.
-PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+app = typer.Typer(no_args_is_help=True, help="Train a network, and export its checkpoints as weights.")
+
+# LightningCLI parses the options, --help included.
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-def train(context: typer.Context) -> None:
-    """Train: fit | validate --config YAML (LightningCLI; try `synergy train fit --help`)."""
+@app.command(context_settings=_PASS_ON)
+def fit(context: typer.Context) -> None:
+    """Train: --config NAME|FILE and the options of LightningCLI (synergy train fit --help)."""
+    _run_lightning(["fit", *context.args])
+
+
+@app.command(context_settings=_PASS_ON)
+def validate(context: typer.Context) -> None:
+    """Score a checkpoint on validation data: --config NAME|FILE --ckpt_path FILE (synergy train validate --help)."""
+    _run_lightning(["validate", *context.args])
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a run, for example checkpoints/last.ckpt.")],
+    pack: Annotated[Path, typer.Option(help="Pack whose validation sets score the network.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write; its .json is written next to it.")],
+    command: Annotated[str, typer.Option(help="Command that started the run, for the .json.")] = "",
+    model: Annotated[str, typer.Option(help="Morphable model; by default the one that the checkpoint names.")] = "",
+) -> None:
+    """Export the averaged weights of a checkpoint, with validation figures, for --model of the other commands."""
+    try:
+        from train.export import export_checkpoint
+    except ImportError as error:
+        raise _missing_extra(error) from None
+    from rich.console import Console
+
+    with Console(stderr=True).status("scoring the validation sets"):
+        figures = export_checkpoint(checkpoint, pack, out, command, model)["validation"]
+    for name, values in figures.items():
+        typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in values.items() if key.endswith("_all")))
+    typer.echo(f"written: {out} and {out.with_suffix('.json')}")
+
+
+def _run_lightning(arguments: list[str]) -> None:
     try:
         from train.cli import main
     except ImportError as error:
-        raise UserError(f"training needs the extra: pip install 'synergy-face[train]' ({error})") from None
-    sys.argv = ["synergy train", *context.args]
-    main()
+        raise _missing_extra(error) from None
+    main(arguments)
+
+
+def _missing_extra(error: ImportError) -> UserError:
+    return UserError(f"training needs the extra: pip install 'synergy-face[train]' ({error})")

@@ -156,6 +156,13 @@ def test_empty_bins_and_unknown_errors_are_left_out() -> None:
     assert binned.mean == binned.sample_mean == 2
 
 
+def test_an_unknown_yaw_is_in_no_bin() -> None:
+    binned = metrics.by_yaw([1, 5, 3], [0, np.nan, 80])
+    assert binned.counts == (1, 0, 1)
+    assert binned.mean == 2
+    assert binned.sample_mean == 3
+
+
 def test_ced_auc_and_failure_rate_by_hand() -> None:
     errors = [1, 2, 7, 9]
     assert metrics.ced(errors, [0, 1, 2.5, 7, 10]).tolist() == [0, 0.25, 0.5, 0.75, 1]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
 
@@ -59,3 +60,16 @@ def test_shrinking_averages_instead_of_aliasing():
     image[:, ::2] = 255
     crop = warp(image, square_crop(np.array([150.0, 150.0, 850.0, 850.0]), 120), 120)
     assert np.abs(crop[10:-10, 10:-10].astype(int) - 127).max() < 20
+
+
+def test_tensors_and_arrays_are_mapped_alike():
+    rng = np.random.default_rng(0)
+    affine = rng.normal(size=(4, 2, 3))
+    affine[0, :, 0] *= -1  # the map of one of them mirrors
+    points = rng.normal(size=(4, 68, 3))
+    expected = np.einsum("bij,bnj->bni", affine[..., :2], points[..., :2]) + affine[:, None, :, 2]
+    area = np.abs(np.linalg.det(affine[..., :2]))
+    mapped = transform_points(affine, points)
+    np.testing.assert_allclose(mapped[..., :2], expected)
+    np.testing.assert_allclose(mapped[..., 2], points[..., 2] * np.sqrt(area)[:, None])
+    np.testing.assert_allclose(transform_points(torch.from_numpy(affine), torch.from_numpy(points)).numpy(), mapped)

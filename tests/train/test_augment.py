@@ -12,7 +12,7 @@ from torch import Tensor
 from bfm_assets import MorphableModel
 from synergy.geometry import compose_pose, decompose_pose, euler_to_matrix, matrix_to_euler
 from synergy.mirror import MirrorCoefficients
-from train.augment import Augment, AugmentConfig, random_view, replace_background, transform
+from train.augment import Augment, AugmentConfig, random_affine, replace_background, transform_batch
 from train.batch import Batch
 
 SIDE = 120
@@ -53,8 +53,8 @@ def test_landmarks_lie_where_the_image_shows_them(
     for image, xy in zip(batch.image, batch.landmarks[:, point, :2], strict=True):
         draw_dot(image, xy)
     mirrored = torch.full((len(batch),), is_mirrored)
-    view = random_view(len(batch), SIDE, AugmentConfig(), mirrored)
-    moved = transform(batch, view, mirrored, MirrorCoefficients(symmetric), SIDE, size)
+    affine = random_affine(len(batch), SIDE, AugmentConfig(), mirrored)
+    moved = transform_batch(batch, affine, mirrored, MirrorCoefficients(symmetric), SIDE, size)
     ticks = (torch.arange(size) + 0.5) * SIDE / size - 0.5
     gray = moved.image.mean(1)
     shown = torch.stack([(gray.sum(1) * ticks).sum(-1), (gray.sum(2) * ticks).sum(-1)], -1) / gray.sum((1, 2))[:, None]
@@ -67,8 +67,8 @@ def test_parameters_project_to_the_moved_landmarks(
 ) -> None:
     batch = make_batch(symmetric, project)
     mirrored = torch.full((len(batch),), is_mirrored)
-    view = random_view(len(batch), SIDE, AugmentConfig(), mirrored)
-    moved = transform(batch, view, mirrored, MirrorCoefficients(symmetric), SIDE, 16)
+    affine = random_affine(len(batch), SIDE, AugmentConfig(), mirrored)
+    moved = transform_batch(batch, affine, mirrored, MirrorCoefficients(symmetric), SIDE, 16)
     assert (project(moved.params) - moved.landmarks).abs().max() < 0.02
     rotation = decompose_pose(moved.params[:, :12])[1]
     assert torch.linalg.det(rotation).sub(1).abs().max() < 1e-5
@@ -77,9 +77,9 @@ def test_parameters_project_to_the_moved_landmarks(
 
 def test_mirror_negates_yaw_and_roll(symmetric: MorphableModel, project: Project) -> None:
     batch = make_batch(symmetric, project)
-    view = torch.tensor([[-1.0, 0.0, SIDE - 1.0], [0.0, 1.0, 0.0]]).expand(len(batch), 2, 3)
+    affine = torch.tensor([[-1.0, 0.0, SIDE - 1.0], [0.0, 1.0, 0.0]]).expand(len(batch), 2, 3)
     mirrored = torch.ones(len(batch), dtype=torch.bool)
-    moved = transform(batch, view, mirrored, MirrorCoefficients(symmetric), SIDE, 16)
+    moved = transform_batch(batch, affine, mirrored, MirrorCoefficients(symmetric), SIDE, 16)
     before = matrix_to_euler(decompose_pose(batch.params[:, :12])[1])
     after = matrix_to_euler(decompose_pose(moved.params[:, :12])[1])
     torch.testing.assert_close(after, before * torch.tensor([1.0, -1.0, -1.0]), atol=1e-5, rtol=0)
@@ -88,12 +88,12 @@ def test_mirror_negates_yaw_and_roll(symmetric: MorphableModel, project: Project
 def test_rotation_is_roll(symmetric: MorphableModel, project: Project) -> None:
     batch = make_batch(symmetric, project)
     c, s = math.cos(0.3), math.sin(0.3)
-    view = torch.tensor([[c, -s, 10.0], [s, c, -10.0]]).expand(len(batch), 2, 3)
+    affine = torch.tensor([[c, -s, 10.0], [s, c, -10.0]]).expand(len(batch), 2, 3)
     none = torch.zeros(len(batch), dtype=torch.bool)
     batch.params[:, :12] = compose_pose(
         torch.ones(len(batch)), euler_to_matrix(torch.zeros(len(batch), 3)), torch.zeros(len(batch), 3)
     )
-    moved = transform(batch, view, none, MirrorCoefficients(symmetric), SIDE, 16)
+    moved = transform_batch(batch, affine, none, MirrorCoefficients(symmetric), SIDE, 16)
     # Clockwise on the screen: the eye on the image's right goes down, which is positive roll.
     angles = matrix_to_euler(decompose_pose(moved.params[:, :12])[1])
     torch.testing.assert_close(angles, torch.tensor([0.0, 0.0, 0.3]).expand(len(batch), 3), atol=1e-5, rtol=0)

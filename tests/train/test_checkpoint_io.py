@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ import torch
 from synergy.errors import UserError
 from train.checkpoint_io import SafeCheckpointIO
 from train.data import PackData
-from train.export import export
+from train.export import export_checkpoint
 from train.module import Schedule, SynergyModule, net_state
-
-ROOT = Path(__file__).parents[2]
 
 
 def run_content(model_file: Path) -> dict[str, Any]:
@@ -41,18 +38,15 @@ def test_the_training_command_refuses_a_payload(
     pack: Path,
     tmp_path: Path,
     planted: Any,
-    monkeypatch: pytest.MonkeyPatch,
     option: str,
     command: str,
 ) -> None:
     from train.cli import main
 
     evil = planted(tmp_path / "evil.ckpt", run_content(model_file))
-    options = ["--data.pack", str(pack), "--logger", "csv", "--data.shares", "null", option, str(evil)]
-    config = str(ROOT / "train/configs/synergynet.yaml")
-    monkeypatch.setattr(sys, "argv", ["train", command, "--config", config, *options])
+    options = ["--data.pack", str(pack), "--logger", "csv", "--data.sampling_weights", "null", option, str(evil)]
     with pytest.raises(UserError, match=r"evil\.ckpt: this checkpoint is refused") as caught:
-        main()
+        main([command, "--config", "synergynet", *options])
     assert "\n" not in str(caught.value)
     assert not planted.ran
 
@@ -60,7 +54,7 @@ def test_the_training_command_refuses_a_payload(
 def test_export_refuses_a_payload(model_file: Path, pack: Path, tmp_path: Path, planted: Any) -> None:
     evil = planted(tmp_path / "evil.ckpt", run_content(model_file))
     with pytest.raises(UserError, match="refused"):
-        export(evil, pack, tmp_path / "out.safetensors", "")
+        export_checkpoint(evil, pack, tmp_path / "out.safetensors")
     assert not planted.ran
     assert not (tmp_path / "out.safetensors").exists()
 
@@ -90,4 +84,4 @@ def test_checkpoints_of_something_else_are_one_line(model_file: Path, pack: Path
         net_state({"state_dict": {"a.weight": torch.ones(1)}}, "other")
     torch.save({"state_dict": run_content(model_file)["state_dict"]}, tmp_path / "bare.ckpt")
     with pytest.raises(UserError, match="it lacks hyper_parameters, global_step, git"):
-        export(tmp_path / "bare.ckpt", pack, tmp_path / "out.safetensors", "")
+        export_checkpoint(tmp_path / "bare.ckpt", pack, tmp_path / "out.safetensors")

@@ -1,4 +1,4 @@
-"""`python -m train` end to end on a few rendered faces, its loggers, and the export of what it trained."""
+"""`synergy train` in real processes, its configurations and loggers, and the export of what it trained."""
 
 from __future__ import annotations
 
@@ -11,64 +11,86 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.loggers import WandbLogger
+from typer.testing import CliRunner
 
 from bfm_assets import ModelFileError, read_model
 from synergy.checkpoints import read_checkpoint
+from synergy.cli import app
 from synergy.errors import UserError
 from synergy.weights import load
-from train.export import export
+from train.cli import main
+from train.loggers import make_logger
+from train.module import SynergyModule
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    "--config", str(ROOT / "train/configs/smoke.yaml"), "--trainer.max_steps", "4", "--trainer.log_every_n_steps", "2",
+    "--config", "smoke", "--trainer.max_steps", "4", "--trainer.log_every_n_steps", "2",
     "--trainer.check_val_every_n_epoch", "1", "--data.faces", "8", "--data.batch_size", "4",
-    "--data.validation_faces", "4", "--model.schedule.sizes", "{0.0: 32}",
+    "--data.validation_faces", "4", "--model.schedule.sizes", "{0.0: 32}", "--trainer.default_root_dir", "run",
 ]  # fmt: skip
 
 
-def train(folder: Path, *arguments: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
-    command = [sys.executable, "-m", "train", "fit", *SMALL, "--trainer.default_root_dir", str(folder), *arguments]
-    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=300)
+def synergy(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m synergy` in a folder."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_SILENT": "true", **environment}
+    command = [sys.executable, "-m", "synergy", *arguments]
+    return subprocess.run(command, cwd=folder, env=env, timeout=300, capture_output=True, text=True, check=False)
 
 
-def test_csv_run_leaves_metrics_and_a_checkpoint(tmp_path: Path) -> None:
-    train(tmp_path, "--logger", "csv")
-    header = (tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")
+def test_a_run_in_a_folder_with_files_of_our_names(tmp_path: Path) -> None:
+    # The folder of the user is first on the path of `python -m synergy`.
+    for name in ("train.py", "eval.py"):
+        (tmp_path / name).write_text("raise SystemExit('the code of the user ran')\n")
+    result = synergy(tmp_path, "train", "fit", *SMALL, "--logger", "csv")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"Epoch 1 .*run: *100%", " ".join(result.stdout.split()))
+    run = tmp_path / "run"
+    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
     for name in ("loss", "loss/refined", "rate", "gradient_norm", "images_per_second", "waiting"):
         assert name in header
     assert any(name.startswith("synthetic/inner_") for name in header)
-    checkpoint = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    checkpoint = read_checkpoint(run / "checkpoints" / "last.ckpt")
     assert checkpoint["global_step"] == 4
     assert re.fullmatch(r"([0-9a-f]{40})?", checkpoint["git"])
+    result = synergy(tmp_path, "eval", "300w", "--data", "none")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: none")
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "message"),
+    ("options", "message"),
     [
-        ("--data.pack", "none", "none: not a complete pack"),
-        ("--model.model", "none.npz", "none.npz"),
-        ("--model.start", "none.ckpt", "none.ckpt: no such file"),
-        ("--ckpt_path", "none.ckpt", "none.ckpt: no such file"),
+        (["--data.pack", "none"], "none: not a complete pack"),
+        (["--model.model", "none.npz"], "none.npz"),
+        (["--model.start", "none.ckpt"], "none.ckpt: no such file"),
+        (["--ckpt_path", "none.ckpt"], "none.ckpt: no such file"),
+        (["--config", "smok"], "--config smok: no such file; shipped configurations are pretrain_bfm68, smoke, "),
+        (["--config=none.yaml"], "--config none.yaml: no such file"),
+        (["--model.wdth", "2"], "model.wdth"),
+        (["--model.width", "wide"], "model.width.*wide"),
     ],
 )
-def test_a_wrong_file_is_one_line(
-    pack: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str, message: str
-) -> None:
-    from train.cli import main
-
-    options = {"--data.pack": str(pack), "--logger": "csv", "--data.shares": "null", option: value}
-    config = str(ROOT / "train/configs/synergynet.yaml")
-    monkeypatch.setattr(sys, "argv", ["train", "fit", "--config", config, *(x for o in options.items() for x in o)])
+def test_a_wrong_option_is_one_line(pack: Path, options: list[str], message: str) -> None:
+    given = ["--data.pack", str(pack), "--logger", "csv", "--data.sampling_weights", "null"]
     with pytest.raises((UserError, ModelFileError), match=message) as caught:
-        main()
+        main(["fit", "--config", "synergynet", *given, *options])
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_is_preferred_to_a_shipped_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("smoke").write_text("model: {width: none}\n")
+    with pytest.raises(UserError, match=r"model\.width"):
+        main(["fit", "--config", "smoke"])
+
+
 @pytest.mark.slow
-def test_wandb_run_is_offline_with_pictures_and_a_mesh(tmp_path: Path) -> None:
-    train(tmp_path)
-    (run,) = tmp_path.glob("wandb/offline-run-*")
+def test_wandb_run_stays_offline_with_pictures_and_a_mesh(tmp_path: Path) -> None:
+    # An address that does not exist: any attempt to send something would fail.
+    result = synergy(tmp_path, "train", "fit", *SMALL, WANDB_API_KEY="x" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
+    assert result.returncode == 0, result.stderr
+    (run,) = tmp_path.glob("run/wandb/offline-run-*")
     assert list(run.glob("files/media/images/faces_*.png"))
     assert list(run.glob("files/media/object3D/worst_mesh_*.obj"))
     # The artifact's files are staged until the run is synchronised; its record names them.
@@ -77,20 +99,36 @@ def test_wandb_run_is_offline_with_pictures_and_a_mesh(tmp_path: Path) -> None:
         assert name in record.read_bytes()
 
 
-def test_exported_weights_load(model_file: Path, pack: Path, tmp_path: Path) -> None:
-    from train.module import SynergyModule
+def test_wandb_is_online_only_when_asked_and_logged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wandb.login", lambda **_: True)
+    for online in (False, True):
+        logger = make_logger("wandb", tmp_path, online)
+        assert isinstance(logger, WandbLogger)
+        assert logger._offline is not online
+    monkeypatch.setattr("wandb.login", lambda **_: False)
+    assert make_logger("wandb", tmp_path)
+    with pytest.raises(UserError, match="wandb login"):
+        make_logger("wandb", tmp_path, online=True)
 
+
+def test_exported_weights_load(model_file: Path, pack: Path, tmp_path: Path) -> None:
     module = SynergyModule(str(model_file), width=0.25)
     module.net.set_whitening(torch.zeros(22), torch.full((22,), 2.0))
     state = {f"net.{name}": value for name, value in module.net.state_dict().items()}
     content = {"state_dict": state, "hyper_parameters": dict(module.hparams), "global_step": 7, "git": "abc"}
     torch.save(content, tmp_path / "run.ckpt")
     out = tmp_path / "weights.safetensors"
-    export(tmp_path / "run.ckpt", pack, out, "python -m train fit")
+    command = ["train", "export", str(tmp_path / "run.ckpt"), "--pack", str(pack), "--command", "synergy train fit"]
+    result = CliRunner().invoke(app, [*command, "--out", str(out)], catch_exceptions=False)
+    assert "helen_test: nme_all" in result.stdout
     facts = json.loads(out.with_suffix(".json").read_text())
     assert facts["training"]["steps"] == 7
     assert facts["training"]["git"] == "abc"
+    assert facts["training"]["command"] == "synergy train fit"
     assert facts["validation"]["helen_test"]["nme_all"] > 0
     net = load(out, read_model(model_file))
     images = torch.rand(2, 3, 120, 120) * 255
     torch.testing.assert_close(net(images).landmarks, module.net.eval()(images).landmarks)
+    for wrong in (tmp_path / "weights.pt", tmp_path / "none" / "weights.safetensors"):
+        with pytest.raises(UserError, match=r"weights are written as \.safetensors"):
+            CliRunner().invoke(app, [*command, "--out", str(wrong)], catch_exceptions=False)

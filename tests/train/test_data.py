@@ -30,24 +30,29 @@ def test_sampler_goes_on_where_a_run_stopped() -> None:
     assert batches(0) != batches(10)
 
 
-def test_sampler_shares_a_batch_among_processes() -> None:
+def test_sampler_divides_a_batch_among_processes() -> None:
     whole = list(StepSampler(np.ones(40), 8, 0, lambda: 0))
     parts = [list(StepSampler(np.ones(40), 4, 0, lambda: 0, rank, 2)) for rank in range(2)]
     assert [a + b for a, b in zip(*parts, strict=True)] == whole
 
 
-def test_shares_say_how_often_a_source_is_drawn(model_file: Path, pack: Path) -> None:
-    assert (PackData(pack, str(model_file), shares={"fake": 0.5}).train_share == 0.5).all()
-    assert len(PackData(pack, str(model_file), shares={"fake": 0}).train_set) == 0
-    with pytest.raises(UserError, match=r"data.shares: .* has no source helen, only fake"):
-        PackData(pack, str(model_file), shares={"helen": 2})
+def test_sampling_weights_say_how_often_a_source_is_drawn(model_file: Path, pack: Path) -> None:
+    def data(large_poses: float, **weights: float) -> PackData:
+        return PackData(pack, str(model_file), large_poses=large_poses, sampling_weights=weights)
+
+    assert (data(0, fake=0.5).frequency == 0.5).all()
+    yaw = data(0).train_set.label("yaw").abs().numpy()
+    np.testing.assert_allclose(data(1, fake=0.5).frequency, 0.5 * (1 + yaw / 60))
+    assert len(data(0, fake=0).train_set) == 0
+    with pytest.raises(UserError, match=r"data.sampling_weights: .* has no source helen, only fake"):
+        data(0, helen=2)
 
 
 def test_more_packs_add_training_faces_only(tmp_path: Path) -> None:
     first, second = (render_pack(tmp_path / str(n), open_face(), n, n, lambda *_: None) for n in (3, 2))
-    alone, both = PackData(first), PackData(first, more=[second])
+    alone, both = PackData(first), PackData(first, extra_packs=[second])
     assert (len(alone.train_set), len(both.train_set)) == (3, 5)
-    assert alone.facts["hash"] != both.facts["hash"]
-    batch, expected = both.train_set.__getitems__([3, 4]), PackData(second).train_set.__getitems__([0, 1])
+    assert alone.facts["packs"] == both.facts["packs"][:1] != both.facts["packs"]
+    batch, expected = both.train_set[[3, 4]], PackData(second).train_set[[0, 1]]
     np.testing.assert_array_equal(batch.image, expected.image)
     np.testing.assert_array_equal(batch.params, expected.params)

@@ -52,7 +52,7 @@ def test_a_network_and_its_labels_are_of_the_given_bfm(tmp_path: Path, pack: Pat
     module = SynergyModule(str(path), width=0.25)
     assert module.net.morphable_model.digest == read_model(path).digest
     assert module.net(torch.zeros(1, 3, 120, 120)).params.shape == (1, 12 + S + E)
-    assert PackData(pack, str(path), limit=4).train_set.labels[2].shape[1] == 12 + S + E
+    assert PackData(pack, str(path), limit=4).train_set.label("params").shape[1] == 12 + S + E
 
 
 def test_the_bundled_model_has_a_name() -> None:

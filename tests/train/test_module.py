@@ -20,11 +20,13 @@ from torch import Tensor
 from bfm_assets import MorphableModel
 from synergy import camera
 from synergy.checkpoints import read_checkpoint
+from synergy.errors import UserError
 from synergy.models import SynergyNet, face_model
-from train.data import PackData
+from train.data import PackData, validation_loader
 from train.mixed import Float32Conv2d
 from train.module import LossWeights, Schedule, SynergyModule
 from train.relabel import fit_coefficients
+from train.validation import score_network
 from train.warm_start import fit_heads, transplant
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +77,7 @@ def test_mixed_precision_stays_near_float32(model_file: Path) -> None:
 def test_training_lowers_the_loss_and_sets_the_whitening(model_file: Path, pack: Path, tmp_path: Path) -> None:
     module = make_module(model_file)
     data = PackData(pack, str(model_file), batch_size=32)
-    batch = data.train_set.__getitems__(list(range(32)))
+    batch = data.train_set[list(range(32))]
     make_trainer(tmp_path, 20).fit(module, data)
     net = module.net
     assert (net.param_std > 0).all()
@@ -89,7 +91,7 @@ def test_training_lowers_the_loss_and_sets_the_whitening(model_file: Path, pack:
 
 def test_a_batch_without_parameters_trains_on_landmarks_alone(model_file: Path, pack: Path) -> None:
     module = make_module(model_file)
-    batch = PackData(pack, str(model_file)).train_set.__getitems__(list(range(8)))
+    batch = PackData(pack, str(model_file)).train_set[list(range(8))]
     batch = replace(batch, params=torch.full_like(batch.params, torch.nan))
     terms = module.loss_terms(batch, module(batch.image))
     assert all(value.isfinite() for value in terms.values())
@@ -99,7 +101,7 @@ def test_a_batch_without_parameters_trains_on_landmarks_alone(model_file: Path, 
 
 
 def test_terms_of_weight_zero_are_left_out(model_file: Path, pack: Path) -> None:
-    batch = PackData(pack, str(model_file)).train_set.__getitems__([0, 1])
+    batch = PackData(pack, str(model_file)).train_set[[0, 1]]
     only = LossWeights(coarse=0, refined=0, coefficients=0, from_landmarks=0, self_constraint=0, vdc=1, wpdc=1)
     module = make_module(model_file, losses=only)
     terms = module.loss_terms(batch, module(batch.image))
@@ -111,7 +113,7 @@ def test_jacobian_is_how_far_landmarks_move(model_file: Path, pack: Path) -> Non
     module = make_module(model_file)
     net, face = module.net, module.net.face_model
     net.set_whitening(torch.randn(22), torch.rand(22) + 0.5)
-    batch = PackData(pack, str(model_file)).train_set.__getitems__([0, 1, 2])
+    batch = PackData(pack, str(model_file)).train_set[[0, 1, 2]]
     batch.params[:, 12:] = 0  # about the mean face, which 3DDFA's pose columns are taken for
 
     def landmarks(params: Tensor) -> Tensor:
@@ -121,6 +123,18 @@ def test_jacobian_is_how_far_landmarks_move(model_file: Path, pack: Path) -> Non
     for row, params in zip(module.jacobian(batch), batch.params, strict=True):
         columns = torch.autograd.functional.jacobian(landmarks, params).flatten(0, 1)
         torch.testing.assert_close(row, columns.norm(dim=0) * net.param_std, rtol=1e-4, atol=1e-4)
+
+
+def test_validation_alone_uses_the_full_resolution(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    module, data = make_module(model_file), PackData(pack, str(model_file))
+    module.net.set_whitening(torch.randn(22), torch.rand(22) + 0.5)
+    trainer = make_trainer(tmp_path, 1)
+    trainer.limit_val_batches = 1.0
+    (found,) = trainer.validate(module, data, verbose=False)
+    expected = score_network(module.net, validation_loader(data.validation_sets["helen_test"]))
+    assert expected["nme_all"] > 0
+    for name, value in expected.items():
+        assert found[f"helen_test/{name}"] == pytest.approx(value, rel=1e-4), name
 
 
 class Poison(pl.Callback):
@@ -148,6 +162,51 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(model_file: Path, pack
     assert all(p.isfinite().all() for p in module.parameters())
 
 
+class Rates(pl.Callback):
+    """Record the learning rate of every step."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Any) -> None:
+        assert len({group["lr"] for group in optimizer.param_groups}) == 1
+        self.rates.append(optimizer.param_groups[0]["lr"])
+
+
+def test_the_rate_follows_the_schedule_also_after_resuming(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    data, checkpoint = PackData(pack, str(model_file), batch_size=16), tmp_path / "last.ckpt"
+
+    def rates(peak: float, stop: int, resume: Path | None = None) -> list[float]:
+        module, recorded = make_module(model_file), Rates()
+        module.schedule = Schedule(rate=peak, warm_up=0.25, sizes={0.0: 32})
+        module.progress = lambda: module.trainer.global_step / 8  # type: ignore[method-assign]
+        trainer = make_trainer(tmp_path, stop, callbacks=[recorded])
+        trainer.fit(module, data, ckpt_path=resume)
+        trainer.save_checkpoint(checkpoint)
+        return recorded.rates
+
+    factor = make_module(model_file)
+    factor.schedule = Schedule(warm_up=0.25)
+    expected = [1e-3 * factor.rate_factor(step / 8) for step in range(8)]
+    np.testing.assert_allclose(rates(1e-3, 3), expected[:3])
+    np.testing.assert_allclose(rates(1e-3, 5, checkpoint), expected[3:5])
+    # Another peak rate takes effect; the first step still has the rate that the checkpoint had planned.
+    np.testing.assert_allclose(rates(1e-4, 8, checkpoint)[1:], [rate / 10 for rate in expected[6:]])
+
+
+def test_data_without_parameters_are_refused(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    data = PackData(pack, str(model_file), batch_size=16)
+    data.train_set.labels["params"].fill_(torch.nan)
+    with pytest.raises(UserError, match="no training sample has 3DMM parameters"):
+        make_trainer(tmp_path, 1).fit(make_module(model_file), data)
+
+
+def test_an_empty_training_set_is_refused(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    data = PackData(pack, str(model_file), sampling_weights={"fake": 0.0})
+    with pytest.raises(UserError, match="0 training samples are fewer than one batch of 64"):
+        make_trainer(tmp_path, 1).fit(make_module(model_file), data)
+
+
 def test_rate_warms_up_and_ends_at_zero(model_file: Path) -> None:
     module = make_module(model_file)
     warm_up = module.schedule.warm_up
@@ -160,10 +219,10 @@ def test_rate_warms_up_and_ends_at_zero(model_file: Path) -> None:
 
 def test_refit_recovers_the_coefficients_under_the_given_rotation(symmetric: MorphableModel, pack: Path) -> None:
     set_ = PackData(pack, _saved(symmetric, pack)).train_set
-    params = set_.labels[2]
+    params = set_.label("params")
     scale = params[:, :3].norm(dim=-1)
     rotation = params[:, :12].unflatten(-1, (3, 4))[..., :3] / scale[:, None, None]
-    fitted = fit_coefficients(symmetric, set_.labels[0].numpy(), rotation.numpy(), noise=1e-4)
+    fitted = fit_coefficients(symmetric, set_.label("landmarks").numpy(), rotation.numpy(), noise=1e-4)
     # z of the labels has zero mean, so the depth of the translation is not theirs.
     assert np.abs(fitted[:, :11] - params[:, :11].numpy()).max() < 0.02
     assert np.abs(fitted[:, 12:] - params[:, 12:].numpy()).max() < 0.02

@@ -13,7 +13,7 @@ from train.readers import ReaderData
 
 def test_300w_lp_gets_parameters_of_the_open_face(shared_data: Path) -> None:
     data = ReaderData("300w-lp", shared_data / "300w_lp_sample", bfm=str(shared_data / "bfm68_basis.npz"))
-    batch = data.train_set.__getitems__(list(range(len(data.train_set))))
+    batch = data.train_set[list(range(len(data.train_set)))]
     projected = SynergyNet(open_face(), width=0.25).eval().project(batch.params)
     assert (projected - batch.landmarks)[..., :2].norm(dim=-1).mean() < 1.5
     box = batch.landmarks[..., :2].amax(1) - batch.landmarks[..., :2].amin(1)
@@ -22,7 +22,7 @@ def test_300w_lp_gets_parameters_of_the_open_face(shared_data: Path) -> None:
 
 def test_2d_points_leave_depth_and_parameters_unknown(shared_data: Path) -> None:
     data = ReaderData("facesynthetics", shared_data / "facesynthetics_sample")
-    batch = data.train_set[0]
+    batch = data.train_set[[0]]
     assert batch.landmarks[..., :2].isfinite().all()
     assert batch.landmarks[..., 2].isnan().all()
     assert batch.params.isnan().all()

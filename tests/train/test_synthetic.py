@@ -41,7 +41,7 @@ def test_visibility_follows_the_yaw() -> None:
 
 
 def test_face_number_i_is_always_the_same() -> None:
-    a, b = (SyntheticSet(open_face(), 3, 10, keep).__getitems__([5, 1]) for keep in (False, True))
+    a, b = (SyntheticSet(open_face(), 3, 10, keep)[[5, 1]] for keep in (False, True))
     assert torch.equal(a.image, b.image)
     assert torch.equal(a.params, b.params)
     assert not torch.equal(a.image[0], a.image[1])

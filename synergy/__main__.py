@@ -1,0 +1,5 @@
+"""`python -m synergy`: the `synergy` command."""
+
+from synergy.cli import main
+
+main()
