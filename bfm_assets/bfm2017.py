@@ -1,8 +1,8 @@
-"""Reader of the Basel Face Models 2017 (Gerig et al. 2018) and 2019, `.h5` in statismo's layout.
+"""Read the Basel Face Models 2017 (Gerig et al. 2018) and 2019: HDF5 files in the layout of statismo.
 
-shape/model, expression/model    mean (3V,), pcaBasis (3V, K), pcaVariance (K,), millimetres
+shape/model, expression/model    mean (3V,), pcaBasis (3V, K), pcaVariance (K,) in millimetres
 color/model/mean                 (3V,), optional
-shape/representer/cells          (3, F), from 0
+shape/representer/cells          (3, F), indices from 0
 """
 
 from __future__ import annotations
@@ -13,21 +13,31 @@ from typing import Any
 import numpy as np
 
 from bfm_assets import convert
-from bfm_assets.errors import ModelFileError, check_bytes, reading
 from bfm_assets.keypoints import find_keypoints
-from bfm_assets.licences import BFM_2017
+from bfm_assets.safe_files import ModelFileError, check_bytes, reading
 from bfm_assets.schema import Floats, MorphableModel
 
-ASSUMED = (
+LICENCE = (
+    "Basel Face Model 2017/2019: non-commercial research under its terms, https://faces.dmi.unibas.ch/bfm/bfm2019.html"
+)
+ASSUMPTIONS = (
     "units are millimetres",
-    "pcaVariance are variances: their roots are the standard deviations",
+    "pcaVariance holds variances: their square roots are the standard deviations",
     "the face is the mean shape plus the mean expression",
-    "the file's own landmarks are not the 68, which come from a keypoint file",
+    "the landmarks of the file are not the 68, which come from a keypoint file",
 )
 
 
 def read_bfm2017(path: str | Path, keypoints: str | Path | None = None) -> MorphableModel:
-    """BFM 2017 or 2019 from its `.h5` file; `keypoints` is a file of landmark indices."""
+    """Read BFM 2017 or 2019.
+
+    Args:
+        path: the `.h5` file.
+        keypoints: keypoint file (`bfm_assets.keypoints`); by default the one next to the model.
+
+    Raises:
+        ModelFileError: a file is missing, damaged or inconsistent, or there is no keypoint file.
+    """
     import h5py
 
     path = Path(path)
@@ -42,7 +52,7 @@ def read_bfm2017(path: str | Path, keypoints: str | Path | None = None) -> Morph
         peak = 1 if rgb is None or rgb.max() <= 1 else 255
         return MorphableModel(
             name=path.stem,
-            licence=BFM_2017,
+            licence=LICENCE,
             mean=mean,
             shape_basis=shape_basis,
             shape_std=shape_std,
@@ -56,10 +66,10 @@ def read_bfm2017(path: str | Path, keypoints: str | Path | None = None) -> Morph
 
 
 def _modes(file: Any, name: str, n_vertices: int) -> tuple[Floats, Floats]:
-    """Basis (V, 3, K) and standard deviations (K,) of one of the file's models."""
+    """Read basis (V, 3, K) and standard deviations (K,) of one of the models in the file."""
     basis = convert.modes(_array(file, f"{name}/model/pcaBasis"), n_vertices, f"{name}/model/pcaBasis")
     what = f"{name}/model/pcaVariance"
-    variance = convert.deviations(_array(file, what), basis.shape[2], what)
+    variance = convert.standard_deviations(_array(file, what), basis.shape[2], what)
     if not (variance > 0).all():
         raise ModelFileError(f"{what} has variances that are not positive")
     return basis, np.sqrt(variance)
@@ -68,8 +78,8 @@ def _modes(file: Any, name: str, n_vertices: int) -> tuple[Floats, Floats]:
 def _array(file: Any, name: str) -> Any:
     import h5py
 
-    found = file.get(name)
-    if not isinstance(found, h5py.Dataset):
-        raise ModelFileError(f"it has no {name}")
-    check_bytes(found.size * 8, name)
-    return found[()]
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise ModelFileError(f"it lacks {name}")
+    check_bytes(dataset.size * 8, name)
+    return dataset[()]

@@ -1,8 +1,7 @@
-"""Reader of the 68-point basis: BFM restricted to its landmark vertices, as 3DDFA's C++ port carries it.
+"""Read the 68-point basis: the Basel Face Model 2009 at its landmark vertices only, as 3DDFA's C++ port carries it.
 
-The `.npz` holds mean (68, 3), shape_basis (68, 3, S), expression_basis (68, 3, E) and the whitening mean and standard
-deviation of the 12 + S + E parameters, `param_mean62` and `param_std62`. Units are BFM's micrometres. The standard
-deviations of the coefficients are the whitening's: what 300W-LP's fits used, not the scans' own.
+The `.npz` file holds mean (68, 3), shape_basis (68, 3, S) and expression_basis (68, 3, E) in micrometres, with S <= 40
+and E <= 10, and the whitening of 3DDFA's 62 parameters, param_mean62 and param_std62.
 """
 
 from __future__ import annotations
@@ -12,37 +11,57 @@ from pathlib import Path
 import numpy as np
 
 from bfm_assets import convert
-from bfm_assets.errors import reading
-from bfm_assets.licences import BFM_2009
-from bfm_assets.npz import read_arrays
+from bfm_assets.bfm2009 import LICENCE
+from bfm_assets.safe_files import read_arrays, reading
 from bfm_assets.schema import N_LANDMARKS, MorphableModel
+from bfm_assets.whitening import read_coefficient_std
 
-ASSUMED = (
+ASSUMPTIONS = (
     "units are micrometres",
-    "standard deviations are the whitening's, those of 300W-LP's fits",
-    "there are the 68 landmark vertices only, no mesh",
+    "standard deviations are those of 300W-LP's fits, from the whitening",
+    "there are only the 68 landmark vertices, no mesh",
 )
 
 
 def read_bfm68(path: str | Path, keypoints: str | Path | None = None) -> MorphableModel:  # noqa: ARG001
-    """The landmark-only `MorphableModel` of a 68-point basis; it has no triangles and so no dense mesh.
+    """Read a 68-point basis. The model has no triangles, so it cannot draw a mesh.
 
-    `keypoints` is ignored: every vertex is a landmark.
+    Args:
+        path: the `.npz` file.
+        keypoints: ignored, because every vertex is a landmark.
+
+    Returns:
+        A model of 68 vertices in micrometres. The standard deviations of its coefficients are those of 300W-LP's fits,
+        not those of BFM's scans.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, incomplete or inconsistent.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> arrays = {"mean": np.zeros((68, 3)), "param_mean62": np.zeros(62), "param_std62": np.ones(62)}
+        >>> arrays |= {"shape_basis": np.ones((68, 3, 40)), "expression_basis": np.ones((68, 3, 10))}
+        >>> with TemporaryDirectory() as folder:
+        ...     np.savez(Path(folder, "basis.npz"), **arrays)
+        ...     model = read_bfm68(Path(folder, "basis.npz"))
+        >>> model.n_vertices, model.n_shape, model.n_expression, model.is_dense
+        (68, 40, 10, False)
     """
-    arrays = read_arrays(path, ("mean", "shape_basis", "expression_basis", "param_std62"), "68-point basis")
+    required = ("mean", "shape_basis", "expression_basis", "param_mean62", "param_std62")
+    arrays = read_arrays(path, required, "68-point basis")
     with reading(path, "68-point basis"):
         shape_basis = convert.numbers(arrays["shape_basis"], "shape_basis")
         expression_basis = convert.numbers(arrays["expression_basis"], "expression_basis")
-        n_shape, n_expression = shape_basis.shape[-1], expression_basis.shape[-1]
-        std = convert.coefficient_deviations(arrays["param_std62"], n_shape + n_expression, "param_std62")
+        shape_std, expression_std = read_coefficient_std(path, shape_basis.shape[-1], expression_basis.shape[-1])
         return MorphableModel(
             name="bfm-68",
-            licence=BFM_2009,
+            licence=LICENCE,
             mean=convert.numbers(arrays["mean"], "mean"),
             shape_basis=shape_basis,
-            shape_std=std[:n_shape],
+            shape_std=shape_std,
             expression_basis=expression_basis,
-            expression_std=std[n_shape:],
+            expression_std=expression_std,
             triangles=np.empty((0, 3), np.int32),
             landmarks=np.arange(N_LANDMARKS, dtype=np.int32),
             mm_per_unit=1e-3,

@@ -1,9 +1,9 @@
-"""Reader of ICT-FaceKit (Li et al. 2020, MIT licence) as its repository has it: the folder `FaceXModel`.
+"""Read the folder `FaceXModel` of ICT-FaceKit's repository (Li et al. 2020, MIT licence).
 
-generic_neutral_mesh.obj    neutral face with texture coordinates, mostly quads; cm, y up
-identity000.obj ...         one standard deviation of each identity mode, the same vertices
-<expression>.obj ...        full strength of each expression
-vertex_indices.json         expressions: their names in order; idx_to_landmark_verts: the 68 landmarks from 0
+generic_neutral_mesh.obj    neutral face with texture coordinates, mostly quads; centimetres, y up
+identity000.obj ...         the neutral face plus one standard deviation of an identity mode
+<expression>.obj ...        the neutral face plus an expression of full strength
+vertex_indices.json         expressions: their names in order; idx_to_landmark_verts: 68 vertex indices from 0
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfm_assets import convert
-from bfm_assets.errors import ModelFileError, check_bytes, reading
 from bfm_assets.ict import ict_model
 from bfm_assets.keypoints import read_keypoints
+from bfm_assets.safe_files import ModelFileError, check_bytes, reading
 from bfm_assets.schema import Floats, MorphableModel
 
 NEUTRAL = "generic_neutral_mesh.obj"
@@ -29,7 +29,15 @@ _MAX_FILE = 2**27
 
 
 def read_ict_folder(path: str | Path, keypoints: str | Path | None = None) -> MorphableModel:
-    """ICT-FaceKit from its folder of OBJ files; `keypoints` replaces its landmarks."""
+    """Read ICT-FaceKit from its folder of OBJ files.
+
+    Args:
+        path: the folder.
+        keypoints: keypoint file (`bfm_assets.keypoints`) that replaces the landmarks of the model.
+
+    Raises:
+        ModelFileError: a file is missing, damaged or inconsistent.
+    """
     folder = Path(path)
     with reading(folder / NEUTRAL, "OBJ file"):
         lines = _lines(folder / NEUTRAL)
@@ -56,22 +64,22 @@ def read_ict_folder(path: str | Path, keypoints: str | Path | None = None) -> Mo
 
 
 def _displacements(folder: Path, names: Sequence[str], neutral: Floats) -> Floats:
-    """How the meshes called `names` differ from the neutral one (V, 3): (len(names), V, 3)."""
+    """Read K meshes by name and subtract the neutral one (V, 3): (K, V, 3)."""
     check_bytes(4 * len(names) * neutral.size, "the model")
-    found = np.empty((len(names), *neutral.shape), np.float32)
-    for row, name in zip(found, names, strict=True):
+    displacements = np.empty((len(names), *neutral.shape), np.float32)
+    for row, name in zip(displacements, names, strict=True):
         path = folder / f"{name}.obj"
         with reading(path, "OBJ file"):
             vertices = _vectors(_lines(path), b"v ", 3)
             if vertices.shape != neutral.shape:
                 raise ModelFileError(f"{len(vertices)} vertices, the neutral mesh has {len(neutral)}")
             row[:] = vertices - neutral
-    return found
+    return displacements
 
 
 def _content(path: Path) -> bytes:
     if path.stat().st_size > _MAX_FILE:
-        raise ModelFileError(f"{path.stat().st_size / 1e6:.0f} MB, no file of the model is that large")
+        raise ModelFileError(f"{path.stat().st_size / 1e6:.0f} MB, more than any file of the model")
     return path.read_bytes()
 
 
@@ -80,23 +88,25 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _vectors(lines: list[bytes], key: bytes, size: int) -> Floats:
-    """The first `size` numbers of every line that starts with `key`: (N, size)."""
+    """Read the numbers of all N lines that start with `key`: (N, size)."""
     words = b" ".join(line[len(key) :] for line in lines if line.startswith(key)).split()
-    found = np.array(words, np.float64)
+    values = np.array(words, np.float64)
     count = sum(line.startswith(key) for line in lines)
-    if not count or found.size != size * count:
-        raise ModelFileError(f"{found.size} numbers in {count} lines '{key.decode().strip()}', not {size} a line")
-    return convert.numbers(found.reshape(count, size), key.decode())
+    if not count or values.size != size * count:
+        raise ModelFileError(
+            f"{values.size} numbers in {count} lines '{key.decode().strip()}', expected {size} per line"
+        )
+    return convert.numbers(values.reshape(count, size), key.decode())
 
 
 def _triangles(lines: list[bytes]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Vertex and texture indices (F, 3) of faces `f v/vt v/vt ...`, from 0, polygons cut into fans."""
+    """Read vertex and texture indices (F, 3), from 0, of lines `f v/vt v/vt ...`. Polygons become triangle fans."""
     fans: list[list[tuple[int, ...]]] = []
     for line in lines:
         if line.startswith(b"f "):
             corners = [tuple(int(index) for index in word.split(b"/")[:2]) for word in line.split()[1:]]
             fans.extend([corners[0], *pair] for pair in pairwise(corners[1:]))
-    found = np.array(fans)
-    if found.ndim != 3 or found.shape[1:] != (3, 2):
+    corners_of_triangles = np.array(fans)
+    if corners_of_triangles.ndim != 3 or corners_of_triangles.shape[1:] != (3, 2):
         raise ModelFileError("faces are not 'f v/vt v/vt v/vt'")
-    return found[..., 0] - 1, found[..., 1] - 1
+    return corners_of_triangles[..., 0] - 1, corners_of_triangles[..., 1] - 1

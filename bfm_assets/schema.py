@@ -1,4 +1,4 @@
-"""The one schema every 3D morphable model (3DMM) is read into, and its `.npz` form.
+"""`MorphableModel`, the one form in which the project holds 3D morphable models (3DMM), and its `.npz` file.
 
 A 3DMM is a mean mesh with two linear bases (Blanz and Vetter 1999; expressions as in Chu et al. 2014):
 
@@ -19,7 +19,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from bfm_assets.npz import ModelFileError, read_arrays
+from bfm_assets.safe_files import ModelFileError, read_arrays
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -46,10 +46,20 @@ class MorphableModel:
             a weight that is 0 in the neutral face and 1 at full strength, and is meant to stay between the two.
         uv: (V, 2) float32 texture coordinates in [0, 1], v up, or None.
         colours: (V, 3) uint8 RGB, or None.
-        region_weights: (V, R) uint8 share of each region in each vertex, 255 in all, or None.
+        region_weights: (V, R) uint8 weight of each region in each vertex; the weights of a vertex sum to 255. Or None.
         region_names: names of the R regions, for example ("skin", "lips").
-        face_mask: (V,) bool, the vertices of the face without ears, neck, skull and the inside of the mouth, or None.
+        face_mask: (V,) bool, true at vertices of the face without ears, neck, skull and the inside of the mouth, or None.
         notice: copyright lines and licence text that must go with the model, or empty.
+
+    Raises:
+        ModelFileError: the arrays are inconsistent.
+
+    Example:
+        >>> from bfm_assets import open_face
+        >>> model = open_face()
+        >>> mesh = model.vertices(shape=model.shape_std[:1], expression=np.zeros(0))  # one standard deviation
+        >>> mesh.shape == (model.n_vertices, 3)
+        True
     """
 
     name: str
@@ -77,31 +87,34 @@ class MorphableModel:
 
     @property
     def n_vertices(self) -> int:
+        """Number of vertices V."""
         return len(self.mean)
 
     @property
     def n_shape(self) -> int:
+        """Number of shape modes S."""
         return int(self.shape_basis.shape[2])
 
     @property
     def n_expression(self) -> int:
+        """Number of expression modes E."""
         return int(self.expression_basis.shape[2])
 
     @property
     def is_dense(self) -> bool:
-        """False for a basis of the 68 landmark vertices only, which has no mesh."""
+        """Whether there are triangles. A basis of the 68 landmark vertices has none."""
         return len(self.triangles) > 0
 
     @cached_property
     def face_triangles(self) -> Ints:
-        """The triangles (F', 3) of the face alone: those within `face_mask`, or all without one."""
+        """Triangles (F', 3) of the face alone: those within `face_mask`, or all if there is no mask."""
         if self.face_mask is None:
             return self.triangles
         return np.ascontiguousarray(self.triangles[self.face_mask[self.triangles].all(1)])
 
     @cached_property
     def digest(self) -> str:
-        """First 16 hex digits of a SHA-256 over geometry and bases: what weights trained with a model refer to."""
+        """First 16 hexadecimal digits of a SHA-256 over geometry and bases. Weights name their model by it."""
         sha = hashlib.sha256()
         for array in (self.mean, self.shape_basis, self.expression_basis, self.triangles, self.landmarks):
             sha.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
@@ -109,22 +122,33 @@ class MorphableModel:
 
     @cached_property
     def _flat_basis(self) -> Floats:
-        """Shape and expression modes as rows (S + E, 3V), the memory order that makes `vertices` fast."""
+        """Shape and expression modes as rows (S + E, 3V). This memory order makes `vertices` fast."""
         joined = np.concatenate([self.shape_basis, self.expression_basis], axis=2)
         return np.ascontiguousarray(joined.reshape(3 * self.n_vertices, -1).T)
 
     @property
     def basis(self) -> Floats:
-        """The shape basis followed by the expression basis, (V, 3, S + E)."""
+        """Shape basis followed by the expression basis, (V, 3, S + E)."""
         return self._flat_basis.T.reshape(self.n_vertices, 3, -1)
 
     @cached_property
     def coefficient_std(self) -> Floats:
-        """The standard deviations of the shape coefficients followed by those of the expression, (S + E,)."""
+        """Standard deviations of the shape coefficients, followed by those of the expression coefficients, (S + E,)."""
         return np.concatenate([self.shape_std, self.expression_std])
 
     def vertices(self, shape: NDArray[np.floating], expression: NDArray[np.floating]) -> Floats:
-        """Meshes (..., V, 3) of coefficients (..., <= S) and (..., <= E); missing trailing coefficients are zero."""
+        """Compute the meshes of coefficients.
+
+        Args:
+            shape: (..., up to S) raw shape coefficients. Missing trailing coefficients are zero.
+            expression: (..., up to E) raw expression coefficients, as `shape`.
+
+        Returns:
+            Vertices (..., V, 3) in model units.
+
+        Raises:
+            ValueError: there are more coefficients than modes.
+        """
         shape, expression = np.asarray(shape), np.asarray(expression)
         batch = np.broadcast_shapes(shape.shape[:-1], expression.shape[:-1])
         if shape.shape[-1] > self.n_shape or expression.shape[-1] > self.n_expression:
@@ -138,15 +162,14 @@ class MorphableModel:
         return self.mean + (coefficients @ self._flat_basis).reshape(*batch, self.n_vertices, 3)
 
     def landmark_model(self) -> MorphableModel:
-        """The same model restricted to its 68 landmark vertices."""
-        at = self.landmarks
+        """Restrict the model to its 68 landmark vertices. The result has no triangles."""
         return MorphableModel(
             name=f"{self.name}-68",
             licence=self.licence,
-            mean=self.mean[at],
-            shape_basis=self.shape_basis[at],
+            mean=self.mean[self.landmarks],
+            shape_basis=self.shape_basis[self.landmarks],
             shape_std=self.shape_std,
-            expression_basis=self.expression_basis[at],
+            expression_basis=self.expression_basis[self.landmarks],
             expression_std=self.expression_std,
             triangles=np.empty((0, 3), np.int32),
             landmarks=np.arange(N_LANDMARKS, dtype=np.int32),
@@ -156,10 +179,10 @@ class MorphableModel:
         )
 
     def truncated(self, n_shape: int, n_expression: int) -> MorphableModel:
-        """The same model with its first `n_shape` and `n_expression` modes only.
+        """Keep the first `n_shape` and `n_expression` modes only.
 
         Raises:
-            ModelFileError: it has fewer.
+            ModelFileError: the model has fewer modes.
         """
         if n_shape > self.n_shape or n_expression > self.n_expression:
             raise ModelFileError(
@@ -189,7 +212,7 @@ class MorphableModel:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def save(self, path: str | Path) -> None:
-        """Write the `.npz` form: one array per field, names as unicode arrays, no pickle."""
+        """Write the model to an `.npz` file: one array per field, names as arrays of text, no pickle."""
         arrays: dict[str, Any] = {
             f.name: np.asarray(value) for f in fields(self) if (value := getattr(self, f.name)) is not None
         }
@@ -197,7 +220,11 @@ class MorphableModel:
 
     @classmethod
     def load(cls, path: str | Path) -> MorphableModel:
-        """Read the `.npz` form; `ModelFileError` in one line when it is not one."""
+        """Read a model that `save` wrote.
+
+        Raises:
+            ModelFileError: the file is missing, damaged, incomplete or inconsistent.
+        """
         required = tuple(f.name for f in fields(cls) if f.default is MISSING)
         arrays = read_arrays(path, required, "morphable model")
         known = {f.name for f in fields(cls)}
@@ -223,7 +250,7 @@ def _bundled(digest: str) -> MorphableModel:
 
 
 def _first_problem(model: MorphableModel) -> str | None:
-    """The first inconsistency of a model as one phrase, or None."""
+    """Describe the first inconsistency of a model in one phrase, or return None."""
     v, s, e = len(model.mean), len(model.shape_std), len(model.expression_std)
     expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
         "mean": ((v, 3), np.float32),

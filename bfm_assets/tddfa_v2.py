@@ -1,9 +1,10 @@
-"""Reader of 3DDFA_V2's `bfm_noneck_v3.pkl`: BFM 2009 without neck and ears, 38,365 vertices.
+"""Read 3DDFA_V2's `bfm_noneck_v3.pkl`: BFM 2009 without neck and ears, 38,365 vertices.
 
 Files of its `configs` folder:
-    bfm_noneck_v3.pkl                 u (3V, 1), w_shp (3V, S), w_exp (3V, E), keypoints (204,), tri (3, F) from 0
-    tri.pkl                           (3, F) from 0: the triangles that 3DDFA_V2 itself uses; optional
-    param_mean_std_62d_120x120.pkl    std of 12 + 40 + 10 parameters
+    bfm_noneck_v3.pkl                 u (3V, 1), w_shp (3V, S), w_exp (3V, E), keypoints (204,), and tri (3, F) with
+                                      indices from 0
+    tri.pkl                           (3, F), indices from 0: the triangles that 3DDFA_V2 itself uses; optional
+    param_mean_std_62d_120x120.pkl    std of 62 parameters (`bfm_assets.whitening`)
 """
 
 from __future__ import annotations
@@ -11,50 +12,58 @@ from __future__ import annotations
 from pathlib import Path
 
 from bfm_assets import convert
-from bfm_assets.errors import ModelFileError, reading
+from bfm_assets.bfm2009 import LICENCE
 from bfm_assets.keypoints import read_keypoints
-from bfm_assets.licences import BFM_2009
+from bfm_assets.safe_files import ModelFileError, reading
 from bfm_assets.schema import MorphableModel
-from bfm_assets.tddfa import whitening_std
 from bfm_assets.unpickle import read_pickle
+from bfm_assets.whitening import N_EXPRESSION, N_SHAPE, read_coefficient_std
 
-_N_SHAPE, _N_EXPRESSION = 40, 10
-
-ASSUMED = (
+ASSUMPTIONS = (
     "units are micrometres",
-    "standard deviations are the whitening's, those of 300W-LP's fits: they cover the first 40 shape and 10 "
-    "expression modes, further ones are dropped",
-    "triangles come from tri.pkl where it lies beside the model",
+    "standard deviations are those of 300W-LP's fits, from the whitening",
+    "the first 40 shape and 10 expression modes are kept, because the whitening has no more",
+    "triangles come from tri.pkl if it lies next to the model",
 )
 
 
 def read_noneck(path: str | Path, keypoints: str | Path | None = None) -> MorphableModel:
-    """3DDFA_V2's model from its pickle; `keypoints` replaces the landmarks that it carries."""
+    """Read 3DDFA_V2's model.
+
+    Args:
+        path: `bfm_noneck_v3.pkl`.
+        keypoints: keypoint file (`bfm_assets.keypoints`) that replaces the landmarks of the model.
+
+    Raises:
+        ModelFileError: a file is missing, damaged, incomplete or inconsistent.
+    """
     path = Path(path)
-    found = read_pickle(path)
+    content = read_pickle(path)
     with reading(path, "bfm_noneck_v3.pkl"):
-        if not isinstance(found, dict) or (
-            missing := [k for k in ("u", "w_shp", "w_exp", "keypoints") if k not in found]
+        if not isinstance(content, dict) or (
+            missing := [k for k in ("u", "w_shp", "w_exp", "keypoints") if k not in content]
         ):
-            lacking = ", ".join(missing) if isinstance(found, dict) else "a dictionary"
-            raise ModelFileError(f"not 3DDFA_V2's model, it lacks {lacking}")
-        mean = convert.points(found["u"], "u")
-        shape_basis = convert.modes(found["w_shp"], len(mean), "w_shp")[..., :_N_SHAPE]
-        expression_basis = convert.modes(found["w_exp"], len(mean), "w_exp")[..., :_N_EXPRESSION]
-        n_shape, n_expression = shape_basis.shape[2], expression_basis.shape[2]
-        std = whitening_std(path.parent / "param_mean_std_62d_120x120.pkl", n_shape + n_expression)
-        rebuilt = path.parent / "tri.pkl"
-        triangles = read_pickle(rebuilt) if rebuilt.is_file() else found.get("tri")
+            lacking = ", ".join(missing) if isinstance(content, dict) else "a dictionary"
+            raise ModelFileError(f"not 3DDFA_V2's model: it lacks {lacking}")
+        mean = convert.points(content["u"], "u")
+        shape_basis = convert.modes(content["w_shp"], len(mean), "w_shp")[..., :N_SHAPE]
+        expression_basis = convert.modes(content["w_exp"], len(mean), "w_exp")[..., :N_EXPRESSION]
+        shape_std, expression_std = read_coefficient_std(
+            path.parent / "param_mean_std_62d_120x120.pkl", shape_basis.shape[2], expression_basis.shape[2]
+        )
+        triangle_file = path.parent / "tri.pkl"
+        has_triangle_file = triangle_file.is_file()
+        triangles = read_pickle(triangle_file) if has_triangle_file else content.get("tri")
         return MorphableModel(
             name="bfm-noneck",
-            licence=BFM_2009,
+            licence=LICENCE,
             mean=mean,
             shape_basis=shape_basis,
-            shape_std=std[:n_shape],
+            shape_std=shape_std,
             expression_basis=expression_basis,
-            expression_std=std[n_shape:],
-            triangles=convert.triangles(triangles, mean, 0, rebuilt.name if rebuilt.is_file() else "tri"),
-            landmarks=convert.landmarks(found["keypoints"], len(mean), 0, "keypoints")
+            expression_std=expression_std,
+            triangles=convert.triangles(triangles, mean, 0, "tri.pkl" if has_triangle_file else "tri"),
+            landmarks=convert.landmarks(content["keypoints"], len(mean), 0, "keypoints")
             if keypoints is None
             else read_keypoints(keypoints, len(mean)),
             mm_per_unit=1e-3,

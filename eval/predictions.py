@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bfm_assets.npz import ModelFileError, read_arrays
+from bfm_assets.safe_files import ModelFileError, read_arrays
 from eval.published import UNKNOWN
 from synergy.errors import UserError
 

@@ -99,7 +99,7 @@ def _whitening_file(bfm: Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    from bfm_assets.npz import read_arrays
+    from bfm_assets.safe_files import read_arrays
 
     if bfm.suffix == ".npz" and "param_std62" in read_arrays(bfm, (), "morphable model"):
         return bfm

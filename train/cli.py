@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from typing_extensions import override
 
-from bfm_assets.npz import ModelFileError
+from bfm_assets import ModelFileError
 from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
 from train.callbacks import RunProgressBar

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 import synergy
-from bfm_assets.npz import ModelFileError
+from bfm_assets import ModelFileError
 from synergy.cli import assets, bench, demo, evaluate, label, predict, train
 from synergy.cli.console import error_console, say
 from synergy.errors import UserError

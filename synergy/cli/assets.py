@@ -61,7 +61,7 @@ def import_model(
     console.print(f"{source}: {found.name}", markup=False)
     for line in _summary(model):
         console.print(f"  {line}", markup=False)
-    for line in found.assumed:
+    for line in found.assumptions:
         console.print(f"  assumed: {line}", markup=False)
     console.print(f"  licence: {model.licence}", markup=False)
     if model.licence not in _FREE:

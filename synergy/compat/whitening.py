@@ -7,16 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bfm_assets.npz import ModelFileError, read_arrays
-from bfm_assets.unpickle import read_pickle
+from bfm_assets import whitening
 from synergy.geometry import A
-from synergy.parameters import N_POSE, Whitening, translate
+from synergy.parameters import Whitening, translate
 
-N_SHAPE, N_EXPRESSION = 40, 10
+N_SHAPE, N_EXPRESSION, N_PARAMS = whitening.N_SHAPE, whitening.N_EXPRESSION, whitening.N_PARAMS
 N_COEFFICIENTS = N_SHAPE + N_EXPRESSION
-N_PARAMS = N_POSE + N_COEFFICIENTS
-# Names of the mean and the standard deviation in 3DDFA_V2's pickle, SynergyNet's pickle, and the 68-point basis.
-_KEYS = (("mean", "std"), ("param_mean", "param_std"), ("param_mean62", "param_std62"))
 
 
 def to_zero_based(params: A) -> A:
@@ -34,10 +30,4 @@ def read_whitening(path: str | Path) -> Whitening[NDArray[np.float32]]:
     Raises:
         ModelFileError: the file holds no whitening of 62 parameters.
     """
-    found = read_arrays(path, (), "whitening") if Path(path).suffix == ".npz" else read_pickle(path)
-    for keys in _KEYS:
-        if isinstance(found, dict) and all(isinstance(found.get(key), np.ndarray) for key in keys):
-            mean, std = (found[key].ravel().astype(np.float32)[:N_PARAMS] for key in keys)
-            if mean.shape == std.shape == (N_PARAMS,) and np.isfinite(mean).all() and (std > 0).all():
-                return Whitening(mean, std)
-    raise ModelFileError(f"{path}: no whitening, expected {N_PARAMS} means and positive deviations under mean and std")
+    return Whitening(*whitening.read_whitening(path))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bfm_assets.npz import ModelFileError, read_arrays
+from bfm_assets.safe_files import ModelFileError, read_arrays
 from synergy.data.reader import CROP_SIZE, IMAGE_SUFFIXES, FaceReader, box_of_crop
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bfm_assets.matfile import read_mat_numbers
 from synergy.data import zhu
-from synergy.data.matfile import read_mat
 from synergy.data.pairs import pair_up
 from synergy.data.reader import FaceReader, checked_points, stem, visibility_of
 from synergy.data.sample import FaceSample
@@ -30,7 +30,7 @@ class AFLW2000Reader(FaceReader):
 
     def _read(self, name: str, image: bool) -> FaceSample:
         file = stem(name) + ".mat"
-        mat = read_mat(self.tree.read(file), file, ("pt3d_68", *zhu.VARIABLES))
+        mat = read_mat_numbers(self.tree.read(file), file, ("pt3d_68", *zhu.VARIABLES))
         landmarks = checked_points(mat["pt3d_68"].T, 68, (3,), f"{file}: pt3d_68 transposed")
         landmarks -= np.array([zhu.MATLAB_ORIGIN, zhu.MATLAB_ORIGIN, landmarks[:, 2].mean()], np.float32)
         return FaceSample(

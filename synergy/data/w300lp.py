@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from bfm_assets.matfile import read_mat_numbers
 from bfm_assets.schema import MorphableModel
 from synergy.data import zhu
-from synergy.data.matfile import read_mat
 from synergy.data.pairs import pair_up
 from synergy.data.reader import FaceReader, checked_points, stem, visibility_of
 from synergy.data.sample import FaceSample
@@ -65,7 +65,7 @@ class W300LPReader(FaceReader):
 
     def _read(self, name: str, image: bool) -> FaceSample:
         file = stem(name) + ".mat"
-        mat = read_mat(self.tree.read(file), file, zhu.VARIABLES, ("pt2d",))
+        mat = read_mat_numbers(self.tree.read(file), file, zhu.VARIABLES, ("pt2d",))
         params = zhu.parameters(mat, file)
         pixels = self._image(name, image or self._model is not None)  # y of the model needs the image's height
         landmarks = self._landmarks(name, file, mat, params, len(pixels))
@@ -85,7 +85,7 @@ class W300LPReader(FaceReader):
     ) -> NDArray[np.float32]:
         rebuilt = None if self._model is None else zhu.project_vertices(params, self._model, height)
         if points_file := self._points_file(name):
-            points = read_mat(self.tree.read(points_file), points_file, ("pts_3d",))["pts_3d"]
+            points = read_mat_numbers(self.tree.read(points_file), points_file, ("pts_3d",))["pts_3d"]
             flat = _in_order(checked_points(points, 68, (2,), f"{points_file}: pts_3d") - np.float32(zhu.MATLAB_ORIGIN))
             return flat if rebuilt is None else np.concatenate([flat, rebuilt[:, 2:]], 1)
         if rebuilt is not None:

@@ -61,10 +61,10 @@ def test_expressions_without_their_trim_index(write_bfm2009) -> None:
         ({"shapeEV": np.ones((39, 1))}, "shapeEV has 39 values for 40 modes"),
         ({"shapeEV": np.zeros((40, 1))}, "standard deviations must be positive"),
         ({"shapeMU": np.full((279, 1), np.nan)}, "not finite"),
-        ({"tl": np.full((4, 3), 94.0)}, "no indices 1..93"),
-        ({"tl": np.full((4, 3), 0.0)}, "no indices 1..93"),
-        ({"tl": np.full((4, 3), 1.5)}, "no indices 1..93"),
-        ({"tl": "text"}, "tl is no array of indices"),
+        ({"tl": np.full((4, 3), 94.0)}, "indices from 1 to 93"),
+        ({"tl": np.full((4, 3), 0.0)}, "indices from 1 to 93"),
+        ({"tl": np.full((4, 3), 1.5)}, "indices from 1 to 93"),
+        ({"tl": "text"}, "tl is not an array of indices"),
     ],
 )
 def test_inconsistent_arrays_are_one_line(write_bfm2009, changes, message) -> None:

@@ -31,9 +31,9 @@ def test_the_real_basis(shared_data: Path) -> None:
     [
         ({"mean": None}, "not a 68-point basis, it lacks mean"),
         ({"mean": np.zeros((67, 3), np.float32)}, "shape_basis is"),
-        ({"param_std62": np.ones(61)}, "param_std62 has 61 values for 62 modes"),
-        ({"param_std62": np.zeros(62)}, "must be positive"),
-        ({"shape_basis": np.zeros((68, 3, 40), "U1")}, "no array of numbers"),
+        ({"param_std62": np.ones(61)}, "not a whitening, expected 62 means"),
+        ({"param_std62": np.zeros(62)}, "62 positive standard deviations"),
+        ({"shape_basis": np.zeros((68, 3, 40), "U1")}, "not an array of numbers"),
     ],
 )
 def test_inconsistent_files_are_one_line(write_bfm68, changes, message) -> None:

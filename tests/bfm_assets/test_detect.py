@@ -28,7 +28,7 @@ def test_every_format_is_recognised_read_and_saved(
 ) -> None:
     path = request.getfixturevalue(writer)()
     assert detect.detect_format(path) is expected
-    assert expected.assumed
+    assert expected.assumptions
     model = read_model(path)
     model.save(tmp_path / "out.npz")
     assert detect.detect_format(tmp_path / "out.npz") is detect.OWN

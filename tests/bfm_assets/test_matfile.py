@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import scipy.io
 
 from bfm_assets import ModelFileError
-from bfm_assets.matfile import read_mat, variables
+from bfm_assets.matfile import read_mat, read_mat_numbers, variables
 
 
 @pytest.mark.parametrize("compressed", [True, False])
@@ -32,7 +33,7 @@ def test_missing_variables(tmp_path: Path) -> None:
 
 def test_matlab_7_3(tmp_path: Path) -> None:
     (tmp_path / "a.mat").write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(ModelFileError, match="save it again with -v7"):
+    with pytest.raises(ModelFileError, match="save it again in MATLAB with -v7"):
         variables(tmp_path / "a.mat")
 
 
@@ -93,7 +94,7 @@ def test_a_compressed_variable_that_unpacks_to_too_much(tmp_path: Path) -> None:
     packed = zlib.compress(tag + bytes(1000))
     element = np.array([15, len(packed)], "<u4").tobytes() + packed
     (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + element)
-    with pytest.raises(ModelFileError, match="GB, no morphable model does"):
+    with pytest.raises(ModelFileError, match="GB, more than any morphable model"):
         read_mat(tmp_path / "a.mat", ("x",))
 
 
@@ -117,3 +118,42 @@ def test_other_files_are_one_line(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(ModelFileError, match="no such file"):
         read_mat(tmp_path / "b.mat", ("x",))
+
+
+def mat_bytes(**arrays: object) -> bytes:
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, arrays, do_compression=True)
+    return buffer.getvalue()
+
+
+def test_numbers_from_bytes_are_float64() -> None:
+    arrays = read_mat_numbers(mat_bytes(a=np.eye(2, dtype=np.int16), b=3.0, c=1), "x.mat", ("a",), ("b", "d"))
+    assert set(arrays) == {"a", "b"}
+    assert arrays["a"].dtype == np.float64
+    assert arrays["a"].tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (mat_bytes(b=1), "x.mat: it lacks the variable a"),
+        (mat_bytes(a="text"), "x.mat: a is not an array of numbers"),
+        (mat_bytes(a={"b": 1}), "x.mat: a is not an array of numbers"),
+        (mat_bytes(a=np.zeros(5000))[:150], "x.mat: incomplete"),
+        (mat_bytes(a=np.random.default_rng(0).random(5000))[:9000], "x.mat: incomplete"),
+        (b"", "x.mat: not a MATLAB file"),
+        (b"no mat at all" * 20, "x.mat: not a MATLAB file"),
+        (b"MATLAB 7.3 MAT-file, Platform: GLNXA64" + bytes(200), "MATLAB 7.3"),
+    ],
+)
+def test_bad_bytes_are_one_line(content: bytes, message: str) -> None:
+    with pytest.raises(ModelFileError, match=message) as caught:
+        read_mat_numbers(content, "x.mat", ("a",))
+    assert "\n" not in str(caught.value)
+
+
+def test_every_truncation_of_bytes_is_an_error() -> None:
+    whole = mat_bytes(a=np.random.default_rng(0).random(300))
+    for end in range(0, len(whole) - 1, 53):
+        with pytest.raises(ModelFileError):
+            read_mat_numbers(whole[:end], "x.mat", ("a",))

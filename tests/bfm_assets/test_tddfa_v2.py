@@ -35,7 +35,7 @@ def test_keypoints_can_be_replaced(write_noneck, tmp_path, reference) -> None:
     ("changes", "message"),
     [
         ({"u": None}, "it lacks u"),
-        ({"u": "text"}, "u is no array of numbers"),
+        ({"u": "text"}, "u is not an array of numbers"),
         ({"w_exp": np.zeros((3, 10))}, r"w_exp is \(3, 10\)"),
         ({"w_exp": np.full((270, 10), np.inf)}, "not finite"),
         ({"keypoints": np.arange(10)}, "expected 68 landmarks"),

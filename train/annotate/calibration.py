@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from bfm_assets.npz import read_arrays
+from bfm_assets.safe_files import read_arrays
 from train.annotate.faces import N_LOCAL_POSE, FaceParameters, PointModel, RowWise
 from train.annotate.solver import normal_equations
 

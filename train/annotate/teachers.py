@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
-from bfm_assets.npz import ModelFileError, read_arrays
+from bfm_assets.safe_files import ModelFileError, read_arrays
 from synergy.crop import invert_affine, transform_points
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose

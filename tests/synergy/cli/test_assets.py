@@ -17,12 +17,11 @@ from synergy.errors import UserError
 @pytest.fixture
 def points_file(tmp_path: Path) -> Path:
     """A small foreign file: the open face's landmarks in the layout of the 68-point basis."""
-    model = open_face().landmark_model()
+    model = open_face().landmark_model().truncated(40, 10)
     path = tmp_path / "points.npz"
     std = np.concatenate([np.ones(12), model.shape_std, model.expression_std])
-    np.savez(
-        path, mean=model.mean, shape_basis=model.shape_basis, expression_basis=model.expression_basis, param_std62=std
-    )
+    bases = {"shape_basis": model.shape_basis, "expression_basis": model.expression_basis}
+    np.savez(path, mean=model.mean, **bases, param_mean62=np.zeros(62), param_std62=std)
     return path
 
 
@@ -55,7 +54,7 @@ def test_import_errors(points_file: Path, tmp_path: Path) -> None:
         _run("import", points_file, "--to", tmp_path / "model.obj")
     with pytest.raises(ModelFileError, match="no such file"):
         _run("import", tmp_path / "missing", "--to", tmp_path / "model.npz")
-    with pytest.raises(ModelFileError, match="no morphable model; known are"):
+    with pytest.raises(ModelFileError, match="not a morphable model; known formats are"):
         _run("import", tmp_path, "--to", tmp_path / "model.npz")
     with pytest.raises(UserError, match=r"points\.npz: cannot be written to"):
         _run("import", points_file, "--to", points_file / "model.npz")

@@ -40,7 +40,7 @@ def test_synergynets_pickle(shared_data: Path) -> None:
 def test_anything_else_is_refused(tmp_path: Path, content: object) -> None:
     path = tmp_path / "whitening.pkl"
     path.write_bytes(pickle.dumps(content))
-    with pytest.raises(ModelFileError, match="no whitening"):
+    with pytest.raises(ModelFileError, match="not a whitening"):
         read_whitening(path)
 
 

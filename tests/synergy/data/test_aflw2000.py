@@ -54,11 +54,11 @@ def test_broken_files_are_named_counted_and_skipped(
         "black.jpg": "the image file is empty",
         "cut.jpg": reasons["cut.jpg"],
         "nan.jpg": "nan.mat: pt3d_68 transposed has values that are not finite",
-        "no_pose.jpg": "no_pose.mat lacks Pose_Para",
-        "other_variables.jpg": "other_variables.mat lacks pt3d_68",
+        "no_pose.jpg": "no_pose.mat: it lacks the variable Pose_Para",
+        "other_variables.jpg": "other_variables.mat: it lacks the variable pt3d_68",
         "too_few.jpg": "too_few.mat: pt3d_68 transposed is 67x3, expected 68x3",
     }
-    assert "cut.mat is not a complete .mat file" in reasons["cut.jpg"]
+    assert "cut.mat: incomplete" in reasons["cut.jpg"]
 
 
 def test_a_folder_without_pairs_says_what_was_looked_for(tmp_path: Path) -> None:

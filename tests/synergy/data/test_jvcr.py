@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bfm_assets.matfile import read_mat_numbers
 from eval.metrics import gte
 from synergy.data import AFLW2000Reader, JVCRReader
-from synergy.data.matfile import read_mat
 from synergy.errors import UserError
 
 
@@ -50,7 +50,7 @@ def test_aflw2000_in_jvcrs_form_reads_back_as_aflw2000(tmp_path: Path, shared_da
     entries = []
     for name in reference.names:
         file = str(Path(name).with_suffix(".mat"))
-        points = read_mat(reference.tree.read(file), file, ("pt3d_68",))["pt3d_68"].T
+        points = read_mat_numbers(reference.tree.read(file), file, ("pt3d_68",))["pt3d_68"].T
         low, high = points[:, :2].min(0), points[:, :2].max(0)
         box = {"objpos": ((low + high) / 2).tolist(), "scale_provided": (high - low)[0] / 200}
         entries.append({"img_paths": name, "landmarks": points.tolist(), "isValidation": 1.0, **box})

@@ -1,4 +1,4 @@
-"""numpy's files, without pickle and within bounds."""
+"""Errors are one line, sizes are limited, and numpy files are read without pickle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,34 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 import pytest
 
-from bfm_assets.npz import ModelFileError, read_array, read_arrays
+from bfm_assets.safe_files import ModelFileError, check_bytes, read_array, read_arrays, reading
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("two\nlines"), "model.bin: not a readable thing (two lines)"),
+        (MemoryError(), "model.bin: not a readable thing (MemoryError)"),
+        (FileNotFoundError(2, "No such file", "other.bin"), "other.bin: no such file"),
+        (ModelFileError("it is empty"), "model.bin: it is empty"),
+        (ModelFileError("model.bin: it is empty"), "model.bin: it is empty"),
+    ],
+)
+def test_messages(error: Exception, message: str) -> None:
+    with pytest.raises(ModelFileError) as caught, reading("model.bin", "thing"):
+        raise error
+    assert str(caught.value) == message
+
+
+def test_our_own_interruptions_pass() -> None:
+    with pytest.raises(KeyboardInterrupt), reading("model.bin", "thing"):
+        raise KeyboardInterrupt
+
+
+def test_sizes() -> None:
+    check_bytes(10**9, "it")
+    with pytest.raises(ModelFileError, match=r"it takes 5\.0 GB"):
+        check_bytes(5 * 10**9, "it")
 
 
 def test_arrays_arrive(tmp_path: Path) -> None:
@@ -39,7 +66,7 @@ def test_pickles_inside_are_refused(tmp_path: Path) -> None:
 
 def test_text_is_no_array_of_numbers(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array(["text"]))
-    with pytest.raises(ModelFileError, match="no array of numbers"):
+    with pytest.raises(ModelFileError, match="not hold an array of numbers"):
         read_array(tmp_path / "a.npy")
 
 
@@ -51,7 +78,7 @@ def test_a_zip_that_unpacks_to_too_much(tmp_path: Path) -> None:
     size = content.rindex(b"PK\x01\x02") + 24  # the unpacked size in the directory
     content[size : size + 4] = struct.pack("<I", 2**32 - 2)
     path.write_bytes(bytes(content))
-    with pytest.raises(ModelFileError, match=r"4\.3 GB, no morphable model does"):
+    with pytest.raises(ModelFileError, match=r"4\.3 GB, more than any morphable model"):
         read_arrays(path, (), "thing")
 
 
