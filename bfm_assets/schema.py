@@ -144,7 +144,7 @@ class MorphableModel:
             expression: (..., up to E) raw expression coefficients, as `shape`.
 
         Returns:
-            Vertices (..., V, 3) in model units.
+            Vertices (..., V, 3) in model units, x right, y up, z towards the camera.
 
         Raises:
             ValueError: there are more coefficients than modes.

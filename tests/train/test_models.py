@@ -27,7 +27,7 @@ def noneck(folder: Path) -> Path:
         "tri": np.array([[0, 1, 2], [1, 2, 3]]).T,
     }
     (folder / "bfm_noneck_v3.pkl").write_bytes(pickle.dumps(entries))
-    whitening = {"mean": np.zeros(12 + S + E, np.float32), "std": np.ones(12 + S + E, np.float32)}
+    whitening = {"mean": np.zeros(62, np.float32), "std": np.ones(62, np.float32)}
     (folder / "param_mean_std_62d_120x120.pkl").write_bytes(pickle.dumps(whitening))
     return folder / "bfm_noneck_v3.pkl"
 
@@ -40,8 +40,8 @@ def basis68(folder: Path) -> Path:
         mean=rng.normal(size=(68, 3)) * 5e4,
         shape_basis=rng.normal(size=(68, 3, S)),
         expression_basis=rng.normal(size=(68, 3, E)),
-        param_mean62=np.zeros(12 + S + E),
-        param_std62=np.ones(12 + S + E),
+        param_mean62=np.zeros(62),
+        param_std62=np.ones(62),
     )
     return folder / "basis.npz"
 
