@@ -48,7 +48,7 @@ class MorphableModel:
         colours: (V, 3) uint8 RGB, or None.
         region_weights: (V, R) uint8 weight of each region in each vertex; the weights of a vertex sum to 255. Or None.
         region_names: names of the R regions, for example ("skin", "lips").
-        face_mask: (V,) bool, true at vertices of the face without ears, neck, skull and the inside of the mouth, or None.
+        face_mask: (V,) bool, vertices of the face without ears, neck, skull and inside of the mouth, or None.
         notice: copyright lines and licence text that must go with the model, or empty.
 
     Raises:
