@@ -28,7 +28,10 @@ ASSUMED = (
 
 def read_bfm2017(path: str | Path, keypoints: str | Path | None = None) -> MorphableModel:
     """BFM 2017 or 2019 from its `.h5` file; `keypoints` is a file of landmark indices."""
-    import h5py
+    try:
+        import h5py
+    except ModuleNotFoundError:
+        raise ModelFileError(f"{path}: an .h5 file needs h5py: pip install 'synergy-face[bfm]'") from None
 
     path = Path(path)
     with reading(path, "Basel Face Model .h5 file"):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -29,7 +28,9 @@ from synergy.camera import preferred_projection
 from synergy.data.aflw2000 import AFLW2000Reader
 from synergy.data.reader import FaceReader
 from synergy.data.sample import FaceSample
+from synergy.device import require_device
 from synergy.errors import UserError
+from synergy.extras import needs_extra
 from synergy.models import SynergyNet
 from synergy.outputs import require_writable_file, require_writable_folder
 from synergy.predictor import FacePredictor
@@ -104,6 +105,8 @@ def run(reader: FaceReader, job: Job, console: Console | None = None) -> Outcome
             require_writable_file(path)
     if job.report_to is not None:
         require_writable_folder(job.report_to)
+        with needs_extra("eval", "--report"):
+            import matplotlib as mpl  # noqa: F401
     predictor: NetworkPredictor | Predictions = Predictions.load(job.given) if job.given else network(job)
     collected = collect(reader, predictor, _progress(job), job.keep)
     outcome = job.scorer(collected.samples, collected.predictions)
@@ -138,10 +141,7 @@ def network(job: Job) -> NetworkPredictor:
 
     A network of a BFM's 68 landmark vertices has no mesh, so it is scored without dense errors.
     """
-    try:
-        torch.empty(0, device=job.device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device '{job.device}' cannot be used ({str(error).splitlines()[0]})") from None
+    require_device(job.device)
     net = open_network(job.model, job.bfm)
     if isinstance(net, SynergyNet):  # others project poses that are not rotations, which pytorch3d's cameras cannot
         net.projection = preferred_projection()

@@ -13,8 +13,8 @@ import numpy as np
 from bfm_assets.schema import MorphableModel
 from eval import metrics
 from eval.outcome import Table, percent, summary_by_yaw
-from synergy.data import zhu
 from synergy.data.sample import FaceSample
+from synergy.data.w300lp_format import project_vertices
 from synergy.face import Face
 
 
@@ -31,7 +31,7 @@ class DenseErrors:
         """Add one sample with its fitted parameters, true pose and image, and the predicted face."""
         if sample.params is None or sample.pose_deg is None:
             raise ValueError(f"{sample.name}: no fitted parameters")
-        true = zhu.project_vertices(sample.params, self.model, len(sample.image))
+        true = project_vertices(sample.params, self.model, len(sample.image))
         predicted = face.vertices()
         points = true[self.model.landmarks][None]
         pair = predicted[None], true[None]

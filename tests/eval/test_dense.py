@@ -6,8 +6,8 @@ import pytest
 from bfm_assets import MorphableModel
 from eval import metrics
 from eval.dense import DenseErrors, dense_table
-from synergy.data import zhu
 from synergy.data.sample import FaceSample
+from synergy.data.w300lp_format import project_vertices
 
 
 @dataclass
@@ -28,7 +28,7 @@ def test_dense_errors_of_a_shift(samples: list[FaceSample], tiny_model: Morphabl
     sizes = []
     for sample in samples:
         labelled = replace(sample, params=params)
-        true = zhu.project_vertices(params, tiny_model, 120)
+        true = project_vertices(params, tiny_model, 120)
         sizes.append(metrics.box_size(true[tiny_model.landmarks][None])[0])
         errors.update(labelled, Mesh(true + [3, 4, 50]))  # type: ignore[arg-type]
     dense = errors.compute()["dense"]
