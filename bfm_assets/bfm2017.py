@@ -38,7 +38,10 @@ def read_bfm2017(path: str | Path, keypoints: str | Path | None = None) -> Morph
     Raises:
         ModelFileError: a file is missing, damaged or inconsistent, or there is no keypoint file.
     """
-    import h5py
+    try:
+        import h5py
+    except ModuleNotFoundError:
+        raise ModelFileError(f"{path}: an .h5 file needs h5py: pip install 'synergy-face[bfm]'") from None
 
     path = Path(path)
     with reading(path, "Basel Face Model .h5 file"):

@@ -16,8 +16,8 @@ from bfm_assets.schema import MorphableModel
 from eval import metrics
 from eval.baselines import AFLW2000_DENSE, Baseline
 from eval.result import ProtocolResult, comparison_table, summarize_by_yaw
-from synergy.data import zhu
 from synergy.data.sample import FaceSample
+from synergy.data.w300lp_format import project_vertices
 from synergy.errors import UserError
 from synergy.face import Face
 
@@ -37,7 +37,7 @@ def dense_errors(sample: FaceSample, face: Face, model: MorphableModel) -> tuple
     """
     if sample.params is None:
         raise ValueError(f"{sample.name}: no fitted parameters")
-    true = zhu.project_vertices(sample.params, model, len(sample.image))
+    true = project_vertices(sample.params, model, len(sample.image))
     meshes, landmarks = (face.vertices()[None], true[None]), true[model.landmarks][None]
     nme = metrics.dense_nme(*meshes, metrics.box_size(landmarks))
     reconstruction = metrics.reconstruction_error(*meshes, metrics.inter_ocular(landmarks))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -27,7 +26,9 @@ from eval.result import ProtocolResult, Table
 from synergy.camera import preferred_projection
 from synergy.data.reader import FaceReader
 from synergy.data.sample import FaceSample
+from synergy.device import require_device
 from synergy.errors import UserError
+from synergy.extras import needs_extra
 from synergy.models import SynergyNet
 from synergy.outputs import require_writable_file, require_writable_folder
 from synergy.predictor import FacePredictor
@@ -95,6 +96,8 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
             require_writable_file(path)
     if config.report_folder is not None:
         require_writable_folder(config.report_folder)
+        with needs_extra("eval", "--report"):
+            import matplotlib as mpl  # noqa: F401
     predictor = None
     if config.from_predictions:
         given = Predictions.load(config.from_predictions)
@@ -135,10 +138,7 @@ def open_predictor(config: EvaluationConfig) -> NetworkPredictor:
     Raises:
         UserError: the device or the network cannot be used, or its mesh is not that of the Basel Face Model.
     """
-    try:
-        torch.empty(0, device=config.device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device '{config.device}' cannot be used ({str(error).splitlines()[0]})") from None
+    require_device(config.device)
     net = open_network(config.model, config.bfm)
     if isinstance(net, SynergyNet):  # other networks predict affine poses, which pytorch3d's cameras cannot represent
         net.projection = preferred_projection()

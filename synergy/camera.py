@@ -41,21 +41,31 @@ def project(vertices: Tensor, pose: Tensor, height: float, projection: Projectio
 
     Returns:
         (..., V, 3) with x right and y down in pixels, centres at integers; z in the same scale, larger is nearer.
+
+    Example:
+        >>> pose = torch.tensor([[2.0, 0, 0, 60], [0, 2, 0, 50], [0, 0, 2, 0]]).reshape(12)
+        >>> project(torch.tensor([[10.0, 5.0, 1.0]]), pose, height=120).tolist()
+        [[80.0, 60.0, 2.0]]
     """
     return (project_pytorch3d if projection == "pytorch3d" else project_plain)(vertices, pose, height)
 
 
 def project_plain(vertices: Tensor, pose: Tensor, height: float) -> Tensor:
-    """Project in plain torch; see `project`. The 3x3 part of the pose is used as it is, as in 3DDFA and SynergyNet."""
+    """Project in plain torch. See `project`. The 3x3 part of the pose is used as it is, as in 3DDFA and SynergyNet."""
     matrix = pose.unflatten(-1, (3, 4))
     return flip_y(vertices @ matrix[..., :3].transpose(-1, -2) + matrix[..., 3].unsqueeze(-2), height)
 
 
 def orthographic_cameras(pose: Tensor, height: float, width: float) -> Any:
-    """Return pytorch3d `OrthographicCameras` of poses (B, 12) for images of height x width pixels.
+    """Return pytorch3d `OrthographicCameras` of poses.
 
     pytorch3d's axes are x left, y up, z away from the viewer. Therefore two columns of R change their sign. Its pixel
     centres lie at +0.5. Therefore the principal point moves by half a pixel.
+
+    Args:
+        pose: (B, 12), a rotation times a scale.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
     """
     from pytorch3d.renderer import OrthographicCameras  # type: ignore[import-not-found, unused-ignore]
 
@@ -74,7 +84,7 @@ def orthographic_cameras(pose: Tensor, height: float, width: float) -> Any:
 
 
 def project_pytorch3d(vertices: Tensor, pose: Tensor, height: float) -> Tensor:
-    """Project through pytorch3d's cameras; see `project`. The pose must be a rotation times a scale."""
+    """Project through pytorch3d's cameras. See `project`. The pose must be a rotation times a scale."""
     batch, n_vertices = vertices.shape[:-2], vertices.shape[-2]
     vertices, pose = vertices.reshape(-1, n_vertices, 3), pose.reshape(-1, pose.shape[-1])
     cameras = orthographic_cameras(pose, height, height)

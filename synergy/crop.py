@@ -1,8 +1,8 @@
 """Face crops as affine maps with an exact inverse.
 
-A crop is a 2x3 matrix from image pixels to crop pixels, both with centres at integers; it scales uniformly and does
-not rotate. `(...)` is any leading shape. `affine_scale` and `transform_points` also take torch tensors and maps that
-rotate or mirror.
+A crop is described by a 2x3 matrix that maps image pixels to crop pixels. Both have pixel centres at integers. The map
+scales by one factor in x and y and does not rotate. Arrays are numpy arrays, and (...) is any leading shape.
+`affine_scale` and `transform_points` also take torch tensors, and maps that rotate or mirror.
 """
 
 from __future__ import annotations
@@ -19,20 +19,44 @@ from synergy.geometry import A
 
 Array = NDArray[np.floating]
 
-# 3DDFA's crop: a square of sqrt(2) times the longer side of the landmarks' bounding box.
+# 3DDFA's crop is a square whose side is sqrt(2) times the longer side of the landmarks' bounding box.
 LANDMARK_MARGIN = 2**0.5
 
 
 def landmark_box(points: Array) -> Array:
-    """Boxes (..., 4) x0, y0, x1, y1 around points (..., N, 2 or 3), ignoring NaN points."""
+    """Return the bounding boxes of points. Points that are NaN are ignored.
+
+    Args:
+        points: (..., N, 2 or 3) in pixels.
+
+    Returns:
+        Boxes (..., 4) x0, y0, x1, y1 in pixels.
+
+    Example:
+        >>> landmark_box(np.array([[1.0, 5.0], [3.0, 4.0]])).tolist()
+        [1.0, 4.0, 3.0, 5.0]
+    """
     xy = np.asarray(points)[..., :2]
     return np.concatenate([np.nanmin(xy, -2), np.nanmax(xy, -2)], -1)
 
 
 def square_crop(box: Array, size: int, margin: float = LANDMARK_MARGIN) -> Array:
-    """Affine maps (..., 2, 3) that bring the square around boxes (..., 4) to size x size crops.
+    """Return the affine maps from an image to square crops around boxes.
 
-    The square shares the box's centre; its side is `margin` times the box's longer side.
+    Args:
+        box: (..., 4) x0, y0, x1, y1 in image pixels.
+        size: side of the crops in pixels.
+        margin: side of the square in the image, in units of the longer side of the box. The square has the same
+            centre as the box.
+
+    Returns:
+        Affine maps (..., 2, 3) from image pixels to crop pixels.
+
+    Example:
+        >>> crop = square_crop(np.array([40.0, 30.0, 180.0, 200.0]), size=120)
+        >>> points = np.array([[110.0, 115.0]])  # the centre of the box
+        >>> transform_points(crop, points).tolist()
+        [[59.5, 59.5]]
     """
     box = np.asarray(box, np.float64)
     centre = (box[..., :2] + box[..., 2:]) / 2
@@ -44,13 +68,24 @@ def square_crop(box: Array, size: int, margin: float = LANDMARK_MARGIN) -> Array
 
 
 def invert_affine(affine: Array) -> Array:
-    """The inverse (..., 2, 3) of affine maps (..., 2, 3)."""
+    """Return the inverse of affine maps (..., 2, 3).
+
+    Example:
+        >>> crop = square_crop(np.array([40.0, 30.0, 180.0, 200.0]), size=120)
+        >>> transform_points(invert_affine(crop), np.array([[59.5, 59.5]])).round(6).tolist()
+        [[110.0, 115.0]]
+    """
     linear = np.linalg.inv(affine[..., :2])
     return np.concatenate([linear, -linear @ affine[..., 2:]], -1)
 
 
 def affine_scale(affine: A) -> A:
-    """Return the length scale (...) of affine maps (..., 2, 3): the square root of the ratio of areas."""
+    """Return the factor (...) by which affine maps (..., 2, 3) scale lengths, the square root of the ratio of areas.
+
+    Example:
+        >>> float(affine_scale(np.array([[0.5, 0.0, 7.0], [0.0, 0.5, 9.0]])))
+        0.5
+    """
     determinant = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
     return abs(determinant) ** 0.5
 
@@ -60,10 +95,14 @@ def transform_points(affine: A, points: A) -> A:
 
     Args:
         affine: (..., 2, 3).
-        points: (..., N, 2) or (..., N, 3). A third coordinate is multiplied by `affine_scale`.
+        points: (..., N, 2 or 3). A third coordinate is multiplied by `affine_scale`.
 
     Returns:
-        The points in the frame that the maps lead to, of the same shape.
+        The mapped points, with the same shape as `points`.
+
+    Example:
+        >>> transform_points(np.array([[2.0, 0.0, 1.0], [0.0, 2.0, 1.0]]), np.array([[3.0, 4.0, 5.0]])).tolist()
+        [[7.0, 9.0, 10.0]]
     """
     linear, offset = affine[..., :2], affine[..., 2]
     xy = points[..., :2] @ linear.swapaxes(-1, -2) + offset[..., None, :]
@@ -73,10 +112,24 @@ def transform_points(affine: A, points: A) -> A:
 
 
 def warp(image: NDArray[np.uint8], affine: Array, size: int) -> NDArray[np.uint8]:
-    """The size x size x 3 crop of an HxWx3 image, bilinear, zero outside the image.
+    """Cut a crop out of an image by bilinear interpolation. Pixels outside the image are zero.
 
-    Where the crop shrinks the image more than twofold, the source region is first averaged down by a whole factor, so
-    that large faces do not alias.
+    If the crop reduces the image by a factor of 2 or more, blocks of pixels are averaged first. Otherwise large faces
+    would show aliasing.
+
+    Args:
+        image: (H, W, 3) uint8.
+        affine: (2, 3) map from image pixels to crop pixels.
+        size: side of the crop in pixels.
+
+    Returns:
+        (size, size, 3) uint8, in the channel order of the image.
+
+    Example:
+        >>> image = np.full((480, 640, 3), 200, np.uint8)
+        >>> crop = warp(image, square_crop(np.array([240.0, 160.0, 400.0, 320.0]), size=120), size=120)
+        >>> crop.shape, int(crop.min())
+        ((120, 120, 3), 200)
     """
     affine = np.asarray(affine, np.float64)
     factor = int(1 / affine_scale(affine))
@@ -86,7 +139,11 @@ def warp(image: NDArray[np.uint8], affine: Array, size: int) -> NDArray[np.uint8
 
 
 def _shrink(image: NDArray[np.uint8], affine: Array, size: int, factor: int) -> tuple[NDArray[np.uint8], Array]:
-    """The source region of a crop, averaged over factor x factor blocks, and the crop's affine from there."""
+    """Average the region of a crop over blocks of factor x factor pixels.
+
+    Returns:
+        The reduced region, and the affine map (2, 3) from its pixels to crop pixels.
+    """
     corners = transform_points(invert_affine(affine), np.array([[-1.0, -1.0], [size, size]]))
     height, width = image.shape[:2]
     x0, y0 = np.clip(np.floor(corners[0]).astype(int), 0, [width - 1, height - 1])
@@ -95,7 +152,7 @@ def _shrink(image: NDArray[np.uint8], affine: Array, size: int, factor: int) -> 
     pad_x, pad_y = columns * factor - (x1 - x0), rows * factor - (y1 - y0)
     region = cv2.copyMakeBorder(image[y0:y1, x0:x1], 0, pad_y, 0, pad_x, cv2.BORDER_REPLICATE)
     small = cv2.resize(region, (columns, rows), interpolation=cv2.INTER_AREA)
-    # A small pixel u covers image pixels x0 + factor * u + (factor - 1) / 2 on average.
+    # The centre of the reduced pixel u lies at x0 + factor * u + (factor - 1) / 2 in the image.
     offset = np.array([x0, y0]) + (factor - 1) / 2
     moved = np.concatenate([affine[:, :2] * factor, affine[:, 2:] + affine[:, :2] @ offset[:, None]], 1)
     return np.asarray(small, np.uint8), moved

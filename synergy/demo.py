@@ -15,6 +15,7 @@ from bfm_assets import open_face
 from synergy.appearance import random_colours, region_colours
 from synergy.draw import draw_mesh, draw_pose_box, draw_wireframe, mesh_overlay, overlay
 from synergy.export import write_csv, write_json, write_mesh
+from synergy.extras import needs_extra
 from synergy.face import Face, pose_from_params
 from synergy.geometry import compose_pose, euler_to_matrix
 from synergy.images import read_image, write_image
@@ -43,7 +44,8 @@ def build_demo(out: Path) -> Path:
     """
     require_writable_folder(out)
     # Eileen Collins, NASA, public domain; scikit-image's wheel carries it.
-    photo = read_image(str(files("skimage") / "data" / "astronaut.png"))
+    with needs_extra("demo", "the demo"):
+        photo = read_image(str(files("skimage") / "data" / "astronaut.png"))
     faces = FacePredictor()(photo)
     pictures = {
         "landmarks.jpg": ("68 landmarks and pose axes", overlay(photo, faces)),

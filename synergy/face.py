@@ -25,11 +25,19 @@ class Pose:
     """Head pose in the convention of `synergy.geometry` and AFLW2000-3D.
 
     Attributes:
-        pitch, yaw, roll: degrees. Near profile they are the most likely angles (`synergy.head_pose`), elsewhere
-            exactly those of `matrix`. Positive pitch looks up, positive yaw turns the nose to the image's left,
-            positive roll lowers the eye on the image's right.
+        pitch: in degrees, positive looks up. Near profile the three angles are the most likely ones
+            (`synergy.head_pose`), elsewhere exactly those of `matrix`.
+        yaw: in degrees, positive turns the nose to the image's left.
+        roll: in degrees, positive lowers the eye on the image's right.
         matrix: (3, 3) float32 predicted rotation, from model space (x right, y up, z to the camera) to camera space.
         scale: image pixels per unit of the morphable model.
+
+    Example:
+        >>> params = np.zeros(12, np.float32)
+        >>> params[[0, 5, 10]] = 0.5  # a face that looks straight at the camera
+        >>> pose = pose_from_params(params, crop=np.array([[1.0, 0, 0], [0, 1.0, 0]]))
+        >>> abs(round(pose.yaw, 3)), pose.scale
+        (0.0, 0.5)
     """
 
     pitch: float
@@ -56,6 +64,12 @@ class Face:
         crop_size: side of the crop in pixels.
         model_id: which weights predicted it.
         morphable_model: the 3DMM that `params` belong to.
+
+    Example:
+        >>> from synergy import FacePredictor
+        >>> [face] = FacePredictor()(np.zeros((240, 240, 3), np.uint8), boxes=[[60, 60, 180, 180]])
+        >>> face.landmarks68.shape, face.vertices().shape == face.morphable_model.mean.shape
+        ((68, 3), True)
     """
 
     box: Floats

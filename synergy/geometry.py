@@ -31,7 +31,19 @@ A = TypeVar("A", NDArray[np.float32], NDArray[np.float64], NDArray[np.floating],
 
 
 def euler_to_matrix(angles: Tensor) -> Tensor:
-    """Return rotation matrices (..., 3, 3) of angles (..., 3), pitch, yaw and roll in radians."""
+    """Return the rotation matrices of Euler angles.
+
+    Args:
+        angles: pitch, yaw and roll (..., 3) in radians.
+
+    Returns:
+        Rotations (..., 3, 3) from model space to the camera's frame.
+
+    Example:
+        >>> nose = euler_to_matrix(torch.tensor([0.0, torch.pi / 2, 0.0])) @ torch.tensor([0.0, 0.0, 1.0])
+        >>> nose.round().tolist()  # positive yaw turns the nose to the image's left
+        [-1.0, 0.0, -0.0]
+    """
     pitch, yaw, roll = angles.unbind(-1)
     cx, cy, cz = pitch.cos(), yaw.cos(), roll.cos()
     sx, sy, sz = pitch.sin(), yaw.sin(), roll.sin()
@@ -52,6 +64,11 @@ def matrix_to_euler(rotation: Tensor) -> Tensor:
     Returns:
         Pitch, yaw and roll (..., 3) in radians, with |yaw| <= 90 degrees. A rotation that was made with a larger yaw
         is returned as the equivalent triple of angles.
+
+    Example:
+        >>> angles = torch.tensor([0.1, -0.5, 0.2])
+        >>> bool(torch.allclose(matrix_to_euler(euler_to_matrix(angles)), angles))
+        True
     """
     yaw = torch.asin((-rotation[..., 0, 2]).clamp(-1, 1))
     pitch = torch.atan2(rotation[..., 1, 2], rotation[..., 2, 2])
@@ -60,7 +77,20 @@ def matrix_to_euler(rotation: Tensor) -> Tensor:
 
 
 def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
-    """Return the angle (...) in radians between rotations `a` and `b` (..., 3, 3), accurate near zero and near pi."""
+    """Return the angle between rotations. It is accurate near zero and near pi.
+
+    Args:
+        a: rotations (..., 3, 3).
+        b: rotations (..., 3, 3).
+
+    Returns:
+        Angles (...) in radians, 0..pi.
+
+    Example:
+        >>> roll = euler_to_matrix(torch.tensor([0.0, 0.0, 0.5]))
+        >>> round(float(geodesic_angle(torch.eye(3), roll)), 6)
+        0.5
+    """
     relative = a.transpose(-1, -2) @ b
     skew = torch.stack(
         [
@@ -82,6 +112,10 @@ def flip_y(points: A, height: float = 0.0) -> A:
     Args:
         points: (..., 2) or (..., 3) in pixels.
         height: height of the image in pixels.
+
+    Example:
+        >>> flip_y(np.array([10.0, 30.0, 5.0]), height=120).tolist()
+        [10.0, 90.0, 5.0]
     """
     n = points.shape[-1]
     sign, offset = [1.0, -1.0, 1.0][:n], [0.0, float(height), 0.0][:n]
@@ -97,6 +131,10 @@ def centre_depth(points: A, reference: A | None = None) -> A:
     Args:
         points: (..., N, 3).
         reference: (..., M, 3) points that define the mean, the points themselves by default.
+
+    Example:
+        >>> centre_depth(np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 5.0]])).tolist()
+        [[1.0, 2.0, -1.0], [1.0, 2.0, 1.0]]
     """
     depth = (points if reference is None else reference)[..., 2].mean(-1)
     if isinstance(points, Tensor):
@@ -114,6 +152,10 @@ def compose_pose(scale: Tensor, rotation: Tensor, translation: Tensor) -> Tensor
 
     Returns:
         Pose (..., 12).
+
+    Example:
+        >>> compose_pose(torch.tensor(2.0), torch.eye(3), torch.tensor([7.0, 8.0, 9.0])).reshape(3, 4).tolist()
+        [[2.0, 0.0, 0.0, 7.0], [0.0, 2.0, 0.0, 8.0], [0.0, 0.0, 2.0, 9.0]]
     """
     linear = scale[..., None, None] * rotation
     return torch.cat([linear, translation[..., None]], -1).flatten(-2)
@@ -131,7 +173,7 @@ def decompose_pose(pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Note:
         The result is exact for a composed pose. For any other matrix, such as a network's output, the scale is the
         mean length of the first two rows (as in 3DDFA). The rotation is made from those two rows, because only they
-        are visible in the image: both are turned by the same angle until they are orthogonal. Its gradient is finite
+        are visible in the image: both are rotated by the same angle until they are orthogonal. Its gradient is finite
         for equal singular values, where the gradient of an SVD is not.
 
     Example:
@@ -163,6 +205,12 @@ def transform_pose(pose: Tensor, affine: Tensor, side: int) -> Tensor:
 
     Returns:
         Poses (B, 12) in the new crop.
+
+    Example:
+        >>> pose = torch.eye(3, 4).reshape(1, 12)
+        >>> shifted = transform_pose(pose, torch.tensor([[[1.0, 0.0, 5.0], [0.0, 1.0, 0.0]]]), side=120)
+        >>> shifted.reshape(3, 4)[:, 3].tolist()  # 5 pixels to the right
+        [5.0, 0.0, 0.0]
     """
     matrix, linear = pose.unflatten(-1, (3, 4)), affine[..., :2]
     determinant = torch.linalg.det(linear)

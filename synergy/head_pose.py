@@ -13,20 +13,19 @@ from numpy.typing import NDArray
 
 from synergy.geometry import euler_to_matrix, matrix_to_euler
 
-Floats = NDArray[np.float64]
-
 # Median, and standard deviation (1.4826 times the median absolute deviation), of pitch and roll in degrees. Measured on
 # the labels of 11,258 AFLW training photos with less than 45 degrees of yaw (docs/journal.md).
 _MEAN_DEG = np.array([-6.7, -0.7])
 _STD_DEG = np.array([9.8, 9.6])
 # Standard deviation in degrees of a predicted rotation. Chosen on validation photos (docs/journal.md).
 _NOISE_DEG = 1.0
-# The prior is not used below the first yaw and fully used above the second, in degrees.
+# Below the first yaw the prior has no weight, above the second it has full weight, and in between it grows linearly.
+# In degrees.
 _RAMP_DEG = (45.0, 60.0)
 _ITERATIONS = 12
 
 
-def likely_angles(rotation: Floats) -> Floats:
+def likely_angles(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the most likely angles of predicted rotations, given how people hold their heads.
 
     Below 45 degrees of yaw they are the exact angles (`synergy.geometry.matrix_to_euler`). Near profile they minimise
@@ -40,6 +39,12 @@ def likely_angles(rotation: Floats) -> Floats:
 
     Returns:
         Pitch, yaw and roll (N, 3) in radians. A yaw can exceed 90 degrees.
+
+    Example:
+        >>> profile = np.radians([-66.0, 88.0, -61.0])  # an improbable description of a head seen from the side
+        >>> rotation = euler_to_matrix(torch.from_numpy(profile)).numpy()
+        >>> np.degrees(likely_angles(rotation[None])[0]).round().tolist()
+        [-8.0, 89.0, -3.0]
     """
     exact = matrix_to_euler(torch.from_numpy(rotation)).numpy()
     low, high = np.radians(_RAMP_DEG)
@@ -54,7 +59,7 @@ def likely_angles(rotation: Floats) -> Floats:
     return exact
 
 
-def _split_evenly(angles: Floats) -> Floats:
+def _split_evenly(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return angles (N, 3) with the same pitch - roll (pitch + roll at negative yaw) near the prior's means."""
     sign = np.where(angles[:, 1] > 0, -1.0, 1.0)
     mean, variance = np.radians(_MEAN_DEG), np.radians(_STD_DEG) ** 2
@@ -65,7 +70,9 @@ def _split_evenly(angles: Floats) -> Floats:
     return np.stack([pitch, angles[:, 1], roll], 1)
 
 
-def _minimise(angles: Floats, rotation: Floats, strength: Floats) -> tuple[Floats, Floats]:
+def _minimise(
+    angles: NDArray[np.float64], rotation: NDArray[np.float64], strength: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Minimise the cost of `likely_angles` by Levenberg-Marquardt; return angles (N, 3) and costs (N,)."""
     damping = np.full(len(angles), 1e-3)
     residual, jacobian = _residuals(angles, rotation, strength)
@@ -87,7 +94,9 @@ def _minimise(angles: Floats, rotation: Floats, strength: Floats) -> tuple[Float
     return angles, cost
 
 
-def _residuals(angles: Floats, rotation: Floats, strength: Floats) -> tuple[Floats, Floats]:
+def _residuals(
+    angles: NDArray[np.float64], rotation: NDArray[np.float64], strength: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the residuals (N, 11) and their derivatives (N, 11, 3) with respect to the angles.
 
     The angle between two rotations is, for small angles, the Frobenius norm of their difference over sqrt(2).

@@ -1,10 +1,13 @@
-"""The 68 iBUG landmarks: their groups, contours and left-right partners (0-based)."""
+"""Groups, contours and mirroring permutation of the 68 iBUG landmarks. Indices count from 0.
+
+Left and right are those of the subject.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-# (first, last + 1, closed) of the nine curves that the points draw.
+# The nine curves of the landmarks: first index, last index + 1, and whether the curve is closed.
 CONTOURS: dict[str, tuple[int, int, bool]] = {
     "jaw": (0, 17, False),
     "right brow": (17, 22, False),
@@ -17,11 +20,11 @@ CONTOURS: dict[str, tuple[int, int, bool]] = {
     "inner lips": (60, 68, True),
 }
 
-JAW = np.arange(17)
+# All landmarks but those of the jaw.
 INNER51 = np.arange(17, 68)
 OUTER_EYE_CORNERS = (36, 45)
 
-# FLIP68[i] is the point that takes index i in the mirrored image.
+# The mirroring permutation: landmark i of a mirrored face is landmark FLIP68[i] of the original face.
 FLIP68 = np.array(
     [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
      45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,

@@ -1,4 +1,4 @@
-"""The layout of parameter vectors, and their whitening. No other file knows that the pose comes first.
+"""The layout of parameter vectors, and their whitening. Only this file defines the order of the parts.
 
 A parameter vector (..., 12 + S + E) describes one face in one crop:
 
@@ -26,7 +26,14 @@ N_POSE = 12
 
 
 def count_parameters(model: MorphableModel) -> int:
-    """Return the length 12 + S + E of a morphable model's parameter vectors."""
+    """Return the length 12 + S + E of a morphable model's parameter vectors.
+
+    Example:
+        >>> from bfm_assets import open_face
+        >>> model = open_face()
+        >>> count_parameters(model) == 12 + model.n_shape + model.n_expression
+        True
+    """
     return N_POSE + model.n_shape + model.n_expression
 
 
@@ -37,7 +44,12 @@ def split_pose(params: A) -> tuple[A, A]:
         params: (..., 12 + S + E).
 
     Returns:
-        Pose (..., 12) and coefficients (..., S + E), both views.
+        Pose (..., 12) and coefficients (..., S + E). Both share the memory of `params`.
+
+    Example:
+        >>> pose, coefficients = split_pose(np.zeros((5, 62)))
+        >>> pose.shape, coefficients.shape
+        ((5, 12), (5, 50))
     """
     return params[..., :N_POSE], params[..., N_POSE:]
 
@@ -50,7 +62,12 @@ def split_parameters(params: A, n_shape: int) -> tuple[A, A, A]:
         n_shape: S.
 
     Returns:
-        Pose (..., 12), shape (..., S) and expression (..., E), all views.
+        Pose (..., 12), shape (..., S) and expression (..., E). All share the memory of `params`.
+
+    Example:
+        >>> pose, shape, expression = split_parameters(np.zeros(62), n_shape=40)
+        >>> pose.shape, shape.shape, expression.shape
+        ((12,), (40,), (10,))
     """
     end = N_POSE + n_shape
     return params[..., :N_POSE], params[..., N_POSE:end], params[..., end:]
@@ -65,6 +82,10 @@ def join_parameters(pose: A, *coefficients: A) -> A:
 
     Returns:
         Parameters (..., 12 + S + E).
+
+    Example:
+        >>> join_parameters(np.zeros(12), np.zeros(40), np.zeros(10)).shape
+        (62,)
     """
     parts: Any = (pose, *coefficients)
     joined: Any = torch.cat(parts, -1) if isinstance(pose, Tensor) else np.concatenate(parts, -1)
@@ -79,6 +100,14 @@ def make_pose_rigid(params: Tensor) -> Tensor:
 
     Args:
         params: (..., 12 + S + E).
+
+    Returns:
+        Parameters (..., 12 + S + E) with the same coefficients.
+
+    Example:
+        >>> stretched = torch.tensor([[2.0, 0, 0, 60], [0, 4, 0, 50], [0, 0, 1, 0]]).reshape(12)
+        >>> make_pose_rigid(stretched).reshape(3, 4).round(decimals=3).tolist()
+        [[3.0, 0.0, 0.0, 60.0], [0.0, 3.0, 0.0, 50.0], [0.0, 0.0, 3.0, 0.0]]
     """
     pose, coefficients = split_pose(params)
     return join_parameters(compose_pose(*decompose_pose(pose)), coefficients)
@@ -89,10 +118,16 @@ def translate(params: A, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> A:
 
     Args:
         params: (..., 12 + S + E).
-        x, y, z: in crop pixels.
+        x: shift to the right in crop pixels.
+        y: shift upwards in crop pixels.
+        z: shift towards the camera in crop pixels.
 
     Returns:
         A copy of the parameters with another translation.
+
+    Example:
+        >>> translate(np.zeros(12), x=5.0).reshape(3, 4)[:, 3].tolist()
+        [5.0, 0.0, 0.0]
     """
     shift: Any = np.zeros(params.shape[-1], np.float32)
     shift[:N_POSE].reshape(3, 4)[:, 3] = x, y, z
@@ -104,7 +139,13 @@ class Whitening(Generic[A]):
     """Mean and standard deviation that scale each parameter to zero mean and unit variance.
 
     Attributes:
-        mean, std: (12 + S + E,).
+        mean: (12 + S + E,).
+        std: (12 + S + E,) standard deviations.
+
+    Example:
+        >>> whitening = Whitening(mean=np.array([10.0, 20.0]), std=np.array([2.0, 4.0]))
+        >>> whitening.whiten(np.array([12.0, 16.0])).tolist()
+        [1.0, -1.0]
     """
 
     mean: A
@@ -115,5 +156,5 @@ class Whitening(Generic[A]):
         return (params - self.mean) / self.std
 
     def dewhiten(self, whitened: A) -> A:
-        """Return the parameters (..., 12 + S + E) of whitened ones, the inverse of `whiten`."""
+        """Undo `whiten`: return the parameters (..., 12 + S + E) of whitened parameters."""
         return whitened * self.std + self.mean

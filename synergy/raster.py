@@ -1,7 +1,7 @@
-"""Which triangle covers each pixel: one interface, a vectorised z-buffer on the CPU and pytorch3d's rasteriser.
+"""Rasterisation: find the triangle that covers each pixel.
 
-`rasterizer` gives either by name. Both return the same `Fragments`, except for pixels that lie exactly on an edge:
-pytorch3d leaves them empty.
+There are two rasterisers, a vectorised z-buffer on the CPU and pytorch3d's. `rasterizer` returns either by name. Both
+give the same `Fragments`, except for pixels that lie exactly on an edge: pytorch3d leaves them empty.
 
 Points are in image space (`synergy.geometry`): x right, y down in pixels with centres at integers, z larger is nearer.
 """
@@ -19,18 +19,18 @@ from synergy.errors import UserError
 
 Floats = NDArray[np.float32]
 
-# Candidate pixels handled at once; bounds the memory of a render with large triangles.
+# Number of candidate pixels that are processed at once. It limits the memory that large triangles need.
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """Per-pixel result of rasterising a mesh on an H x W image.
+    """What a rasteriser finds at each pixel of an H x W image.
 
     Attributes:
-        face_index: (H, W) int32 triangle nearest to the camera, -1 where there is none.
-        barycentric: (H, W, 3) float32 weights of that triangle's corners, 0 where there is none.
-        depth: (H, W) float32 interpolated z, -inf where there is none.
+        face_index: (H, W) int32 index of the triangle nearest to the camera, -1 where there is no triangle.
+        barycentric: (H, W, 3) float32 weights of that triangle's corners, 0 where there is no triangle.
+        depth: (H, W) float32 interpolated z, -inf where there is no triangle.
     """
 
     face_index: NDArray[np.int32]
@@ -39,11 +39,19 @@ class Fragments:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """(H, W) pixels that the mesh covers."""
+        """The pixels (H, W) that the mesh covers."""
         return self.face_index >= 0
 
     def interpolate(self, values: NDArray[np.floating], triangles: NDArray[np.integer]) -> Floats:
-        """Vertex attributes (V, C) at every pixel, (H, W, C); 0 where there is no triangle."""
+        """Interpolate vertex attributes at every pixel.
+
+        Args:
+            values: (V, C) attributes of the vertices.
+            triangles: (F, 3) the triangles that were rasterised.
+
+        Returns:
+            (H, W, C) float32, 0 where there is no triangle.
+        """
         out = np.zeros((*self.face_index.shape, values.shape[-1]), np.float32)
         corners = values[triangles[self.face_index[self.mask]]]
         out[self.mask] = np.einsum("pkc,pk->pc", corners, self.barycentric[self.mask])
@@ -72,13 +80,18 @@ def rasterizer(name: str) -> Rasterizer:
 def rasterize(points: Floats, triangles: NDArray[np.integer], height: int, width: int) -> Fragments:
     """Find the nearest triangle at each pixel by a vectorised z-buffer on the CPU.
 
-    Both windings are drawn: cull with `facing` first where the back must not show.
+    Triangles of both windings are drawn. To leave out the back of a mesh, select triangles with `facing` first.
 
     Args:
         points: (V, 3) in image space.
         triangles: (F, 3) indices of points.
-        height: of the image in pixels.
-        width: of the image in pixels.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+
+    Example:
+        >>> points = np.array([[0, 0, 5], [3, 0, 5], [0, 3, 5]], np.float32)
+        >>> rasterize(points, np.array([[0, 1, 2]]), height=3, width=4).mask.astype(int).tolist()
+        [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]]
     """
     points = np.asarray(points, np.float64)
     corners = points[triangles]
@@ -90,8 +103,8 @@ def rasterize(points: Floats, triangles: NDArray[np.integer], height: int, width
     extent = np.maximum(high - low + 1, 0)
     counts = extent.prod(1) * (np.abs(area) > 1e-12)
 
-    best = np.full(height * width, -np.inf, np.float64)
-    owner = np.full(height * width, -1, np.int32)
+    nearest = np.full(height * width, -np.inf, np.float64)
+    face_index = np.full(height * width, -1, np.int32)
     weights = np.zeros((height * width, 3), np.float32)
     faces = np.flatnonzero(counts)
     for chunk in _chunks(faces, counts[faces]):
@@ -107,42 +120,52 @@ def rasterize(points: Floats, triangles: NDArray[np.integer], height: int, width
         inside = (bary >= -1e-9).all(1)
         face, bary, pixel = face[inside], bary[inside], (y * width + x)[inside]
         depth = (bary * corners[face, :, 2]).sum(1)
-        # Nearest last, so that it wins each pixel; of equals the lowest face, whatever the chunking.
+        # The nearest triangle comes last and therefore overwrites the others. Of triangles at equal depth the one with
+        # the lowest index is drawn.
         order = np.lexsort((-face, depth))
         pixel, depth, face, bary = pixel[order], depth[order], face[order], bary[order]
         winner = np.full(height * width, -1, np.int64)
         winner[pixel] = np.arange(len(pixel))
-        at = np.flatnonzero(winner >= 0)
-        index = winner[at]
-        nearer = depth[index] > best[at]
-        at, index = at[nearer], index[nearer]
-        best[at], owner[at], weights[at] = depth[index], face[index], bary[index]
+        covered = np.flatnonzero(winner >= 0)
+        index = winner[covered]
+        nearer = depth[index] > nearest[covered]
+        covered, index = covered[nearer], index[nearer]
+        nearest[covered], face_index[covered], weights[covered] = depth[index], face[index], bary[index]
     shape = (height, width)
-    return Fragments(owner.reshape(shape), weights.reshape(*shape, 3), best.reshape(shape).astype(np.float32))
+    return Fragments(face_index.reshape(shape), weights.reshape(*shape, 3), nearest.reshape(shape).astype(np.float32))
 
 
 def _chunks(faces: NDArray[np.int64], counts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Faces split where their cumulative pixel counts pass multiples of the chunk size."""
+    """Split triangles into groups that have about `_CHUNK` candidate pixels each."""
     boundaries = np.flatnonzero(np.diff(np.cumsum(counts) // _CHUNK)) + 1
     return np.split(faces, boundaries)
 
 
 def facing(points: Floats, triangles: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """(F,) triangles whose outside (counter-clockwise in model space) faces the camera."""
+    """Find the triangles whose outer side faces the camera.
+
+    Args:
+        points: (V, 3) in image space.
+        triangles: (F, 3), counter-clockwise in model space when seen from outside.
+
+    Returns:
+        (F,) bool.
+    """
     a, b, c = (points[triangles[:, i], :2] for i in range(3))
-    # Image y points down, which turns counter-clockwise into a negative signed area.
+    # Image y points down. The signed area of a counter-clockwise triangle is therefore negative.
     cross = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     return cross < 0
 
 
 def rasterize_pytorch3d(points: Floats, triangles: NDArray[np.integer], height: int, width: int) -> Fragments:
-    """Find the nearest triangle at each pixel with pytorch3d, on the GPU when there is one; see `rasterize`."""
+    """Find the nearest triangle at each pixel with pytorch3d, on the GPU if there is one. See `rasterize`."""
     import torch
     from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes  # type: ignore[import-not-found, unused-ignore]
     from pytorch3d.structures import Meshes  # type: ignore[import-not-found, unused-ignore]
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # pytorch3d's NDC: the shorter side spans [-1, 1], x left, y up, z > 0 away from the camera.
+    # pytorch3d's normalised device coordinates: the shorter side of the image spans [-1, 1]. x points left, y up and z
+    # away from the camera; z must be positive.
     half = min(height, width) / 2
     nearest = float(points[:, 2].max())
     ndc = np.stack(

@@ -160,7 +160,8 @@ class ResultFolder:
         """Write predictions.json and predictions.csv with everything in the record, sorted by name.
 
         Args:
-            json_file, csv_file: which of the two.
+            json_file: write predictions.json.
+            csv_file: write predictions.csv.
         """
         with self._lock:
             self._read_new_lines()

@@ -63,6 +63,11 @@ def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | N
     Raises:
         UserError: no such weights, not a weights file, weights of another morphable model, or weights that are not
             finite.
+
+    Example:
+        >>> net = load()
+        >>> net.model_id, net.size
+        ('synergynet', 120)
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -13,6 +13,9 @@ from bfm_assets import MorphableModel, open_face
 from synergy.camera import has_pytorch3d
 from synergy.models import SynergyNet
 
+# Scripts that tests start in other processes. They have no examples, and cannot be imported without their arguments.
+collect_ignore_glob = ["*_run.py"]
+
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
 

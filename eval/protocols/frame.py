@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synergy.data.aflw2000 import AFLW2000Reader
 from synergy.data.sample import FaceSample
-from synergy.data.zhu import MATLAB_ORIGIN
+from synergy.data.w300lp_format import MATLAB_ORIGIN
 from synergy.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""The `synergy` command. Modules below import torch and everything heavy inside their functions, so help is instant."""
+"""The `synergy` command. Its modules import torch and other slow packages inside functions, so that help is fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`synergy assets`: morphable models as files. List, import, draw and measure them; build the bundled one."""
+"""`synergy assets`: list, import, draw and measure morphable models, and build the bundled one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from synergy.cli.options import Renderer, RendererOption
 if TYPE_CHECKING:
     from bfm_assets import MorphableModel
 
-app = typer.Typer(
-    help="Morphable models: list, import from any public format, draw, measure, build.", no_args_is_help=True
-)
+app = typer.Typer(help="List, import, draw, measure and build morphable models.", no_args_is_help=True)
 
-_KEYPOINTS_HELP = "68 vertex indices from 0 (.npy or text), for models that do not say where their landmarks are."
+_KEYPOINTS_HELP = "File of 68 vertex indices that count from 0 (.npy or text), for models without landmarks."
 
 
 @app.command("list")
 def list_models(
     models: Annotated[
-        list[Path] | None, typer.Argument(help="Model files or folders of any format; the bundled model without.")
+        list[Path] | None,
+        typer.Argument(help="Model files or folders of any public format; the bundled one by default."),
     ] = None,
     keypoints: Annotated[Path | None, typer.Option(help=_KEYPOINTS_HELP)] = None,
 ) -> None:
-    """Name, size, units and licence of models."""
+    """Print name, size, units and licence of models."""
     from rich.console import Console
 
     from bfm_assets import open_face, read_model
@@ -42,10 +41,10 @@ def list_models(
 @app.command("import")
 def import_model(
     source: Annotated[Path, typer.Argument(help="A model file or folder of any public format.")],
-    to: Annotated[Path, typer.Option("--to", help="The .npz to write; a picture of the landmarks goes beside it.")],
+    to: Annotated[Path, typer.Option("--to", help="The .npz to write. A picture of the landmarks lies next to it.")],
     keypoints: Annotated[Path | None, typer.Option(help=_KEYPOINTS_HELP)] = None,
 ) -> None:
-    """Read a model of any public format, say what was found and assumed, and write it as .npz."""
+    """Convert a model of any public format to .npz, and print what was assumed."""
     from rich.console import Console
 
     from bfm_assets.detect import detect_format
@@ -65,7 +64,7 @@ def import_model(
         console.print(f"  assumed: {line}", markup=False)
     console.print(f"  licence: {model.licence}", markup=False)
     if model.licence not in _FREE:
-        console.print("  This licence covers the written file and pictures of it too: do not pass them on.")
+        console.print("  This licence also covers the written file and its picture: do not pass them on.")
     with console.status(f"writing {to}"):
         require_writable_folder(to.parent)
         model.save(to)
@@ -76,14 +75,14 @@ def import_model(
 @app.command("show")
 def show_model(
     source: Annotated[
-        Path | None, typer.Argument(help="A model file or folder of any format; the bundled model without.")
+        Path | None, typer.Argument(help="A model file or folder of any public format; the bundled one by default.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("sheets"),
     keypoints: Annotated[Path | None, typer.Option(help=_KEYPOINTS_HELP)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random people.")] = 0,
     renderer: RendererOption = Renderer.BUILTIN,
 ) -> None:
-    """Draw contact sheets: mean, shape modes, expressions and random people, from three sides."""
+    """Draw contact sheets of a model: mean, shape modes, expressions and random people, from three sides."""
     from functools import partial
 
     from rich.console import Console
@@ -160,6 +159,7 @@ _FREE = ("MIT", "CC0-1.0")
 
 
 def _summary(model: MorphableModel) -> list[str]:
+    """Describe size and units of a model in a few lines."""
     size = (model.mean.max(0) - model.mean.min(0)) * model.mm_per_unit
     return [
         f"{model.n_vertices:,} vertices, {len(model.triangles):,} triangles"
@@ -171,7 +171,7 @@ def _summary(model: MorphableModel) -> list[str]:
 
 
 def _write_preview(model: MorphableModel, path: Path) -> None:
-    """The mean face with its landmarks, from three sides."""
+    """Draw the mean face with its landmarks, from three sides."""
     from synergy.images import write_image
     from synergy.sheets import draw_sheet, sheets
 

@@ -1,4 +1,4 @@
-"""`synergy bench`: latency, throughput, parameters, multiply-adds and memory on this machine."""
+"""`synergy bench`: measure speed and size of a network on this machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from synergy.cli.options import BfmOption, NetworkOption
 def bench(
     model: NetworkOption = "synergynet",
     bfm: BfmOption = None,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
-    repeats: Annotated[int, typer.Option(help="Timed calls per figure; the median is reported.")] = 50,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    threads: Annotated[int, typer.Option(help="Number of CPU threads; 0 leaves the choice to torch.")] = 0,
+    repeats: Annotated[int, typer.Option(help="Number of timed calls per stage; the median is reported.")] = 50,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the measurements to this file.")] = None,
 ) -> None:
-    """Time each stage from image to landmarks; medians in milliseconds."""
+    """Measure latency, throughput, parameters, multiply-adds and memory."""
     import json
 
     import torch

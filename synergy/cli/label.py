@@ -13,6 +13,7 @@ import typer
 from synergy.cli.console import error_console, say
 from synergy.cli.options import BfmOption, NetworkOption
 from synergy.errors import UserError
+from synergy.extras import needs_extra
 
 app = typer.Typer(no_args_is_help=True, help="Fit 3DMM labels to landmark annotations, and work with the packs.")
 quality = typer.Typer(no_args_is_help=True, help="Print the quality tables of docs/labels.md.")
@@ -37,10 +38,8 @@ def _progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[
     console = error_console()
     with Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("", total=None)
-        try:
+        with needs_extra("train", "this command"):
             yield lambda done, total: bar.update(task, completed=done, total=total), partial(say, console)
-        except ModuleNotFoundError as error:
-            raise UserError(f"labels need the extra: pip install 'synergy-face[train]' ({error})") from None
 
 
 @app.command()

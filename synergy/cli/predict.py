@@ -78,6 +78,7 @@ def predict(
     same command continues after it was stopped or killed, and skips what is finished.
     """
     from synergy.detect import CenterFace
+    from synergy.device import require_device
     from synergy.draw import mesh_overlay
     from synergy.predictor import FacePredictor
     from synergy.raster import rasterizer
@@ -97,7 +98,7 @@ def predict(
 
     sources = find_sources(inputs, skip)
     given = _read_boxes(boxes, sources)
-    _check_device(device)
+    require_device(device)
     require_writable_folder(out)
     predictor = FacePredictor(open_network(model, bfm), CenterFace(threshold), device, mirror=mirror)
     if unavailable := _unavailable(predictor, wanted):
@@ -267,16 +268,6 @@ class _Job:
         stem = self.results.staging / output_stem(source.name)
         stem.parent.mkdir(parents=True, exist_ok=True)
         return stem
-
-
-def _check_device(device: str) -> None:
-    """Raise `UserError` unless torch can use the device."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device '{device}' cannot be used ({str(error).splitlines()[0]})") from None
 
 
 def _read_boxes(path: Path | None, sources: list[Source]) -> dict[str, object]:

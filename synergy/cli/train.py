@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from synergy.errors import UserError
+from synergy.extras import needs_extra
 
 app = typer.Typer(no_args_is_help=True, help="Train a network, and export its checkpoints as weights.")
 
@@ -36,10 +36,8 @@ def export(
     model: Annotated[str, typer.Option(help="Morphable model; by default the one that the checkpoint names.")] = "",
 ) -> None:
     """Export the averaged weights of a checkpoint, with validation figures, for --model of the other commands."""
-    try:
+    with needs_extra("train", "training"):
         from train.export import export_checkpoint
-    except ImportError as error:
-        raise _missing_extra(error) from None
     from rich.console import Console
 
     with Console(stderr=True).status("scoring the validation sets"):
@@ -50,12 +48,6 @@ def export(
 
 
 def _run_lightning(arguments: list[str]) -> None:
-    try:
+    with needs_extra("train", "training"):
         from train.cli import main
-    except ImportError as error:
-        raise _missing_extra(error) from None
     main(arguments)
-
-
-def _missing_extra(error: ImportError) -> UserError:
-    return UserError(f"training needs the extra: pip install 'synergy-face[train]' ({error})")

@@ -1,4 +1,4 @@
-"""Networks of other projects, run from their own checkpoints: SynergyNet and 3DDFA_V2."""
+"""Networks of other projects with their own checkpoints: SynergyNet and 3DDFA_V2."""
 
 from synergy.compat.synergynet import load_synergynet
 from synergy.compat.tddfa_v2 import load_tddfa_v2

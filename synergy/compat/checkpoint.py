@@ -1,4 +1,4 @@
-"""State dicts of other projects, and renaming of their layers to ours."""
+"""Read the state dicts of other projects and rename their layers to ours."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from synergy.errors import UserError
 
 State = dict[str, Tensor]
 
-# What a layer stores: weights and running statistics.
+# Names of the tensors that a layer stores.
 _SUFFIXES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def read_state(path: str | Path) -> State:
-    """Read the state dict of a checkpoint `{"state_dict": ...}` or of a bare one.
+    """Read a checkpoint that is a state dict or holds one as `state_dict`.
+
+    Args:
+        path: file of the checkpoint.
 
     Returns:
         Tensors by layer name, without the `module.` prefix of DataParallel.
@@ -34,7 +37,16 @@ def read_state(path: str | Path) -> State:
 
 
 def rename_layers(state: State, theirs: Sequence[str], ours: Sequence[str]) -> State:
-    """The entries of layers `theirs` under the names `ours`, one to one in order."""
+    """Rename layers.
+
+    Args:
+        state: tensors by name.
+        theirs: names of layers in `state`.
+        ours: new names of the same layers, in the same order.
+
+    Returns:
+        The tensors of those layers under the new names.
+    """
     return {
         f"{new}.{suffix}": state[f"{old}.{suffix}"]
         for old, new in zip(theirs, ours, strict=True)
@@ -44,7 +56,16 @@ def rename_layers(state: State, theirs: Sequence[str], ours: Sequence[str]) -> S
 
 
 def join_layers(state: State, theirs: Sequence[str], ours: str) -> State:
-    """Layers `theirs` that read the same input, as one layer `ours` of all their outputs in that order."""
+    """Join layers that have the same input into one layer.
+
+    Args:
+        state: tensors by name.
+        theirs: names of the layers in `state`.
+        ours: name of the joint layer. Its outputs are those of the layers, one after the other.
+
+    Returns:
+        The tensors of the joint layer.
+    """
     joined = {}
     for suffix in _SUFFIXES:
         parts = [state[f"{old}.{suffix}"] for old in theirs if f"{old}.{suffix}" in state]
@@ -54,19 +75,28 @@ def join_layers(state: State, theirs: Sequence[str], ours: str) -> State:
 
 
 def conv_layers(module: nn.Module) -> list[str]:
-    """Names of a module's convolutions, linear layers and BatchNorms, in order."""
+    """Return the names of a module's convolutions, linear layers and BatchNorms, in their order."""
     kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
     return [name for name, layer in module.named_modules() if isinstance(layer, kinds)]
 
 
 def load_strictly(module: nn.Module, state: State, source: str | Path) -> None:
-    """Load every entry of `module` from `state`; `UserError` names what is missing or has another shape."""
+    """Load all tensors of a module.
+
+    Args:
+        module: gets the tensors.
+        state: tensors by name. Other tensors in it are ignored.
+        source: where `state` comes from, for the error message.
+
+    Raises:
+        UserError: a tensor is missing or has another size.
+    """
     for name, own in module.state_dict().items():
         if name not in state:
-            raise UserError(f"{source}: not a checkpoint of this network, it has nothing for '{name}'")
+            raise UserError(f"{source}: not a checkpoint of this network, it has no '{name}'")
         if state[name].numel() != own.numel():
             shapes = f"{tuple(state[name].shape)}, expected {tuple(own.shape)}"
             raise UserError(f"{source}: not a checkpoint of this network, '{name}' is {shapes}")
-    # Point-wise convolutions are linear layers here: the same numbers without the trailing axis.
+    # Their point-wise convolutions are linear layers here, with the same weights but without the last axis.
     own_shapes = module.state_dict()
     module.load_state_dict({name: state[name].reshape(own.shape) for name, own in own_shapes.items()})

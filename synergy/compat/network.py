@@ -1,7 +1,7 @@
 """The network that 3DDFA_V2 and SynergyNet share: a MobileNet that regresses 62 whitened parameters of a BFM face.
 
-Both projects read BGR crops of 120 x 120. Both place their landmarks in MATLAB's pixels, which count from 1; the mean
-of the whitening is converted to ours (`to_zero_based`).
+Both networks take BGR crops of 120x120 pixels. Both projects use MATLAB's pixel coordinates, which count from 1. The
+mean of the whitening is converted to our coordinates (`to_zero_based`), so that the network returns them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class CompatNet(nn.Module):
     Args:
         backbone: the feature extractor.
         model: a BFM with 3DDFA's modes. Its first 40 shape and first 10 expression modes and 68 landmarks are used.
-        whitening: of the 62 parameters.
-        model_id: which weights these are.
-        mafa: landmark refinement in MATLAB's pixels, or None for the coarse landmarks alone.
+        whitening: mean and standard deviation of the 62 parameters.
+        model_id: name of the weights.
+        mafa: landmark refinement in MATLAB's coordinates. Without it the refined landmarks are the coarse landmarks.
 
     Attributes:
-        morphable_model: `model` with those 50 modes only, the model that the predicted parameters belong to.
-        face_model: its 68 landmark vertices.
+        morphable_model: `model` with those 50 modes only. The predicted parameters belong to it.
+        face_model: the 68 landmark vertices of `morphable_model`.
     """
 
     param_mean: Tensor
@@ -76,9 +76,9 @@ class CompatNet(nn.Module):
         return SynergyOutput(centre_depth(landmarks), centre_depth(coarse), params, whitened)
 
     def project(self, params: Tensor) -> Tensor:
-        """Return the 68 landmarks (B, 68, 3) in crop pixels of parameters (B, 62); z is not centred."""
+        """Return the 68 landmarks (B, 68, 3) in crop pixels of parameters (B, 62). The mean of z is not removed."""
         return project_plain(self.face_model.landmarks(params), split_pose(params)[0], self.size)
 
     def match_landmarks(self, params: Tensor, landmarks: Tensor) -> Tensor:  # noqa: ARG002
-        """Return the parameters (B, 62) unchanged: both projects draw the mesh of the network's own parameters."""
+        """Return the parameters (B, 62) unchanged. In both projects the mesh does not depend on refined landmarks."""
         return params

@@ -1,4 +1,7 @@
-"""3DDFA_V2 (Guo et al., ECCV 2020): `mb1_120x120.pth` and `mb05_120x120.pth`, a MobileNetV1 with one linear head."""
+"""3DDFA_V2's public checkpoints `mb1_120x120.pth` and `mb05_120x120.pth` (Guo et al., ECCV 2020).
+
+They are MobileNetV1 networks with one linear head.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,18 @@ _BACKBONE = (
 
 
 def load_tddfa_v2(path: str | Path, model: MorphableModel, whitening: Whitening[NDArray[np.float32]]) -> CompatNet:
-    """3DDFA_V2's MobileNetV1 of any width, in evaluation mode; the width is read off the first layer.
+    """Load 3DDFA_V2's MobileNetV1. Its width follows from the size of the first layer.
 
     Args:
-        path: `mb1_120x120.pth`, `mb05_120x120.pth` or another of the same layout.
+        path: `mb1_120x120.pth`, `mb05_120x120.pth` or another checkpoint with the same layers.
         model: `bfm_noneck_v3.pkl`, another BFM with 3DDFA's modes, or the 68-point basis.
-        whitening: of `param_mean_std_62d_120x120.pkl` (`synergy.compat.whitening.read_whitening`).
+        whitening: the content of `param_mean_std_62d_120x120.pkl` (`synergy.compat.whitening.read_whitening`).
+
+    Returns:
+        The network in evaluation mode on the CPU.
+
+    Raises:
+        UserError: not such a checkpoint.
     """
     state = read_state(path)
     if "conv1.weight" not in state:

@@ -1,4 +1,4 @@
-"""Readers: every data set of the field as one stream of `FaceSample`, converted to our conventions at the door."""
+"""Readers of the public data sets. Each yields `FaceSample`s in the conventions of `synergy.geometry`."""
 
 from synergy.data.aflw import AFLWReader
 from synergy.data.aflw2000 import AFLW2000Reader

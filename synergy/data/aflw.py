@@ -52,6 +52,7 @@ class AFLWReader(FaceReader):
         return list(self._rows)
 
     def digest(self) -> str:
+        """Return the first 16 hex digits of a SHA-256 over the label file."""
         return hashlib.sha256(self._labels_path.read_bytes()).hexdigest()[:16]
 
     def _wanted(self) -> str:

@@ -1,8 +1,8 @@
 """3DDFA's training set: 120x120 crops, `train_aug_120x120.list.train` and `param_all_norm_v201.pkl` (Guo et al., 2018).
 
-Row i of the pickle belongs to line i of the list: 62 whitened parameters, 12 of pose `[s R | t]` row-major in crop
-pixels, 40 of shape, 10 of expression. They are in MATLAB's pixels and converted to ours (`to_zero_based`). The pickle
-is read without running it.
+Row i of the pickle belongs to line i of the list. It holds 62 whitened parameters: 12 of the pose `[s R | t]` in crop
+pixels, 40 of shape and 10 of expression. Pixels count from 1, as in MATLAB. The reader converts them (`to_zero_based`).
+The code in the pickle is not run.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from numpy.typing import NDArray
 from bfm_assets.schema import MorphableModel
 from bfm_assets.unpickle import read_pickle
 from synergy.compat.whitening import N_PARAMS, N_SHAPE, read_whitening, to_zero_based
-from synergy.data import zhu
 from synergy.data.reader import CROP_SIZE, FaceReader, box_of_crop, checked_points, visibility_of
 from synergy.data.sample import FaceSample
+from synergy.data.w300lp_format import project_vertices
 from synergy.errors import UserError
 
 
 class DDFAReader(FaceReader):
-    """The crops with their parameters, de-whitened; `box` is the one whose sqrt(2) square is the whole crop.
+    """Read 3DDFA's crops and their parameters. The `box` of a sample is the one whose square crop is the whole image.
 
     Args:
         path: folder, tar or zip of the crops.
-        list_file: one image name per line.
+        list_file: text file with one image name per line.
         params_file: the pickle of (N, 62) whitened parameters.
-        whitening_file: their mean and standard deviation (`param_whitening.pkl`).
-        model: a BFM, dense or of 68 points, that landmarks (68, 3) are rebuilt from; without it they are unknown.
+        whitening_file: mean and standard deviation of the parameters (`param_whitening.pkl`).
+        model: a BFM, dense or of 68 points, to compute the landmarks (68, 3) from the parameters. Without it the
+            landmarks are NaN.
     """
 
     source = "3ddfa-train-aug"
@@ -71,6 +72,7 @@ class DDFAReader(FaceReader):
         return f"the images that {self._list_file.name} names"
 
     def digest(self) -> str:
+        """Return the first 16 hex digits of a SHA-256 over the list and the parameters."""
         sha = hashlib.sha256(self._list_file.read_bytes() + self._params.tobytes())
         return sha.hexdigest()[:16]
 
@@ -79,7 +81,7 @@ class DDFAReader(FaceReader):
         checked_points(params[:, None], N_PARAMS, (1,), f"{name}: parameters")
         landmarks = np.full((68, 2), np.nan, np.float32)
         if self._model is not None:
-            landmarks = zhu.project_vertices(params, self._model, CROP_SIZE, n_shape=N_SHAPE)
+            landmarks = project_vertices(params, self._model, CROP_SIZE, n_shape=N_SHAPE)
         return FaceSample(
             name=name,
             image=self._image(name, image),
@@ -93,6 +95,7 @@ class DDFAReader(FaceReader):
 
 
 def _read_params(params_file: str | Path, whitening_file: str | Path) -> NDArray[np.float32]:
+    """Read the parameters (N, 62) in MATLAB's coordinates, without whitening."""
     whitening = read_whitening(whitening_file)
     params = read_pickle(params_file)
     if not isinstance(params, np.ndarray) or params.ndim != 2 or params.shape[1] != N_PARAMS:

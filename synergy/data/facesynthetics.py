@@ -1,7 +1,7 @@
 """FaceSynthetics as published: `ID.png`, `ID_ldmks.txt`, `ID_seg.png` (Wood et al., ICCV 2021).
 
-The text holds 70 lines `x y` in pixels, y down, taken as they stand: 68 points in iBUG order, then the two pupils,
-which this project's record has no place for. They are projections of 3D points, so the hidden ones are there too.
+The text file has 70 lines `x y` in pixels with y down: 68 points in iBUG order, then the two pupils, which are not
+read. The points are projections of 3D points. Hidden points are therefore annotated too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ _ENDING = "_ldmks.txt"
 
 
 class FaceSyntheticsReader(FaceReader):
-    """The renders with (68, 2) landmarks, all of them taken as visible."""
+    """Read FaceSynthetics. Landmarks are (68, 2), and all of them count as visible.
+
+    Args:
+        path: folder, tar or zip of the data set.
+    """
 
     source = "facesynthetics"
     licence = "FaceSynthetics: research only, see https://github.com/microsoft/FaceSynthetics"
@@ -25,7 +29,7 @@ class FaceSyntheticsReader(FaceReader):
         return pair_up(self, _ENDING, ignored="_seg.png")
 
     def _wanted(self) -> str:
-        return "images ID.png with ID_ldmks.txt beside them"
+        return "pairs of images ID.png and ID_ldmks.txt"
 
     def _label_files(self) -> list[str]:
         return [stem(name) + _ENDING for name in self.names]

@@ -1,4 +1,4 @@
-"""The files of a folder, a tar or a zip, by name. Nothing is extracted to disk."""
+"""Read the files of a folder, a tar or a zip by name, without extracting an archive to disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ from synergy.folders import files_below
 
 
 class FileTree:
-    """A read-only set of named files.
+    """The files of a folder or archive, for reading.
+
+    It can be pickled and used in forked processes: each process opens the archive for itself.
+
+    Args:
+        path: the folder, tar (also compressed) or zip.
+
+    Raises:
+        UserError: no such file, or neither a folder nor a complete archive.
 
     Attributes:
-        path: the folder or archive on disk.
-        names: relative names with forward slashes, sorted; hidden files and macOS's archive litter are left out.
+        path: the folder or archive.
+        names: sorted names relative to `path`, with forward slashes. Hidden files and the `__MACOSX` folders that macOS
+            adds to archives are left out.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -27,15 +36,19 @@ class FileTree:
             raise UserError(f"{self.path}: no such file or folder")
         self._tar_members: dict[str, tarfile.TarInfo] = {}
         self._archive: zipfile.ZipFile | tarfile.TarFile | None = None
-        self._owner = os.getpid()
-        self.names = tuple(sorted(name for name in self._list() if _is_wanted(name)))
+        self._process = os.getpid()
+        self.names = tuple(sorted(name for name in self._list() if _is_visible(name)))
         self._known = frozenset(self.names)
 
     def __contains__(self, name: object) -> bool:
         return name in self._known
 
     def read(self, name: str) -> bytes:
-        """The content of one file; `OSError` with one line when it cannot be had in full."""
+        """Return the content of a file.
+
+        Raises:
+            OSError: no such file, or its content is damaged. The message is one line.
+        """
         try:
             return self._read(name)
         except KeyError:
@@ -43,17 +56,16 @@ class FileTree:
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise OSError(f"{name}: damaged in {self.path} ({error})") from None
 
-    def beside(self, name: str) -> Path | None:
-        """A file of this name in the folder, or next to the archive, on disk; None when there is none."""
-        candidate = (self.path if self.path.is_dir() else self.path.parent) / name
-        return candidate if candidate.is_file() else None
-
     def with_suffix(self, *suffixes: str) -> list[str]:
-        """Names that end in one of the suffixes (lower case, with their dot), whatever their case."""
+        """Return the names with one of the suffixes, in upper or lower case.
+
+        Args:
+            suffixes: in lower case, with the dot.
+        """
         return [name for name in self.names if PurePosixPath(name).suffix.lower() in suffixes]
 
     def digest(self, names: list[str]) -> str:
-        """First 16 hex digits of a SHA-256 over the names and contents of the given files, in the given order."""
+        """Return the first 16 hex digits of a SHA-256 over names and contents of files, in the given order."""
         sha = hashlib.sha256()
         for name in names:
             content = self.read(name)
@@ -76,9 +88,9 @@ class FileTree:
     def _read(self, name: str) -> bytes:
         if self.path.is_dir():
             return (self.path / name).read_bytes()
-        if self._owner != os.getpid() or self._archive is None:  # a forked or unpickled reader needs its own position
+        if self._process != os.getpid() or self._archive is None:  # a file position is not shared between processes
             self._archive = tarfile.open(self.path) if self._tar_members else zipfile.ZipFile(self.path)  # noqa: SIM115
-            self._owner = os.getpid()
+            self._process = os.getpid()
         if isinstance(self._archive, zipfile.ZipFile):
             return self._archive.read(name)
         member = self._tar_members[name]
@@ -92,5 +104,5 @@ class FileTree:
         return {**self.__dict__, "_archive": None}
 
 
-def _is_wanted(name: str) -> bool:
+def _is_visible(name: str) -> bool:
     return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)

@@ -1,4 +1,4 @@
-"""Encoded image bytes to HxWx3 uint8 RGB."""
+"""Decode images of data sets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 
 
 def decode_image(content: bytes) -> NDArray[np.uint8]:
-    """The image as (H, W, 3) uint8 RGB, in the file's own orientation, as labels are; `ValueError` when it is none."""
+    """Decode an image. An EXIF orientation is ignored, because labels refer to the stored pixels.
+
+    Args:
+        content: the bytes of the image file.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: not a readable image.
+    """
     if not content:
         raise ValueError("the image file is empty")
     data = np.frombuffer(content, np.uint8)

@@ -1,4 +1,4 @@
-"""Reader of JVCR's annotations: a JSON list of faces, beside their images (Zhang et al., IEEE TIP 2019).
+"""JVCR's annotations: images and a JSON list of faces (Zhang et al., IEEE TIP 2019).
 
 An entry has `img_paths`, `landmarks` (68 x 3), `objpos` (centre of the landmarks' box), `scale_provided` (width of
 that box / 200) and `isValidation`. The annotations were made from 300W-LP and AFLW2000-3D, so x and y count pixels from
@@ -20,17 +20,17 @@ import numpy as np
 
 from synergy.data.reader import FaceReader, SampleError, checked_points, visibility_of
 from synergy.data.sample import FaceSample
-from synergy.data.zhu import MATLAB_ORIGIN
+from synergy.data.w300lp_format import MATLAB_ORIGIN
 from synergy.errors import UserError
 
 
 class JVCRReader(FaceReader):
-    """The annotated faces; landmarks are (68, 3) in 0-based image pixels, z has zero mean and is larger nearer.
+    """Read JVCR's annotations. Landmarks are (68, 3), and z has zero mean.
 
     Args:
-        path: the annotation `.json`.
-        images: folder, tar or zip that `img_paths` are relative to; the annotation's own folder by default.
-        validation: read only the entries with this `isValidation`; all by default.
+        path: the annotation file `.json`.
+        images: folder, tar or zip that `img_paths` are relative to. By default it is the folder of the annotation file.
+        validation: if given, read only the entries with this value of `isValidation`.
     """
 
     source = "jvcr"
@@ -64,7 +64,7 @@ class JVCRReader(FaceReader):
         return "entries with img_paths and landmarks"
 
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of the annotation file."""
+        """Return the first 16 hex digits of the SHA-256 of the annotation file."""
         return self._digest
 
     def _read(self, name: str, image: bool) -> FaceSample:

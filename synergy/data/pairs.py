@@ -1,4 +1,4 @@
-"""Images with a label file of the same name beside them, the layout that most of the field's data sets share."""
+"""Data sets in which each image has a label file of the same name in the same folder."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from synergy.data.reader import IMAGE_SUFFIXES, FaceReader, stem
 
 
 def pair_up(reader: FaceReader, label_ending: str, ignored: str | None = None) -> list[str]:
-    """Names of images `X.jpg` (or .png, ...) that have an `X<label_ending>` beside them.
+    """Find the images `X.jpg` (or .png, ...) that have a label file `X<label_ending>`.
 
-    In folders that have any pair, an image or a label file without its other half is noted as skipped; files that end
-    in `ignored` are neither.
+    In folders with at least one pair, images without a label file and label files without an image are reported to the
+    reader as skipped.
+
+    Args:
+        reader: its tree is searched.
+        label_ending: end of the label files' names, in lower case.
+        ignored: files whose names end in this are not images.
+
+    Returns:
+        Names of the images.
     """
-    found = [name for name in reader.tree.with_suffix(*IMAGE_SUFFIXES) if not ignored or not name.endswith(ignored)]
-    images = {stem(name): name for name in found}
+    candidates = [
+        name for name in reader.tree.with_suffix(*IMAGE_SUFFIXES) if not ignored or not name.endswith(ignored)
+    ]
+    images = {stem(name): name for name in candidates}
     labels = {name[: -len(label_ending)]: name for name in reader.tree.names if name.lower().endswith(label_ending)}
     paired = {key: name for key, name in images.items() if key in labels}
     if not paired:
@@ -22,8 +32,8 @@ def pair_up(reader: FaceReader, label_ending: str, ignored: str | None = None) -
     folders = {PurePosixPath(key).parent for key in paired}
     for key, name in images.items():
         if key not in labels and PurePosixPath(key).parent in folders:
-            reader.skip(name, f"no {PurePosixPath(key).name}{label_ending} beside it")
+            reader.skip(name, f"no {PurePosixPath(key).name}{label_ending} in its folder")
     for key, name in labels.items():
         if key not in images and PurePosixPath(key).parent in folders:
-            reader.skip(name, "no image beside it")
+            reader.skip(name, "no image of this name in its folder")
     return list(paired.values())

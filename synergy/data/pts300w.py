@@ -1,6 +1,7 @@
-"""300-W and every set in its format: images with `.pts` files beside them (Sagonas et al., ICCV-W 2013).
+"""300-W and other data sets in its format: images with `.pts` files (Sagonas et al., ICCV-W 2013).
 
-AFW, HELEN, IBUG, LFPW, XM2VTS, 300-VW frames and this project's tars. Points are 68 in iBUG order, 1-based.
+These are for example AFW, HELEN, IBUG, LFPW, XM2VTS and the frames of 300-VW. A file has 68 points in iBUG order in
+pixels that count from 1.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from synergy.data.sample import FaceSample
 
 
 class PtsReader(FaceReader):
-    """Samples with (68, 2) landmarks, all of them taken as visible: the format does not say."""
+    """Read images with `.pts` files. Landmarks are (68, 2). All count as visible: the format has no visibility.
+
+    Args:
+        path: folder, tar or zip of the data set.
+    """
 
     source = "300w"
     licence = "300-W annotations: research only, see https://ibug.doc.ic.ac.uk/resources/facial-point-annotations/"
@@ -21,7 +26,7 @@ class PtsReader(FaceReader):
         return pair_up(self, ".pts")
 
     def _wanted(self) -> str:
-        return "images with .pts files beside them"
+        return "pairs of images and .pts files"
 
     def _read(self, name: str, image: bool) -> FaceSample:
         file = stem(name) + ".pts"

@@ -1,4 +1,7 @@
-"""The 300-W `.pts` text format: `version: 1`, `n_points: N`, then N lines `x y` between braces, in 1-based pixels."""
+"""The 300-W `.pts` text format: `version: 1`, `n_points: N`, then N lines `x y` between braces.
+
+Its pixels count from 1.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,23 @@ from synergy.data.reader import SampleError, checked_points
 
 
 def read_pts(content: bytes, name: str) -> NDArray[np.float32]:
-    """The 68 points as (68, 2) float32 in 0-based pixels."""
+    r"""Read a `.pts` file.
+
+    Args:
+        content: the bytes of the file.
+        name: its name, for error messages.
+
+    Returns:
+        (68, 2) float32 in pixels that count from 0.
+
+    Raises:
+        SampleError: not such a file, or another number of points.
+
+    Example:
+        >>> lines = "".join(f"{i}.5 {i}.0\n" for i in range(1, 69))
+        >>> read_pts(f"version: 1\nn_points: 68\n{{\n{lines}}}\n".encode(), "face.pts")[0].tolist()
+        [0.5, 0.0]
+    """
     text = content.decode("latin-1")
     head, opened, rest = text.partition("{")
     body, closed, _ = rest.partition("}")

@@ -1,4 +1,7 @@
-"""What all readers share: random access, and iteration that reports broken files, counts them and goes on."""
+"""The base class of all readers, and helpers for them.
+
+Readers give random access, and an iteration that skips broken files and keeps a list of them.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,23 @@ from synergy.data.sample import UNLABELLED, VISIBLE, FaceSample
 from synergy.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-CROP_SIZE = 120  # of 3DDFA's crops
+CROP_SIZE = 120  # side of 3DDFA's crops in pixels
+# The image of samples that are read without their image.
 NO_IMAGE: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
 
 
 class SampleError(ValueError):
-    """One file that cannot be used, with the one line that says why."""
+    """A file of a data set cannot be used. The message is one line."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that was skipped, and why."""
+    """A file that was skipped.
+
+    Attributes:
+        name: of the file.
+        reason: why it was skipped, in one line.
+    """
 
     name: str
     reason: str
@@ -36,10 +45,19 @@ class Problem:
 class FaceReader(ABC):
     """A data set as a sequence of `FaceSample`.
 
-    `reader.read(i)` raises `SampleError` for a broken file; `for sample in reader` skips it and appends to
-    `reader.problems`.
+    `read` raises `SampleError` for a broken file. Iteration skips it and adds it to `problems`.
+
+    A reader of another data set implements `_find`, `_wanted` and `_read`.
+
+    Args:
+        path: folder, tar or zip of the data set.
+
+    Raises:
+        UserError: there is nothing to read.
 
     Attributes:
+        source: name of the data set.
+        licence: its terms in one line.
         names: the names of the samples, in order.
         is_cropped: whether the images are face crops. The `box` of a sample is then the one whose square crop
             (`synergy.crop.square_crop`) is the training crop.
@@ -59,23 +77,23 @@ class FaceReader(ABC):
 
     @abstractmethod
     def _find(self) -> list[str]:
-        """The sample names in the tree."""
+        """Return the names of the samples in the tree. It may call `skip`."""
 
     @abstractmethod
     def _wanted(self) -> str:
-        """What `_find` looks for, as one phrase."""
+        """Return what `_find` looks for, as a phrase for error messages."""
 
     @abstractmethod
     def _read(self, name: str, image: bool) -> FaceSample:
-        """One sample; `SampleError`, `ValueError` or `OSError` in one line when it is broken."""
+        """Read a sample. Raise `SampleError`, `ValueError` or `OSError` with one line if it is broken."""
 
     @property
     def problems(self) -> list[Problem]:
-        """Files skipped so far, each once. What can be seen without opening a file is there from the start."""
+        """The files skipped so far, each once. Files that `_find` skips are in it from the start."""
         return list(self._problems.values())
 
     def digest(self) -> str:
-        """First 16 hex digits of a SHA-256 over the label files: identifies the data in a result."""
+        """Return the first 16 hex digits of a SHA-256 over the label files. Results record it to identify the data."""
         return self.tree.digest(self._label_files())
 
     def _label_files(self) -> list[str]:
@@ -86,7 +104,15 @@ class FaceReader(ABC):
         return len(self.names)
 
     def read(self, index: int, image: bool = True) -> FaceSample:
-        """Sample `index`; with `image=False` its image is empty (0, 0, 3) and is not decoded."""
+        """Read a sample.
+
+        Args:
+            index: of the sample in `names`.
+            image: whether the image is decoded. Otherwise it is an empty array (0, 0, 3).
+
+        Raises:
+            SampleError: the sample cannot be used.
+        """
         name = self.names[index]
         try:
             return self._read(name, image)
@@ -99,7 +125,7 @@ class FaceReader(ABC):
         return self.samples()
 
     def samples(self, image: bool = True) -> Iterator[FaceSample]:
-        """All readable samples; see `read`."""
+        """Iterate over all samples that can be used. See `read` for `image`."""
         for index, name in enumerate(self.names):
             try:
                 sample = self.read(index, image)
@@ -109,7 +135,7 @@ class FaceReader(ABC):
                 yield sample
 
     def skip(self, name: str, reason: str) -> None:
-        """Note a file that is left out, once."""
+        """Add a file to `problems`, if it is not in it."""
         self._problems.setdefault(name, Problem(name, reason))
 
     def _image(self, name: str, wanted: bool) -> NDArray[np.uint8]:
@@ -117,12 +143,30 @@ class FaceReader(ABC):
 
 
 def stem(name: str) -> str:
-    """A name without its suffix."""
+    """Remove the suffix of a name.
+
+    Example:
+        >>> stem("AFW/1051618982_1.jpg")
+        'AFW/1051618982_1'
+    """
     return str(PurePosixPath(name).with_suffix(""))
 
 
 def checked_points(points: ArrayLike, count: int, dims: tuple[int, ...], what: str) -> NDArray[np.float32]:
-    """Points as (count, d) float32 with d in `dims`, all finite, or `SampleError` in one line."""
+    """Check the shape and the values of points.
+
+    Args:
+        points: the points of a file.
+        count: expected number of points.
+        dims: possible numbers of coordinates.
+        what: what the points are, for error messages.
+
+    Returns:
+        (count, d) float32 with d in `dims`.
+
+    Raises:
+        SampleError: another shape, or values that are not finite.
+    """
     array = np.asarray(points, np.float64)
     if array.ndim != 2 or array.shape[0] != count or array.shape[1] not in dims:
         wanted = " or ".join(f"{count}x{d}" for d in dims)
@@ -133,12 +177,32 @@ def checked_points(points: ArrayLike, count: int, dims: tuple[int, ...], what: s
 
 
 def box_of_crop(height: int, width: int) -> NDArray[np.float32]:
-    """The box (4,) whose sqrt(2) square is a whole crop: for sources whose images are 3DDFA's crops already."""
+    """Return the box whose square crop is the whole image, for images that are 3DDFA's crops.
+
+    Args:
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+
+    Returns:
+        (4,) float32 x0, y0, x1, y1 in pixels.
+
+    Example:
+        >>> from synergy.crop import square_crop
+        >>> bool(np.allclose(square_crop(box_of_crop(120, 120), size=120), np.eye(2, 3), atol=1e-5))
+        True
+    """
     centre = np.array([width - 1, height - 1]) / 2
     half = max(height, width) / LANDMARK_MARGIN / 2
     return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 
 def visibility_of(landmarks: NDArray[np.float32]) -> NDArray[np.int8]:
-    """VISIBLE where a (68, d) point is known, UNLABELLED where it is NaN: for sources that do not state visibility."""
+    """Return VISIBLE for known landmarks and UNLABELLED for NaN, for data sets that do not state visibility.
+
+    Args:
+        landmarks: (68, 2 or 3).
+
+    Returns:
+        (68,) int8.
+    """
     return np.where(np.isnan(landmarks[:, 0]), UNLABELLED, VISIBLE).astype(np.int8)

@@ -1,4 +1,4 @@
-"""The one record that readers yield, augmentation keeps consistent and protocols consume."""
+"""`FaceSample`, the record that all readers yield."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Values of `visibility68`, as MERL-RAV has them.
+# Values of `visibility68`. They are those of MERL-RAV.
 VISIBLE, OCCLUDED, SELF_OCCLUDED, UNLABELLED = 2, 1, 0, -1
 
 
@@ -16,14 +16,14 @@ class FaceSample:
     """One labelled face, in the conventions of `synergy.geometry` (0-based pixels, y down).
 
     Attributes:
-        name: the sample's file name within its source, unique there.
+        name: file name of the sample in its data set, which is unique there.
         image: (H, W, 3) uint8 RGB.
         landmarks68: (68, 2) or (68, 3) float32 in image pixels, NaN where unknown; z larger is nearer.
-        visibility68: (68,) int8 of VISIBLE, OCCLUDED (by something), SELF_OCCLUDED, UNLABELLED.
+        visibility68: (68,) int8 of VISIBLE, OCCLUDED (by an object), SELF_OCCLUDED (by the face itself) or UNLABELLED.
         points21: (21, 2) float32 in image pixels in AFLW's order, NaN where unknown, or None.
         params: (12 + S + E,) float32 pose `[s R | t]` in image pixels, raw shape and expression, or None.
         pose_deg: (3,) float32 pitch, yaw, roll in degrees, or None.
-        box: (4,) float32 x0, y0, x1, y1 of the face where the source states one, or None.
+        box: (4,) float32 x0, y0, x1, y1 of the face in image pixels, or None.
         source: the data set, for example "aflw2000-3d".
         licence: its terms, one line.
     """

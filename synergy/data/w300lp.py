@@ -1,10 +1,13 @@
-"""300W-LP as published: `SET/NAME_k.jpg` beside `NAME_k.mat`, and a `landmarks/` folder (Zhu et al., CVPR 2016).
+"""300W-LP as published: `SET/NAME_k.jpg` with `SET/NAME_k.mat`, and a folder `landmarks/` (Zhu et al., CVPR 2016).
 
-Landmarks come from the first of these that there is:
-- `landmarks/SET/NAME_k_pts.mat`, its `pts_3d` (68, 2): the fitted model's points in 1-based pixels;
-- a BFM given by the caller: the fitted parameters projected, (68, 3). It also adds z to the points of `landmarks/`;
-- `pt2d` of the `.mat`: the hand labels of the source photo, which hold only for the unrotated images `NAME_0`. In
-  `_Flip` sets they are mirrored about W + 1, which shows them to be 1-based, but keep the source's order: undone here.
+Landmarks are read from the first of these sources that exists:
+- `pts_3d` (68, 2) in `landmarks/SET/NAME_k_pts.mat`: points of the fitted model. A BFM adds z to them.
+- A BFM given by the caller: the landmark vertices of the fitted parameters (68, 3).
+- `pt2d` in the `.mat`: manual annotations of the original photo. They are valid only for the images `NAME_0`, which are
+  not rotated.
+
+All pixels in the files count from 1, as in MATLAB. In the `_Flip` sets `pt2d` is mirrored but not renumbered. The
+reader corrects both.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from numpy.typing import NDArray
 
 from bfm_assets.matfile import read_mat_numbers
 from bfm_assets.schema import MorphableModel
-from synergy.data import zhu
 from synergy.data.pairs import pair_up
 from synergy.data.reader import FaceReader, checked_points, stem, visibility_of
 from synergy.data.sample import FaceSample
+from synergy.data.w300lp_format import MATLAB_ORIGIN, VARIABLES, project_vertices, read_parameters, read_pose_deg
 from synergy.landmarks import FLIP68, OUTER_EYE_CORNERS
 
 _UNROTATED = re.compile(r"_0$")
@@ -28,9 +31,11 @@ _LANDMARKS = "landmarks/"
 
 
 class W300LPReader(FaceReader):
-    """300W-LP's samples, with the fitted pose and parameters of each.
+    """Read 300W-LP with its fitted poses and parameters.
 
-    `model` is a BFM, dense or of 68 points, from which landmarks are rebuilt.
+    Args:
+        path: folder, tar or zip of the data set.
+        model: a BFM, dense or of 68 points, to compute landmarks from the parameters.
     """
 
     source = "300w-lp"
@@ -51,7 +56,7 @@ class W300LPReader(FaceReader):
             return names
         for name in names:
             if self._points_file(name) is None and not _UNROTATED.search(stem(name)):
-                self.skip(name, "rotated, so its pt2d is another image's: its landmarks need landmarks/ or a BFM")
+                self.skip(name, "the image is rotated but its pt2d is not: its landmarks need landmarks/ or a BFM")
         return [name for name in names if name not in self._problems]
 
     def _label_files(self) -> list[str]:
@@ -65,9 +70,9 @@ class W300LPReader(FaceReader):
 
     def _read(self, name: str, image: bool) -> FaceSample:
         file = stem(name) + ".mat"
-        mat = read_mat_numbers(self.tree.read(file), file, zhu.VARIABLES, ("pt2d",))
-        params = zhu.parameters(mat, file)
-        pixels = self._image(name, image or self._model is not None)  # y of the model needs the image's height
+        mat = read_mat_numbers(self.tree.read(file), file, VARIABLES, ("pt2d",))
+        params = read_parameters(mat, file)
+        pixels = self._image(name, image or self._model is not None)  # the projection needs the height
         landmarks = self._landmarks(name, file, mat, params, len(pixels))
         return FaceSample(
             name=name,
@@ -75,7 +80,7 @@ class W300LPReader(FaceReader):
             landmarks68=landmarks,
             visibility68=visibility_of(landmarks),
             params=params,
-            pose_deg=zhu.pose_deg(mat, file),
+            pose_deg=read_pose_deg(mat, file),
             source=self.source,
             licence=self.licence,
         )
@@ -83,23 +88,25 @@ class W300LPReader(FaceReader):
     def _landmarks(
         self, name: str, file: str, mat: dict[str, NDArray[np.float64]], params: NDArray[np.float32], height: int
     ) -> NDArray[np.float32]:
-        rebuilt = None if self._model is None else zhu.project_vertices(params, self._model, height)
+        projected = None if self._model is None else project_vertices(params, self._model, height)
         if points_file := self._points_file(name):
             points = read_mat_numbers(self.tree.read(points_file), points_file, ("pts_3d",))["pts_3d"]
-            flat = _in_order(checked_points(points, 68, (2,), f"{points_file}: pts_3d") - np.float32(zhu.MATLAB_ORIGIN))
-            return flat if rebuilt is None else np.concatenate([flat, rebuilt[:, 2:]], 1)
-        if rebuilt is not None:
-            return rebuilt
+            xy = _in_ibug_order(checked_points(points, 68, (2,), f"{points_file}: pts_3d") - np.float32(MATLAB_ORIGIN))
+            return xy if projected is None else np.concatenate([xy, projected[:, 2:]], 1)
+        if projected is not None:
+            return projected
         if "pt2d" not in mat:
             raise ValueError(f"{file} lacks pt2d")
-        flat = checked_points(mat["pt2d"].T, 68, (2,), f"{file}: pt2d transposed")
-        return _in_order(flat - np.float32(zhu.MATLAB_ORIGIN))
+        xy = checked_points(mat["pt2d"].T, 68, (2,), f"{file}: pt2d transposed")
+        return _in_ibug_order(xy - np.float32(MATLAB_ORIGIN))
 
 
-def _in_order(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Points (68, 2) in iBUG order, also when they were mirrored without being renumbered.
+def _in_ibug_order(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Renumber points (68, 2) if they were mirrored without being renumbered.
 
-    From the right eye's outer corner to the left's, the chin lies clockwise (y down) on any face seen from in front.
+    The direction from the right to the left outer eye corner and the direction from there to the chin have a positive
+    cross product (y down) in every image that shows the front of a face.
     """
-    eyes, chin = points[OUTER_EYE_CORNERS[1]] - points[OUTER_EYE_CORNERS[0]], points[8] - points[OUTER_EYE_CORNERS[0]]
+    right_eye, left_eye = points[list(OUTER_EYE_CORNERS)]
+    eyes, chin = left_eye - right_eye, points[8] - right_eye
     return points if eyes[0] * chin[1] - eyes[1] * chin[0] > 0 else points[FLIP68]

@@ -1,4 +1,4 @@
-"""The networks, one `nn.Module` family per file."""
+"""The networks: backbones, point networks, the face model and SynergyNet."""
 
 from synergy.models.face_model import LinearFaceModel
 from synergy.models.mobilenet import MobileNetV1, MobileNetV2

@@ -76,7 +76,7 @@ class LinearFaceModel(nn.Module):
         return self._combine(self.mean, self.basis, params)
 
     def landmarks(self, params: Tensor) -> Tensor:
-        """Return the 68 landmark vertices (..., 68, 3) in model space. See `vertices`."""
+        """Return the 68 landmark vertices (..., 68, 3) in model space, as `vertices` does for all vertices."""
         if len(self.mean) == len(self.landmark_indices):
             return self.vertices(params)[..., self.landmark_indices, :]
         return self._combine(self.mean[self.landmark_indices], self.basis[self.landmark_indices], params)
@@ -85,7 +85,7 @@ class LinearFaceModel(nn.Module):
         """Return the 68 landmarks in the image.
 
         Args:
-            params: (..., 12 + S + E). The 3x3 part of the pose is used as it is; see `make_pose_rigid`.
+            params: (..., 12 + S + E). The 3x3 part of the pose is used as it is (compare `make_pose_rigid`).
             size: height of the image in pixels.
             projection: see `synergy.camera.project`.
 
@@ -95,7 +95,15 @@ class LinearFaceModel(nn.Module):
         return centre_depth(project(self.landmarks(params), split_pose(params)[0], size, projection))
 
     def project_mesh(self, params: Tensor, size: float) -> Tensor:
-        """Return all vertices (..., V, 3) in the image, in the frame of `project`, which gives 68 of them."""
+        """Return all vertices in the image.
+
+        Args:
+            params: (..., 12 + S + E).
+            size: height of the image in pixels.
+
+        Returns:
+            (..., V, 3) in the frame of `project`. z has zero mean over the 68 landmark vertices.
+        """
         points = project(self.vertices(params), split_pose(params)[0], size)
         return centre_depth(points, points[..., self.landmark_indices, :])
 

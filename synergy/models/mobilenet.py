@@ -1,19 +1,19 @@
-"""MobileNetV1 and V2 feature extractors with a width multiplier, images in, pooled features out.
+"""MobileNetV1 and MobileNetV2 with a width multiplier, from images to pooled features.
 
 V1: Howard et al. 2017 (arXiv 1704.04861), table 1. V2: Sandler et al. 2018 (arXiv 1801.04381), table 2.
-Both are used at 120 x 120 here; a strided 3x3 stem and 32-fold reduction leave a 4 x 4 map, which is averaged.
+Both reduce the image 32-fold. At 120x120 pixels a 4x4 feature map is left, which is averaged.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-# (output channels, stride) of the 13 depthwise separable blocks.
+# Output channels and stride of the 13 depthwise separable blocks.
 _V1_BLOCKS = (
     (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
     (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
 )  # fmt: skip
-# (expansion, output channels, repeats, stride of the first) of the inverted residual stages.
+# Expansion, output channels, number of blocks and stride of the first block of each stage of inverted residuals.
 _V2_STAGES = (
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
 )  # fmt: skip
@@ -25,13 +25,25 @@ def _conv_bn(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 
 
 
 def _scaled(channels: int, width: float) -> int:
-    """Channels times width, rounded to a multiple of 8 but never down by more than a tenth (MobileNetV2's rule)."""
+    """Return channels times width, rounded to a multiple of 8, but not down by more than 10 % (MobileNetV2's rule)."""
     rounded = max(8, int(channels * width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels * width else rounded
 
 
 class MobileNetV1(nn.Sequential):
-    """Images (B, 3, H, W) to features (B, `n_features`); `n_features` is 1024 times the width."""
+    """MobileNetV1 without its classifier: images (B, 3, H, W) to features (B, n_features).
+
+    Args:
+        width: width multiplier.
+
+    Attributes:
+        n_features: number of features, 1024 times the width.
+
+    Example:
+        >>> import torch
+        >>> MobileNetV1(0.5)(torch.zeros(1, 3, 120, 120)).shape
+        torch.Size([1, 512])
+    """
 
     def __init__(self, width: float = 1.0) -> None:
         channels = int(32 * width)
@@ -46,7 +58,16 @@ class MobileNetV1(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1x1, filter depthwise by 3x3, project by a linear 1x1; added to the input where shapes agree."""
+    """MobileNetV2's block: 1x1 expansion, 3x3 depthwise convolution and linear 1x1 projection.
+
+    The input is added to the output if both have the same shape.
+
+    Args:
+        n_in: input channels.
+        n_out: output channels.
+        stride: of the depthwise convolution.
+        expansion: hidden channels per input channel. There is no expansion layer for 1.
+    """
 
     def __init__(self, n_in: int, n_out: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -59,12 +80,20 @@ class InvertedResidual(nn.Module):
         self.is_residual = stride == 1 and n_in == n_out
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_in, H, W) to (B, n_out, H / stride, W / stride)."""
         y: Tensor = self.body(x)
         return x + y if self.is_residual else y
 
 
 class MobileNetV2(nn.Sequential):
-    """Images (B, 3, H, W) to features (B, `n_features`); `n_features` is 1280, more for a width above 1."""
+    """MobileNetV2 without its classifier: images (B, 3, H, W) to features (B, n_features).
+
+    Args:
+        width: width multiplier.
+
+    Attributes:
+        n_features: number of features, 1280, or 1280 times the width for a width above 1.
+    """
 
     def __init__(self, width: float = 1.0) -> None:
         channels = _scaled(32, width)
@@ -85,7 +114,15 @@ _BACKBONES: dict[str, type[Backbone]] = {"mobilenet_v1": MobileNetV1, "mobilenet
 
 
 def build_backbone(name: str, width: float) -> Backbone:
-    """The feature extractor called `name` ("mobilenet_v1" or "mobilenet_v2") at a width multiplier."""
+    """Build a backbone.
+
+    Args:
+        name: "mobilenet_v1" or "mobilenet_v2".
+        width: width multiplier.
+
+    Raises:
+        ValueError: unknown name.
+    """
     if name not in _BACKBONES:
         raise ValueError(f"unknown backbone '{name}', choose from {', '.join(_BACKBONES)}")
     return _BACKBONES[name](width)

@@ -1,8 +1,8 @@
 """The two point networks of SynergyNet: landmark refinement (MAFA) and landmark-to-3DMM.
 
-Wu, Xu, Neumann 2021 (arXiv 2110.09772), sections 3.2 and 3.3. Both read landmarks through the same PointNet-style
-encoder of per-point linear layers. Output layers are linear, as the paper means them: the released code ends both
-networks in BatchNorm and ReLU, so that neither a residual nor a whitened parameter could be negative there.
+Wu, Xu, Neumann 2021 (arXiv 2110.09772), sections 3.2 and 3.3. Both networks encode the landmarks with the same
+PointNet-style encoder. Their output layers are linear, as in the paper. In the released code both end in BatchNorm and
+ReLU, which excludes negative residuals and negative whitened parameters.
 """
 
 from __future__ import annotations
@@ -16,18 +16,24 @@ RESIDUAL_SCALE = 0.05
 
 
 class PointLayer(nn.Sequential):
-    """Points (B, N, n_in) to (B, N, n_out): one linear map at every point, BatchNorm over batch and points, ReLU."""
+    """One linear layer applied to every point, then BatchNorm over batch and points, then ReLU.
+
+    Args:
+        n_in: features of a point before the layer.
+        n_out: features of a point after the layer.
+    """
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__(nn.Linear(n_in, n_out), nn.Flatten(0, 1), nn.BatchNorm1d(n_out), nn.ReLU())
 
     def forward(self, points: Tensor) -> Tensor:
+        """Map (B, N, n_in) to (B, N, n_out)."""
         features: Tensor = super().forward(points)
         return features.unflatten(0, points.shape[:2])
 
 
 class PointEncoder(nn.Module):
-    """Landmarks (B, N, 3) to point features (B, N, 64) and a global feature (B, 1024), the maximum over points."""
+    """PointNet-style encoder of landmarks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,16 +43,28 @@ class PointEncoder(nn.Module):
         )
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        point = self.point(points)
-        return point, self.deep(point).amax(1)
+        """Encode landmarks.
+
+        Args:
+            points: (B, N, 3).
+
+        Returns:
+            Point features (B, N, 64), and the global feature (B, 1024), a maximum over the points.
+        """
+        point_features = self.point(points)
+        return point_features, self.deep(point_features).amax(1)
 
 
 class MAFA(nn.Module):
-    """Multi-attribute feature aggregation: a residual for each coarse landmark.
+    """Multi-attribute feature aggregation: predict a residual for each coarse landmark.
 
-    Point features, the global feature, the image feature and the shape and expression coefficients, 2418 numbers a
-    point in SynergyNet, go through 512-256-128-3. All but the first 64 are the same at every point, so their share of
-    the first layer is computed once a face: the sum is the concatenation's, at a quarter of its cost.
+    The input of each point is the concatenation of its point features, the global feature, the image feature, and the
+    shape and expression coefficients. All but the first 64 features are the same at every point. The first layer is
+    therefore split in two, and the part of the shared features is computed once per face.
+
+    Args:
+        n_image: number of image features F.
+        n_coefficients: number of shape and expression coefficients S + E.
     """
 
     def __init__(self, n_image: int, n_coefficients: int) -> None:
@@ -58,16 +76,29 @@ class MAFA(nn.Module):
         self.rest = nn.Sequential(PointLayer(512, 256), PointLayer(256, 128), nn.Linear(128, 3))
 
     def forward(self, points: Tensor, image_feature: Tensor, coefficients: Tensor) -> Tensor:
-        """Refined landmarks (B, N, 3) of coarse ones, image features (B, F) and whitened coefficients (B, S + E)."""
-        point, whole = self.encoder(points)
-        face = self.from_face(torch.cat([whole, image_feature, coefficients], -1))
-        features = self.from_point(point) + face.unsqueeze(1)
+        """Refine landmarks.
+
+        Args:
+            points: coarse landmarks (B, N, 3) in crop pixels.
+            image_feature: (B, F) of the backbone.
+            coefficients: whitened shape and expression coefficients (B, S + E).
+
+        Returns:
+            Refined landmarks (B, N, 3) in crop pixels.
+        """
+        point_features, global_feature = self.encoder(points)
+        face = self.from_face(torch.cat([global_feature, image_feature, coefficients], -1))
+        features = self.from_point(point_features) + face.unsqueeze(1)
         residual: Tensor = self.rest(self.first(features).unflatten(0, features.shape[:2]))
         return points + RESIDUAL_SCALE * residual
 
 
 class LandmarkTo3DMM(nn.Module):
-    """Landmarks (B, N, 3) to whitened parameters (B, 12 + S + E)."""
+    """Predict whitened parameters from landmarks.
+
+    Args:
+        n_params: number of parameters 12 + S + E.
+    """
 
     def __init__(self, n_params: int) -> None:
         super().__init__()
@@ -75,5 +106,6 @@ class LandmarkTo3DMM(nn.Module):
         self.head = nn.Linear(N_GLOBAL_FEATURES, n_params)
 
     def forward(self, points: Tensor) -> Tensor:
+        """Map landmarks (B, N, 3) in crop pixels to whitened parameters (B, 12 + S + E)."""
         params: Tensor = self.head(self.encoder(points)[1])
         return params

@@ -1,4 +1,4 @@
-"""A linear update of shape and position that makes a face's mesh follow its refined landmarks."""
+"""Update shape and position of a face so that its mesh follows the refined landmarks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from synergy.geometry import compose_pose, decompose_pose, flip_y
 from synergy.models.face_model import LinearFaceModel
 from synergy.parameters import join_parameters, split_parameters
 
-# Standard deviation of a landmark coordinate about the model, in units of the mean face's size sqrt(width * height).
+# Standard deviation of the distance between a landmark coordinate and the model, in units of the size
+# sqrt(width * height) of the mean face. docs/journal.md says how it was chosen.
 _NOISE = 0.02
 
 
 class ShapeFit(nn.Module):
     """Regularised least squares of shape and translation, given the rotation, the scale and the expression.
 
-    With these given, the landmarks are linear in the other two. One matrix, computed here once, therefore solves for
-    every face. docs/journal.md says what the update gains, and why rotation, scale and expression are left as they are.
+    The landmarks are then linear in shape and translation. One matrix, which is computed in the constructor, therefore
+    serves every face. docs/journal.md says how much the update gains, and why rotation, scale and expression are kept.
 
     Args:
         model: the morphable model of the parameters.
@@ -54,8 +55,8 @@ class ShapeFit(nn.Module):
         """
         pose, shape, expression = split_parameters(params, self.n_shape)
         scale, rotation, translation = decompose_pose(pose)
-        missing = flip_y(landmarks - self.face_model.project(params, size)) @ rotation
-        step = missing.flatten(-2) @ self.solver.mT
+        difference = flip_y(landmarks - self.face_model.project(params, size)) @ rotation
+        step = difference.flatten(-2) @ self.solver.mT
         translation = translation + (rotation @ step[..., :3, None])[..., 0]
         shape = shape + step[..., 3:] * self.shape_std / scale[..., None]
         return join_parameters(compose_pose(scale, rotation, translation), shape, expression)

@@ -1,4 +1,4 @@
-"""SynergyNet (Wu, Xu, Neumann 2021, arXiv 2110.09772): one image to 3DMM parameters and refined landmarks."""
+"""SynergyNet (Wu, Xu, Neumann 2021, arXiv 2110.09772): 3DMM parameters and refined landmarks from one image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SynergyOutput(NamedTuple):
     """The output of a network for B crops. Landmarks are in crop pixels (see `synergy.geometry`).
 
     Attributes:
-        landmarks: (B, 68, 3) landmarks refined by MAFA. They are the network's answer.
+        landmarks: (B, 68, 3) landmarks refined by MAFA. They are the network's prediction of the landmarks.
         coarse: (B, 68, 3) landmarks projected from `params`.
         params: (B, 12 + S + E) parameters (see `synergy.parameters`).
         whitened: (B, 12 + S + E) whitened parameters, the direct output of the heads.
@@ -33,18 +33,19 @@ class SynergyOutput(NamedTuple):
 
 
 class SynergyNet(nn.Module):
-    """A MobileNet with three linear heads, the projected 68 landmark vertices, and MAFA.
+    """Predict 3DMM parameters and 68 landmarks with a MobileNet, three linear heads and MAFA.
 
     `landmark_to_3dmm` is the second branch of SynergyNet. Training uses it to predict the parameters from the refined
     landmarks (the self-constraint). Prediction never runs it.
 
     Args:
-        model: morphable model whose landmark vertices are projected; kept for meshes as `morphable_model`.
+        model: the morphable model of the predicted parameters.
         backbone: "mobilenet_v1" or "mobilenet_v2".
         width: the backbone's width multiplier.
         size: side of the square input crop in pixels.
 
     Attributes:
+        morphable_model: `model`.
         face_model: the 68 landmark vertices of `model`.
         projection: how `coarse` is projected (see `synergy.camera.project`). Training and evaluation set it to
             `preferred_projection()`.
@@ -94,6 +95,15 @@ class SynergyNet(nn.Module):
 
         Args:
             images: crops (B, 3, size, size), RGB in 0..255, uint8 or float.
+
+        Returns:
+            Landmarks and parameters of the B crops.
+
+        Example:
+            >>> from bfm_assets import open_face
+            >>> net = SynergyNet(open_face(), width=0.25).eval()
+            >>> net(torch.zeros(2, 3, 120, 120)).landmarks.shape
+            torch.Size([2, 68, 3])
         """
         feature = self.features(images)
         with torch.autocast(images.device.type, enabled=False):
@@ -104,7 +114,7 @@ class SynergyNet(nn.Module):
         return SynergyOutput(landmarks, coarse, params, whitened)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the backbone's features (B, F) of crops; see `forward`."""
+        """Return the backbone's features (B, F) of crops (B, 3, size, size)."""
         feature: Tensor = self.backbone((images.to(self.param_mean.dtype) - 127.5) / 128)
         return feature.to(self.param_mean.dtype)
 
@@ -113,7 +123,7 @@ class SynergyNet(nn.Module):
         return torch.cat([self.pose_head(feature), self.shape_head(feature), self.expression_head(feature)], -1)
 
     def dewhiten(self, whitened: Tensor) -> Tensor:
-        """Return the parameters (..., 12 + S + E) of whitened ones."""
+        """Return the parameters (..., 12 + S + E) of whitened parameters."""
         return self.whitening.dewhiten(whitened)
 
     def project(self, params: Tensor) -> Tensor:
@@ -121,11 +131,14 @@ class SynergyNet(nn.Module):
         return self.face_model.project(params, self.size, self.projection)
 
     def match_landmarks(self, params: Tensor, landmarks: Tensor) -> Tensor:
-        """Return parameters whose mesh follows the refined landmarks; the head pose stays the same.
+        """Update parameters so that the mesh follows the refined landmarks.
 
         Args:
             params: (B, 12 + S + E), for example `SynergyOutput.params`.
             landmarks: (B, 68, 3) in crop pixels, for example `SynergyOutput.landmarks`.
+
+        Returns:
+            Parameters (B, 12 + S + E) with the same rotation, scale and expression.
         """
         updated: Tensor = self.shape_fit(make_pose_rigid(params), landmarks, self.size)
         return updated

@@ -8,8 +8,8 @@ from eval import metrics
 from eval.dense import add_dense_scores, dense_errors, require_same_mesh
 from eval.predictions import Predictions
 from eval.protocols import aflw2000
-from synergy.data import zhu
 from synergy.data.sample import FaceSample
+from synergy.data.w300lp_format import project_vertices
 from synergy.errors import UserError
 
 
@@ -27,7 +27,7 @@ def test_dense_errors_of_a_shift(samples: list[FaceSample], exact: Predictions, 
     params = np.zeros(12 + 199 + 29, np.float32)
     params[[0, 5, 10]] = 1e-3
     params[[3, 7]] = 60
-    true = zhu.project_vertices(params, tiny_model, 120)
+    true = project_vertices(params, tiny_model, 120)
     size = metrics.box_size(true[tiny_model.landmarks][None])[0]
     errors = []
     for i, sample in enumerate(samples):

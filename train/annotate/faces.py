@@ -110,10 +110,12 @@ class PointModel:
 
     @property
     def n_points(self) -> int:
+        """Number P of observed points."""
         return len(self.mean)
 
     @property
     def n_coefficients(self) -> int:
+        """Number K of shape and expression coefficients."""
         return self.modes.shape[-1]
 
     @cached_property
@@ -157,9 +159,12 @@ class FaceParameters(RowWise):
     def from_landmarks(
         cls, model: PointModel, landmarks: NDArray[np.floating], rotation: NDArray[np.floating], noise: float
     ) -> FaceParameters:
-        """Fit a morphable model to 3D landmarks (N, 68, 3), image pixels, y down, under known rotations (N, 3, 3).
+        """Fit a morphable model to 3D landmarks under known rotations.
 
         Args:
+            model: the morphable model at its 68 landmarks.
+            landmarks: (N, 68, 3) in image pixels, y down.
+            rotation: (N, 3, 3).
             noise: standard deviation of a landmark coordinate, in face sizes (`train.relabel.fit_coefficients`).
         """
         vectors = fit_coefficients(model.morphable_model, landmarks, rotation, side=0, noise=noise)

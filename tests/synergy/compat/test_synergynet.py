@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from synergy.compat import load_synergynet
-from synergy.compat.synergynet import PublicLandmarkTo3DMM, PublicMAFA, load_landmark_to_3dmm
+from synergy.compat.synergynet import PublicMAFA
 from synergy.errors import UserError
-from synergy.models.cost import macs, parameters
+from synergy.models.cost import count_macs, count_weights
 
 State = dict[str, Tensor]
 STRIDED = (2, 4, 7, 14)  # the first blocks of the stages that halve the map
@@ -34,18 +34,18 @@ def _public_backbone(state: State, rgb: Tensor, run: Callable[..., Tensor]) -> t
     return feature, torch.cat([feature @ state[f"{h}.weight"].T + state[f"{h}.bias"] for h in heads], 1)
 
 
-def _public_points(state: State, points: Tensor, run: Callable[..., Tensor], network: str) -> tuple[Tensor, Tensor]:
+def _public_points(state: State, points: Tensor, run: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
     """Point features (B, 64, 68) and global feature (B, 1024, 1) of points (B, 3, 68)."""
     x = points
     outputs = []
     for i in range(1, 6):
-        x = run(state, x, f"{network}.conv{i}", f"{network}.bn{i}").relu()
+        x = run(state, x, f"forwardDirection.conv{i}", f"forwardDirection.bn{i}").relu()
         outputs.append(x)
     return outputs[1], x.amax(2, keepdim=True)
 
 
 def _public_mafa(state: State, points: Tensor, feature: Tensor, whitened: Tensor, run: Callable[..., Tensor]) -> Tensor:
-    point, whole = _public_points(state, points, run, "forwardDirection")
+    point, whole = _public_points(state, points, run)
     face = torch.cat([whole.squeeze(2), feature, whitened[:, 12:52], whitened[:, 52:62]], 1)
     x = torch.cat([point, face.unsqueeze(2).repeat(1, 1, 68)], 1)
     for i in range(6, 10):
@@ -83,24 +83,12 @@ def test_mafa_is_the_public_one(path, synergynet_state, run_layers, bfm, whiteni
     assert residual.abs().max() > 1e-3
 
 
-def test_landmark_to_3dmm_is_the_public_one(path, synergynet_state, run_layers) -> None:
-    points = torch.randn(2, 68, 3)
-    _point, whole = _public_points(synergynet_state, points.transpose(1, 2), run_layers, "reverseDirection")
-    heads = [
-        run_layers(synergynet_state, whole, f"reverseDirection.conv6_{i}", f"reverseDirection.bn6_{i}").relu()
-        for i in (1, 2, 3)
-    ]
-    with torch.no_grad():
-        params = load_landmark_to_3dmm(path)(points)
-    torch.testing.assert_close(params, torch.cat(heads, 1).squeeze(2), atol=1e-4, rtol=1e-4)
-
-
 def test_whitening_comes_with_the_checkpoint(path, synergynet_state, save, bfm, crops) -> None:
     network = load_synergynet(path, bfm)
     assert torch.equal(network.param_std, synergynet_state["param_std"])
     assert network.param_mean[3] == synergynet_state["param_mean"][3] - 1
     bare = {key: value for key, value in synergynet_state.items() if key != "param_std"}
-    with pytest.raises(UserError, match="carries no whitening"):
+    with pytest.raises(UserError, match="has no whitening"):
         load_synergynet(save(bare), bfm)
 
 
@@ -123,11 +111,9 @@ def test_another_backbone_is_one_line(save, bfm) -> None:
 
 def test_costs_are_the_published_ones(path, bfm, whitening, crops) -> None:
     network = load_synergynet(path, bfm, whitening)
-    assert parameters(network) == pytest.approx(2.30e6, abs=0.005e6)
-    assert macs(network, crops[:1]) == pytest.approx(93e6, abs=0.5e6)
+    assert count_weights(network) == pytest.approx(2.30e6, abs=0.005e6)
+    assert count_macs(network, crops[:1]) == pytest.approx(93e6, abs=0.5e6)
     points, feature, coefficients = torch.zeros(1, 68, 3), torch.zeros(1, 1280), torch.zeros(1, 50)
-    mafa, reverse = PublicMAFA(), PublicLandmarkTo3DMM()
-    assert parameters(mafa) == pytest.approx(1.56e6, abs=0.005e6)
-    assert macs(mafa, points, feature, coefficients) == pytest.approx(105e6, abs=0.5e6)
-    assert parameters(reverse) == pytest.approx(0.22e6, abs=0.005e6)
-    assert macs(reverse, points) == pytest.approx(10e6, abs=0.5e6)
+    mafa = PublicMAFA()
+    assert count_weights(mafa) == pytest.approx(1.56e6, abs=0.005e6)
+    assert count_macs(mafa, points, feature, coefficients) == pytest.approx(105e6, abs=0.5e6)

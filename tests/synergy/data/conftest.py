@@ -30,7 +30,7 @@ def write_image() -> Callable[..., None]:
 
 
 @pytest.fixture
-def zhu_mat() -> Mat:
+def fitted_mat() -> Mat:
     """The variables of a `.mat` with a known pose and no shape or expression."""
     return {
         "Pose_Para": np.array([[0.1, -0.2, 0.3, 200.0, 250.0, -90.0, 1.5e-3]], np.float32),
@@ -40,12 +40,12 @@ def zhu_mat() -> Mat:
 
 
 @pytest.fixture
-def write_pair(write_image: Callable[..., None], zhu_mat: Mat) -> Callable[..., None]:
+def write_pair(write_image: Callable[..., None], fitted_mat: Mat) -> Callable[..., None]:
     """Writes STEM.jpg and STEM.mat; keyword arguments add or replace variables, None drops one."""
 
     def write(stem: Path, **variables: np.ndarray | None) -> None:
         write_image(stem.with_suffix(".jpg"))
-        mat = {key: value for key, value in {**zhu_mat, **variables}.items() if value is not None}
+        mat = {key: value for key, value in {**fitted_mat, **variables}.items() if value is not None}
         savemat(stem.with_suffix(".mat"), mat)
 
     return write

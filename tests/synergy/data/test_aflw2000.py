@@ -49,8 +49,8 @@ def test_broken_files_are_named_counted_and_skipped(
     assert [sample.name for sample in reader] == ["good.jpg"]
     reasons = {problem.name: problem.reason for problem in reader.problems}
     assert reasons == {
-        "alone.jpg": "no alone.mat beside it",
-        "blind.mat": "no image beside it",
+        "alone.jpg": "no alone.mat in its folder",
+        "blind.mat": "no image of this name in its folder",
         "black.jpg": "the image file is empty",
         "cut.jpg": reasons["cut.jpg"],
         "nan.jpg": "nan.mat: pt3d_68 transposed has values that are not finite",

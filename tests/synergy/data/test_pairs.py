@@ -22,5 +22,5 @@ def test_halves_are_noted_where_there_are_pairs(tmp_path: Path, write_image: Cal
 def test_no_pair_at_all_is_an_error(tmp_path: Path, write_image: Callable[..., None]) -> None:
     write_image(tmp_path / "one.jpg")
     (tmp_path / "two.pts").write_text(PTS)
-    with pytest.raises(UserError, match=r"looked for images with \.pts files beside them"):
+    with pytest.raises(UserError, match=r"looked for pairs of images and \.pts files"):
         PtsReader(tmp_path)

@@ -1,8 +1,8 @@
-"""The fitted parameters in Zhu's `.mat` files (AFLW2000-3D, 300W-LP), in our conventions.
+"""The fitted parameters in the `.mat` files of 300W-LP and AFLW2000-3D.
 
-Zhu et al., "Face Alignment Across Large Poses: A 3D Solution", CVPR 2016. `Pose_Para` is pitch, yaw, roll (radians),
-t_x, t_y, t_z, f. Vertices are `V = f R S + t`, drawn at x = V_x, y = H + 1 - V_y in MATLAB's pixels, which count from
-1. `parameters` converts them to ours.
+Zhu et al., "Face Alignment Across Large Poses: A 3D Solution", CVPR 2016. `Pose_Para` holds pitch, yaw and roll in
+radians, t_x, t_y, t_z and the scale f. The vertices V = f R S + t lie at x = V_x and y = H + 1 - V_y in MATLAB's pixel
+coordinates, which count from 1. `read_parameters` converts the parameters to our coordinates.
 """
 
 from __future__ import annotations
@@ -21,16 +21,32 @@ from synergy.parameters import join_parameters, split_parameters
 VARIABLES = ("Pose_Para", "Shape_Para", "Exp_Para")
 MATLAB_ORIGIN = 1.0  # MATLAB's first pixel centre is at (1, 1), ours at (0, 0)
 _N_SHAPE, _N_EXPRESSION, _N_POSE_PARA = 199, 29, 7
-_MM_PER_UNIT = 1e-3  # BFM is in micrometres
+_MM_PER_UNIT = 1e-3  # the files are in units of BFM, micrometres
 
 
-def pose_deg(mat: dict[str, NDArray[np.float64]], name: str) -> NDArray[np.float32]:
-    """Return pitch, yaw, roll (3,) in degrees as the file states them, which may be beyond 90 degrees."""
+def read_pose_deg(mat: dict[str, NDArray[np.float64]], name: str) -> NDArray[np.float32]:
+    """Read the head pose.
+
+    Args:
+        mat: variables of a file.
+        name: its name, for error messages.
+
+    Returns:
+        Pitch, yaw and roll (3,) in degrees as in the file. A yaw can exceed 90 degrees.
+    """
     return np.degrees(_vector(mat, "Pose_Para", _N_POSE_PARA, name)[:3]).astype(np.float32)
 
 
-def parameters(mat: dict[str, NDArray[np.float64]], name: str) -> NDArray[np.float32]:
-    """Return parameters (12 + 199 + 29,) of a file (`synergy.parameters`), the pose in image pixels."""
+def read_parameters(mat: dict[str, NDArray[np.float64]], name: str) -> NDArray[np.float32]:
+    """Read the fitted parameters.
+
+    Args:
+        mat: variables of a file.
+        name: its name, for error messages.
+
+    Returns:
+        Parameters (12 + 199 + 29,) (`synergy.parameters`) with the pose in image pixels.
+    """
     pose = _vector(mat, "Pose_Para", _N_POSE_PARA, name)
     rotation = euler_to_matrix(torch.from_numpy(pose[:3]))
     composed = compose_pose(torch.tensor(pose[6]), rotation, torch.from_numpy(pose[3:6])).numpy()
@@ -46,7 +62,7 @@ def project_vertices(
 
     Args:
         params: (12 + n_shape + E,).
-        model: a form of BFM, dense or of 68 points. Coefficients beyond its number of modes are left out.
+        model: a BFM, dense or of 68 points. Coefficients beyond its number of modes are ignored.
         height: height of the image in pixels.
         n_shape: number of shape coefficients in `params`.
 
@@ -60,6 +76,7 @@ def project_vertices(
 
 
 def _vector(mat: dict[str, NDArray[np.float64]], key: str, size: int, name: str) -> NDArray[np.float64]:
+    """Return a variable as a vector (size,) of finite values."""
     value = mat[key].ravel()
     if value.size != size:
         raise SampleError(f"{name}: {key} has {value.size} values, expected {size}")

@@ -1,0 +1,53 @@
+"""What needs an optional package says so in one line, and prediction needs none of them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bfm_assets.bfm2017 import read_bfm2017
+from bfm_assets.safe_files import ModelFileError
+from eval.evaluation import EvaluationConfig, evaluate
+from synergy.demo import build_demo
+from synergy.errors import UserError
+
+OPTIONAL = ("h5py", "matplotlib", "skimage", "lightning", "kornia", "wandb", "onnx", "onnxruntime", "pytorch3d")
+
+
+def test_prediction_needs_no_optional_package() -> None:
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({OPTIONAL}))  # to import one of them is now an error
+import numpy as np, synergy, synergy.cli
+from synergy.draw import mesh_overlay, overlay
+image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+predictor = synergy.FacePredictor()
+predictor(image)
+faces = predictor(image, boxes=[[40, 30, 100, 90]])
+overlay(mesh_overlay(image, faces), faces)
+print(len(faces))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.stdout, result.returncode) == ("1\n", 0), result.stderr
+
+
+def test_the_demo_without_its_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(UserError, match=r"^the demo needs skimage: pip install 'synergy-face\[demo\]'$"):
+        build_demo(tmp_path)
+
+
+def test_a_report_without_matplotlib_fails_before_anything_is_predicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    config = EvaluationConfig(score=None, model="none", report_folder=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"^--report needs matplotlib: pip install 'synergy-face\[eval\]'$"):
+        evaluate(None, config)  # type: ignore[arg-type]
+
+
+def test_an_h5_model_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ModelFileError, match=r"model\.h5: an \.h5 file needs h5py: pip install 'synergy-face\[bfm\]'"):
+        read_bfm2017(tmp_path / "model.h5")
