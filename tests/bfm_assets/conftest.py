@@ -1,4 +1,4 @@
-"""Writers of every public format in its exact layout, filled from one small made-up model, and what damages files."""
+"""Fixtures that write every public format in its exact layout, from one small model, and that damage files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FUZZ_ROUNDS = int(os.environ.get("SYNERGY_FUZZ_ROUNDS", "60"))
 
 @pytest.fixture(scope="session")
 def reference() -> MorphableModel:
-    """A bulging sheet of 90 vertices with 40 shape and 10 expression modes; coordinates are multiples of 1/64."""
+    """A curved sheet of 90 vertices with 40 shape and 10 expression modes; coordinates are multiples of 1/64."""
     rng = np.random.default_rng(0)
     x, y = np.meshgrid(np.linspace(-4.5, 4.5, N_COLUMNS), np.linspace(-4, 4, N_ROWS))
     mean = np.stack([x, y, 20 - x**2 / 4 - y**2 / 4], -1).reshape(-1, 3)
@@ -53,7 +53,7 @@ def _flat(model: MorphableModel, basis: np.ndarray) -> np.ndarray:
 
 
 def _coordinates(landmarks: np.ndarray) -> np.ndarray:
-    """3DDFA's 204 indices."""
+    """3DDFA's 204 coordinate indices."""
     return (3 * landmarks[:, None].astype(np.int64) + np.arange(3)).ravel()
 
 
@@ -287,7 +287,7 @@ def write_bfm68(tmp_path: Path, reference: MorphableModel) -> Write:
 
 @pytest.fixture
 def assert_same(reference: MorphableModel) -> Callable[..., None]:
-    """Holds a model that was read to the reference, field by field."""
+    """Compare a model that was read with the reference, field by field."""
 
     def check(model: MorphableModel, *skip: str) -> None:
         fields = ("mean", "shape_basis", "expression_basis", "triangles", "landmarks", "colours")
@@ -303,7 +303,7 @@ def assert_same(reference: MorphableModel) -> Callable[..., None]:
 
 @pytest.fixture
 def survives_damage() -> Callable[..., None]:
-    """Reads a file cut short, with random bytes changed, or with rubbish at its end: a model or one clear line."""
+    """Read a file after truncation or random changes: the result is a model or an error of one line."""
 
     def check(path: Path, read: Callable[[], MorphableModel], rounds: int = FUZZ_ROUNDS) -> None:
         rng = np.random.default_rng(len(path.name))
@@ -313,7 +313,7 @@ def survives_damage() -> Callable[..., None]:
             if i % 3 == 0:
                 damaged = damaged[: rng.integers(len(whole))]
             elif i % 3 == 1:
-                # headers are where damage hurts: half of the changes go there
+                # Half of the changes are in the header, where they matter most.
                 where = rng.integers(0, rng.choice([min(400, len(whole)), len(whole)]), rng.integers(1, 12))
                 damaged[where] = rng.integers(0, 256, len(where))
             else:

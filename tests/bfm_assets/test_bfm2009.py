@@ -1,4 +1,4 @@
-"""BFM 2009 in exactly laid out files; the real one is not to be had here."""
+"""BFM 2009, in files of its exact layout. The real file is not available to the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BFM 2017 and 2019 in exactly laid out files."""
+"""BFM 2017 and 2019, in files of their exact layout."""
 
 from __future__ import annotations
 

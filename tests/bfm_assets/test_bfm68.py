@@ -1,4 +1,4 @@
-"""The 68-point basis: exactly laid out, and the real one."""
+"""The 68-point basis, in a file of its exact layout and in the real one."""
 
 from __future__ import annotations
 

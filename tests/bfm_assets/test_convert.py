@@ -1,4 +1,4 @@
-"""Arrays of public formats to those of the schema. What readers reject is in their own tests."""
+"""Conversion of arrays of public formats. The tests of each reader check which files it refuses."""
 
 from __future__ import annotations
 

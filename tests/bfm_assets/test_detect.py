@@ -1,4 +1,4 @@
-"""Formats told by content, whatever the file is called."""
+"""Formats are recognised by their content, not by the name of the file."""
 
 from __future__ import annotations
 

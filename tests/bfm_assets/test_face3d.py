@@ -1,4 +1,4 @@
-"""face3d's BFM.mat in exactly laid out files."""
+"""face3d's BFM.mat, in files of its exact layout."""
 
 from __future__ import annotations
 

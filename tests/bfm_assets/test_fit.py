@@ -1,4 +1,4 @@
-"""Fitting a model's landmarks: exact on its own faces, whatever their pose."""
+"""Fits of a model to its own landmarks are exact in any pose."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The packed ICT-FaceKit: exactly laid out, and the real one."""
+"""The packed ICT-FaceKit, in a file of its exact layout and in the real one."""
 
 from __future__ import annotations
 

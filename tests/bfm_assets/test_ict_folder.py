@@ -1,4 +1,4 @@
-"""ICT-FaceKit's OBJ files in their exact layout; the real folder where an environment variable points to it."""
+"""ICT-FaceKit's OBJ files in their exact layout, and the real folder if SYNERGY_ICT_FOLDER names it."""
 
 from __future__ import annotations
 

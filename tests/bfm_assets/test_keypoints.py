@@ -1,4 +1,4 @@
-"""Landmarks from a file of their own."""
+"""Keypoint files."""
 
 from __future__ import annotations
 

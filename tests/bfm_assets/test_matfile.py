@@ -1,4 +1,4 @@
-"""MATLAB files by variable."""
+"""Variables of MATLAB files."""
 
 from __future__ import annotations
 

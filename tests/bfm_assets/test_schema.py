@@ -1,4 +1,4 @@
-"""The schema: its algebra, its file, and what it refuses."""
+"""MorphableModel: its vertices, its file, and the arrays that it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""3DDFA's folder: exactly laid out files, and the real ones as far as they are to be had."""
+"""3DDFA's folder, in files of its exact layout and in the real ones that are available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""3DDFA_V2's pickle in exactly laid out files."""
+"""3DDFA_V2's pickle, in files of its exact layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pickles of arrays are read, and nothing in a pickle is ever run."""
+"""Pickles of arrays are read, and nothing in a pickle is executed."""
 
 from __future__ import annotations
 
