@@ -1,1 +1,1 @@
-"""Everything that judges: metrics, protocols, voxels and reports. Any predictor can be put to them."""
+"""Evaluation: metrics, benchmark protocols, voxel volumes and reports, for any predictor."""

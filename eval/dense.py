@@ -1,57 +1,88 @@
-"""Dense mesh errors on AFLW2000-3D, against the BFM meshes that its parameters describe.
+"""Dense mesh errors on AFLW2000-3D, against the Basel Face Model meshes that its parameters describe.
 
-Dense NME: mean distance of all vertices after z-mean alignment over sqrt(w * h) of the landmarks' box (Feng et al.,
-ECCV 2018). Reconstruction error: after similarity alignment, over the 3D outer eye distance. Both in 0-based pixels.
+Dense NME is the mean distance of all vertices after alignment of the mean depth, over sqrt(w * h) of the landmarks' box
+(Feng et al., ECCV 2018). The reconstruction error is the same distance after similarity alignment, over the 3D distance
+of the outer eye corners. Both meshes are in 0-based pixels.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bfm_assets.schema import MorphableModel
 from eval import metrics
-from eval.outcome import Table, percent, summary_by_yaw
+from eval.baselines import AFLW2000_DENSE, Baseline
+from eval.result import ProtocolResult, comparison_table, summarize_by_yaw
 from synergy.data import zhu
 from synergy.data.sample import FaceSample
+from synergy.errors import UserError
 from synergy.face import Face
 
-
-class DenseErrors:
-    """Collects the dense errors of faces whose meshes share the BFM's vertices, one at a time: meshes are not kept."""
-
-    def __init__(self, model: MorphableModel) -> None:
-        self.model = model
-        self.nme: list[float] = []
-        self.reconstruction: list[float] = []
-        self.yaw: list[float] = []
-
-    def update(self, sample: FaceSample, face: Face) -> None:
-        """Add one sample with its fitted parameters, true pose and image, and the predicted face."""
-        if sample.params is None or sample.pose_deg is None:
-            raise ValueError(f"{sample.name}: no fitted parameters")
-        true = zhu.project_vertices(sample.params, self.model, len(sample.image))
-        predicted = face.vertices()
-        points = true[self.model.landmarks][None]
-        pair = predicted[None], true[None]
-        self.nme.append(float(metrics.dense_nme(*pair, metrics.box_size(points))[0]))
-        self.reconstruction.append(float(metrics.reconstruction_error(*pair, metrics.inter_ocular(points))[0]))
-        self.yaw.append(float(sample.pose_deg[1]))
-
-    def compute(self) -> dict[str, Any]:
-        """`dense.nme`, `dense.reconstruction` in percent: samples' means, and by yaw."""
-        figures: dict[str, Any] = {"counts": len(self.nme), "model": self.model.name}
-        for key, errors in (("nme", self.nme), ("reconstruction", self.reconstruction)):
-            figures[key] = metrics.mean_of(errors)
-            figures[f"{key}_summary"] = summary_by_yaw(np.array(errors), np.array(self.yaw))
-        return {"dense": figures}
+ERRORS = ("nme", "reconstruction")
 
 
-def dense_table(results: dict[str, Any], model_id: str) -> Table:
-    """The dense figures as a table."""
-    dense = results["dense"]
-    columns = ("method", "dense NME", "reconstruction")
-    published = (("DSFNet (CVPR 2023)", "3.80", "-"), ("SADRNet (TIP 2021)", "4.02", "-"), ("3DDFA-V2", "4.18", "-"))
-    own = (model_id, percent(dense["nme"]), percent(dense["reconstruction"]))
-    return Table(f"Dense mesh of {dense['counts']} images (%)", columns, (*published, own), ours=(len(published),))
+def dense_errors(sample: FaceSample, face: Face, model: MorphableModel) -> tuple[float, float]:
+    """Compute the dense NME and the reconstruction error of one face in percent.
+
+    Args:
+        sample: with image and fitted parameters.
+        face: the prediction, whose mesh has the vertices of `model`.
+        model: Basel Face Model of the sample's parameters.
+
+    Raises:
+        ValueError: the sample has no fitted parameters.
+    """
+    if sample.params is None:
+        raise ValueError(f"{sample.name}: no fitted parameters")
+    true = zhu.project_vertices(sample.params, model, len(sample.image))
+    meshes, landmarks = (face.vertices()[None], true[None]), true[model.landmarks][None]
+    nme = metrics.dense_nme(*meshes, metrics.box_size(landmarks))
+    reconstruction = metrics.reconstruction_error(*meshes, metrics.inter_ocular(landmarks))
+    return float(nme[0]), float(reconstruction[0])
+
+
+def add_dense_scores(
+    result: ProtocolResult, errors: NDArray[np.floating], model: MorphableModel, model_id: str
+) -> ProtocolResult:
+    """Add dense scores and their table to the result of AFLW2000-3D's protocol.
+
+    Args:
+        result: with the true yaw of its N samples.
+        errors: (N, 2) in percent, from `dense_errors`.
+        model: the Basel Face Model.
+        model_id: name of the evaluated predictor.
+    """
+    assert result.yaw_deg is not None
+    dense: dict[str, object] = {"counts": len(errors), "model": model.name}
+    means = tuple(metrics.mean_of(column) for column in errors.T)
+    for key, mean, column in zip(ERRORS, means, errors.T, strict=True):
+        dense |= {key: mean, f"{key}_summary": summarize_by_yaw(column, result.yaw_deg)}
+    table = comparison_table(
+        f"Dense mesh of {len(errors)} images (%)",
+        ("dense NME", "reconstruction"),
+        AFLW2000_DENSE,
+        [Baseline(model_id, means)],
+    )
+    return replace(result, scores={**result.scores, "dense": dense}, tables=[*result.tables, table])
+
+
+def require_same_mesh(bfm: MorphableModel, predicted: MorphableModel) -> None:
+    """Check that the meshes of two models have the same vertices.
+
+    Args:
+        bfm: the Basel Face Model of the true meshes.
+        predicted: the morphable model of the network.
+
+    Raises:
+        UserError: they do not, or the Basel Face Model has landmark vertices only.
+    """
+    if not bfm.is_dense:
+        raise UserError(f"'{bfm.name}' has landmark vertices only: dense errors need a BFM with its mesh")
+    if bfm.n_vertices != predicted.n_vertices:
+        raise UserError(
+            f"dense errors need weights that predict BFM meshes: these predict '{predicted.name}' with "
+            f"{predicted.n_vertices} vertices, '{bfm.name}' has {bfm.n_vertices}; leave out --bfm"
+        )

@@ -1,8 +1,13 @@
-"""Landmarks and poses of named images, ours or anyone's: the one thing that protocols score.
+"""Landmarks and poses of named images, from our networks or from any other source: what protocols score.
 
-The `.npz` form: `names` (N,), `landmarks68` (N, 68, 3) or (N, 68, 2) in image pixels, z in the same scale with larger z
-nearer (its mean does not matter), `pose_deg` (N, 3) pitch, yaw, roll in degrees if there are any, and, if they are
-known, `rotation` (N, 3, 3) and the texts `model_id`, `crops` and `pose_from`.
+They are stored in an `.npz` file with these arrays:
+
+- `names` (N,): the image names.
+- `landmarks68` (N, 68, 3) or (N, 68, 2): in image pixels. z has the same scale, larger z is nearer, and its mean has no
+  effect.
+- `pose_deg` (N, 3), optional: pitch, yaw and roll in degrees.
+- `rotation` (N, 3, 3), optional: the predicted rotations.
+- `model_id`, `crops` and `pose_from`, optional: texts.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfm_assets.npz import ModelFileError, read_arrays
-from eval.published import UNKNOWN
+from eval.baselines import UNKNOWN
 from synergy.errors import UserError
 
 
@@ -26,13 +31,16 @@ class Predictions:
     """Predictions for N images.
 
     Attributes:
-        names: the images' names in their data set.
-        landmarks68: (N, 68, 3) or, from a predictor without depth, (N, 68, 2), in image pixels.
-        pose_deg: (N, 3) pitch, yaw, roll in degrees, or None.
-        model_id: which predictor made them.
-        crops: which crops it was given, and `pose_from` how the angles were taken from its output, in the words of
-            `eval.published`.
-        rotation: (N, 3, 3) predicted rotations from which `pose_deg` was taken, or None.
+        names: names of the images in their data set.
+        landmarks68: (N, 68, 3), or (N, 68, 2) from a predictor without depth, in image pixels.
+        pose_deg: (N, 3) pitch, yaw and roll in degrees, or None.
+        model_id: name of the predictor.
+        crops: the crops that it was given, a value of `eval.baselines.Baseline.crops`.
+        pose_from: how the angles were computed from its output, a value of `eval.baselines.Baseline.pose_from`.
+        rotation: (N, 3, 3) predicted rotations from which `pose_deg` was computed, or None.
+
+    Raises:
+        UserError: arrays of wrong shapes, repeated names, or values that are not finite.
     """
 
     names: tuple[str, ...]
@@ -49,43 +57,49 @@ class Predictions:
 
     @property
     def has_depth(self) -> bool:
+        """Whether the landmarks have a z coordinate."""
         return bool(self.landmarks68.shape[2] == 3)
 
-    def of(self, names: Sequence[str]) -> Predictions:
-        """The predictions for these images in this order; others that there may be are left out.
+    def select(self, names: Sequence[str]) -> Predictions:
+        """Return the predictions of some images.
 
-        Names are matched whole, or by their last part where that is unambiguous.
+        Args:
+            names: full names, or the last parts of names where these are unique.
+
+        Returns:
+            The predictions in the order of `names`.
 
         Raises:
-            UserError: an image has no prediction, which would make the figure one of another data set.
+            UserError: an image has no prediction. The score would be that of another data set.
         """
         rows = {name: row for row, name in enumerate(self.names)}
         last_parts = [PurePosixPath(name).name for name in self.names]
         unique = {part for part, count in Counter(last_parts).items() if count == 1}
-        by_part = {part: row for row, part in enumerate(last_parts) if part in unique}
-        wanted = Counter(PurePosixPath(name).name for name in names)
-        found = [
-            rows.get(name, by_part.get(part) if wanted[part := PurePosixPath(name).name] == 1 else None)
+        row_of_part = {part: row for row, part in enumerate(last_parts) if part in unique}
+        requested = Counter(PurePosixPath(name).name for name in names)
+        indices = [
+            rows.get(name, row_of_part.get(part) if requested[part := PurePosixPath(name).name] == 1 else None)
             for name in names
         ]
-        if missing := [name for name, row in zip(names, found, strict=True) if row is None]:
+        if missing := [name for name, index in zip(names, indices, strict=True) if index is None]:
+            example = f"its names are like {self.names[0]}" if self.names else "it has no names"
             raise UserError(
                 f"predictions of '{self.model_id}' lack {len(missing)} of {len(names)} images, the first of them "
-                f"{missing[0]}; theirs are named like {self.names[0] if self.names else 'nothing, there are none'}"
+                f"{missing[0]}; {example}"
             )
-        take = np.array(found, np.intp)
+        taken = np.array(indices, np.intp)
         return Predictions(
             tuple(names),
-            self.landmarks68[take],
-            None if self.pose_deg is None else self.pose_deg[take],
+            self.landmarks68[taken],
+            None if self.pose_deg is None else self.pose_deg[taken],
             self.model_id,
             self.crops,
             self.pose_from,
-            None if self.rotation is None else self.rotation[take],
+            None if self.rotation is None else self.rotation[taken],
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the `.npz` form."""
+        """Write the `.npz` file of this module's docstring."""
         optional: dict[str, Any] = {"pose_deg": self.pose_deg, "rotation": self.rotation}
         arrays = {key: array for key, array in optional.items() if array is not None}
         with Path(path).open("wb") as file:
@@ -101,7 +115,11 @@ class Predictions:
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
-        """Read the `.npz` form; `UserError` in one line when it is not one."""
+        """Read the `.npz` file of this module's docstring.
+
+        Raises:
+            UserError: the file cannot be read, or its content is not valid.
+        """
         try:
             arrays = read_arrays(path, ("names", "landmarks68"), "predictions file")
         except ModelFileError as error:
@@ -131,8 +149,8 @@ class Predictions:
         if self.rotation is not None and self.rotation.shape != (n, 3, 3):
             return f"rotation is {self.rotation.shape}, expected {(n, 3, 3)}"
         if repeated := [name for name, count in Counter(self.names).items() if count > 1]:
-            return f"{repeated[0]} is there more than once"
+            return f"the name {repeated[0]} occurs more than once"
         for key, array in (("landmarks68", points), ("pose_deg", pose), ("rotation", self.rotation)):
-            if array is not None and not (good := np.isfinite(array).reshape(n, -1).all(1)).all():
-                return f"{key} of {self.names[int(np.argmin(good))]} has values that are not finite"
+            if array is not None and not (finite := np.isfinite(array).reshape(n, -1).all(1)).all():
+                return f"{key} of {self.names[int(np.argmin(finite))]} has values that are not finite"
         return None

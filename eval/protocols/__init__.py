@@ -1,1 +1,1 @@
-"""The benchmarks, one module each: labelled samples and predictions to an `Outcome`."""
+"""Benchmark protocols, one module each: labelled samples and predictions give a `ProtocolResult`."""

@@ -1,30 +1,34 @@
-"""AFLW2000-3D as the field scores it (Zhu et al., CVPR 2016, and its successors).
+"""AFLW2000-3D (Zhu et al., CVPR 2016) with the definitions that published results use.
 
 - 2D NME: mean over the 68 points of the 2D distance, over sqrt(w * h) of the box of the label set that is scored. Bins
-  by |yaw| of `Pose_Para`; the headline is the mean of the three bins' means.
+  by |yaw| of `Pose_Para`. The headline is the mean of the three bins' means.
 - Two label sets: `pt3d_68`, and the reannotated one (Bulat and Tzimiropoulos, ICCV 2017).
-- Pose: mean absolute errors of the images without any angle beyond 99 degrees (1,969 of the 2,000), and their mean
+- Pose: mean absolute errors over the images without an angle beyond 99 degrees (1,969 of the 2,000), and their mean
   geodesic error.
 - GTE and 3D NME as JVCR defines them, on the original labels.
 
-Published figures compare what a system puts out with `pt3d_68` as it stands in the file, which is 1-based. So does
-`original`: predictions that are right in 0-based pixels, as 3DDFA-V2's and ours mean to be, are held to labels one
-pixel further right and down. `original_zero_based` compares the two in one frame.
+Published results compare predictions with `pt3d_68` as it is stored in the file, in 1-based pixels. So does `original`.
+Predictions in 0-based pixels, such as ours, are thereby compared with labels one pixel further right and down.
+`original_zero_based` compares both in 0-based pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eval import metrics, published
-from eval.outcome import BIN_COLUMNS, Outcome, Table, bin_row, percent, summary_by_yaw
+from eval import baselines, metrics
+from eval.baselines import Baseline
 from eval.predictions import Predictions
 from eval.protocols.frame import landmarks_as_scored
+from eval.protocols.reannotated import find_reannotated, read_reannotated
+from eval.result import YAW_COLUMNS, ProtocolResult, Table, comparison_table, summarize_by_yaw, yaw_row
+from synergy.data.aflw2000 import AFLW2000Reader
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 from synergy.geometry import matrix_to_euler
@@ -34,10 +38,45 @@ FULL_BINS = (1312, 383, 305)
 FULL_POSES = 1969
 
 
+class AFLW2000Protocol:
+    """`score` with the reannotated labels of a data set.
+
+    Args:
+        reader: the data set.
+        reannotated: file of the reannotated labels; None looks for one in the data set's folder.
+
+    Raises:
+        UserError: the file is not valid, or it is of another data set.
+    """
+
+    def __init__(self, reader: AFLW2000Reader, reannotated: Path | None) -> None:
+        self._rows = {name: row for row, name in enumerate(reader.names)}
+        self._labels = None
+        if reannotated is not None:
+            self._labels = read_reannotated(reannotated, reader.names)
+        elif name := find_reannotated(reader.tree):
+            self._labels = read_reannotated((reader.tree, name), reader.names)
+
+    def __call__(self, samples: Sequence[FaceSample], predictions: Predictions) -> ProtocolResult:
+        """Score predictions in the order of the samples."""
+        if self._labels is None:
+            return score(samples, predictions)
+        return score(samples, predictions, self._labels[[self._rows[sample.name] for sample in samples]])
+
+
 def score(
     samples: Sequence[FaceSample], predictions: Predictions, reannotated: NDArray[np.floating] | None = None
-) -> Outcome:
-    """The benchmark's figures; `reannotated` are the second labels (N, 68, >= 2) in the samples' order."""
+) -> ProtocolResult:
+    """Score predictions by the benchmark's definitions.
+
+    Args:
+        samples: N samples with the true pose.
+        predictions: in the order of the samples.
+        reannotated: (N, 68, 2 or 3) the second label set in the order of the samples, or None.
+
+    Raises:
+        UserError: a sample has no true pose, or 2,000 samples are not those of the benchmark.
+    """
     true = landmarks_as_scored(samples)
     zero_based = np.stack([sample.landmarks68 for sample in samples]).astype(np.float64)
     true_pose = np.stack([_pose(sample) for sample in samples])
@@ -45,27 +84,27 @@ def score(
     size = metrics.box_size(true)
     errors = {"original": metrics.nme(predicted[..., :2], true[..., :2], size)}
     if reannotated is not None:
-        again = np.asarray(reannotated, np.float64)[..., :2]
-        errors["reannotated"] = metrics.nme(predicted[..., :2], again, metrics.box_size(again))
+        second = np.asarray(reannotated, np.float64)[..., :2]
+        errors["reannotated"] = metrics.nme(predicted[..., :2], second, metrics.box_size(second))
     errors["original_zero_based"] = metrics.nme(predicted[..., :2], zero_based[..., :2], size)
-    nme2d = {key: summary_by_yaw(value, yaw) for key, value in errors.items()}
-    results: dict[str, Any] = {"counts": {"samples": len(samples), "bins": nme2d["original"]["counts"]}, "nme2d": nme2d}
+    nme2d = {key: summarize_by_yaw(value, yaw) for key, value in errors.items()}
+    scores: dict[str, Any] = {"counts": {"samples": len(samples), "bins": nme2d["original"]["counts"]}, "nme2d": nme2d}
     if predictions.has_depth:
         errors["gte"], errors["nme3d"] = metrics.gte(predicted, true), metrics.nme3d(predicted, true)
         for key in ("gte", "nme3d"):
-            results[key] = metrics.mean_of(errors[key])
-            results[f"{key}_summary"] = summary_by_yaw(errors[key], yaw)
+            scores[key] = metrics.mean_of(errors[key])
+            scores[f"{key}_summary"] = summarize_by_yaw(errors[key], yaw)
     pose_errors = None
     if predictions.pose_deg is not None:
-        results |= score_pose(predictions, true_pose)
-        scored = metrics.pose_is_scored(true_pose)
-        pose_errors = metrics.pose_errors(predictions.pose_deg, true_pose)[scored]
-        results["counts"]["poses"] = int(scored.sum())
-    _assert_published_counts(results["counts"], true_pose)
-    return Outcome(
+        scores |= score_pose(predictions, true_pose)
+        is_scored = metrics.pose_is_scored(true_pose)
+        pose_errors = metrics.pose_errors(predictions.pose_deg, true_pose)[is_scored]
+        scores["counts"]["poses"] = int(is_scored.sum())
+    _check_full_set(scores["counts"], true_pose)
+    return ProtocolResult(
         title="AFLW2000-3D",
-        results=results,
-        tables=_tables(results, predictions),
+        scores=scores,
+        tables=_tables(scores, predictions),
         samples=samples,
         predicted=predicted,
         true=true,
@@ -77,7 +116,7 @@ def score(
 
 
 def score_pose(predictions: Predictions, true_deg: NDArray[np.floating]) -> dict[str, Any]:
-    """Score the poses that the benchmark keeps.
+    """Score the poses without a true angle beyond 99 degrees.
 
     Args:
         predictions: with `pose_deg`.
@@ -85,24 +124,25 @@ def score_pose(predictions: Predictions, true_deg: NDArray[np.floating]) -> dict
 
     Returns:
         `pose_mae`, the mean absolute errors of the angles, and `geodesic`, the mean angle between the rotations, in
-        degrees. Where the predicted rotations are known, `geodesic` is theirs, and `pose_mae_exact` are the errors of
-        their exact Euler angles.
+        degrees. Where the predicted rotations are known, `geodesic` is computed from them, and `pose_mae_exact` holds
+        the errors of their exact Euler angles.
 
     Raises:
-        UserError: no pose is kept.
+        UserError: there is no such pose.
     """
-    scored = metrics.pose_is_scored(true_deg)
-    if not scored.any():
+    is_scored = metrics.pose_is_scored(true_deg)
+    if not is_scored.any():
         raise UserError("no sample has a pose within 99 degrees")
     assert predictions.pose_deg is not None
-    results: dict[str, Any] = {"pose_mae": _mean_absolute_errors(predictions.pose_deg[scored], true_deg[scored])}
-    exact = predictions.pose_deg
+    true_deg = true_deg[is_scored]
+    scores: dict[str, Any] = {"pose_mae": _mean_absolute_errors(predictions.pose_deg[is_scored], true_deg)}
+    exact = predictions.pose_deg[is_scored]
     if predictions.rotation is not None:
-        rotation = torch.from_numpy(predictions.rotation).double()
+        rotation = torch.from_numpy(predictions.rotation[is_scored]).double()
         exact = matrix_to_euler(rotation).rad2deg().numpy()
-        results["pose_mae_exact"] = _mean_absolute_errors(exact[scored], true_deg[scored])
-    results["geodesic"] = float(metrics.geodesic_errors(exact[scored], true_deg[scored]).mean())
-    return results
+        scores["pose_mae_exact"] = _mean_absolute_errors(exact, true_deg)
+    scores["geodesic"] = float(metrics.geodesic_errors(exact, true_deg).mean())
+    return scores
 
 
 def _mean_absolute_errors(predicted_deg: NDArray[np.floating], true_deg: NDArray[np.floating]) -> dict[str, float]:
@@ -116,7 +156,8 @@ def _pose(sample: FaceSample) -> NDArray[np.floating]:
     return sample.pose_deg
 
 
-def _assert_published_counts(counts: dict[str, Any], true_pose: NDArray[np.floating]) -> None:
+def _check_full_set(counts: dict[str, Any], true_pose: NDArray[np.floating]) -> None:
+    """Raise `UserError` if there are 2,000 samples but bins or poses have other counts than in published results."""
     if counts["samples"] != FULL_SIZE:
         return
     poses = int(metrics.pose_is_scored(true_pose).sum())
@@ -127,75 +168,58 @@ def _assert_published_counts(counts: dict[str, Any], true_pose: NDArray[np.float
         )
 
 
-def _tables(results: dict[str, Any], predictions: Predictions) -> list[Table]:
-    nme2d, model_id, crops = results["nme2d"], predictions.model_id, predictions.crops
-    own = nme2d["original"]
-    second = nme2d.get("reannotated", {}).get("mean", float("nan"))
+def _tables(scores: dict[str, Any], predictions: Predictions) -> list[Table]:
+    nme2d, model_id, crops = scores["nme2d"], predictions.model_id, predictions.crops
+    original, reannotated = nme2d["original"], nme2d.get("reannotated", {}).get("mean")
     tables = [
-        _beside_peers(
+        comparison_table(
             "2D NME, 68 points (%)",
             ("crops", *metrics.BIN_NAMES, "mean", "reannotated"),
-            [(peer.method, (peer.crops,), peer.figures) for peer in published.AFLW2000_NME],
-            [(model_id, (crops,), (*own["bins"], own["mean"], second))],
-            " ".join([*_notes(results), published.CROPS_NOTE]),
+            baselines.AFLW2000_NME,
+            [Baseline(model_id, (*original["bins"], original["mean"], reannotated), crops)],
+            " ".join([*_notes(scores), baselines.CROPS_NOTE]),
         ),
         Table(
             "2D NME by label set (%)",
-            ("labels", *BIN_COLUMNS),
-            tuple(bin_row(key.replace("_", " "), value) for key, value in nme2d.items()),
+            ("labels", *YAW_COLUMNS),
+            tuple(yaw_row(key.replace("_", " "), value) for key, value in nme2d.items()),
         ),
     ]
-    if "pose_mae" in results:
-        own_poses = [(predictions.pose_from, results["pose_mae"])]
-        if "pose_mae_exact" in results:
-            own_poses.insert(0, (published.TRUE_ROTATION, results["pose_mae_exact"]))
+    if "pose_mae" in scores:
+        own = [(predictions.pose_from, scores["pose_mae"])]
+        if "pose_mae_exact" in scores:
+            own.insert(0, (baselines.TRUE_ROTATION, scores["pose_mae_exact"]))
+        angles, geodesic = ("yaw", "pitch", "roll", "mean"), scores["geodesic"]
         tables.append(
-            _beside_peers(
-                f"Head pose, mean absolute error of {results['counts']['poses']} images (degrees)",
-                ("crops", "pose from", "yaw", "pitch", "roll", "mean", "geodesic"),
-                [(p.method, (p.crops, p.pose_from), (*p.figures, None)) for p in published.AFLW2000_POSE],
-                [
-                    (
-                        model_id,
-                        (crops, pose_from),
-                        (mae["yaw"], mae["pitch"], mae["roll"], mae["mean"], results["geodesic"]),
-                    )
-                    for pose_from, mae in own_poses
-                ],
-                published.POSE_NOTE,
+            comparison_table(
+                f"Head pose, mean absolute error of {scores['counts']['poses']} images (degrees)",
+                ("crops", "pose from", *angles, "geodesic"),
+                [row._replace(values=(*row.values, None)) for row in baselines.AFLW2000_POSE],
+                [Baseline(model_id, (*(mae[key] for key in angles), geodesic), crops, how) for how, mae in own],
+                baselines.POSE_NOTE,
             )
         )
-    if "gte" in results:
+    if "gte" in scores:
         tables.append(
-            _beside_peers(
-                "Three dimensions (%)",
+            comparison_table(
+                "3D errors (%)",
                 ("crops", "GTE", "3D NME"),
-                [(peer.method, (peer.crops,), peer.figures) for peer in published.AFLW2000_DEPTH],
-                [(model_id, (crops,), (results["gte"], results["nme3d"]))],
-                "Dense errors are scored with a Basel Face Model (--bfm) and weights that predict its mesh.",
+                baselines.AFLW2000_DEPTH,
+                [Baseline(model_id, (scores["gte"], scores["nme3d"]), crops)],
+                "Dense errors need a Basel Face Model (--bfm) and weights that predict its mesh.",
             )
         )
     return tables
 
 
-_Row = tuple[str, tuple[str, ...], tuple[float | None, ...]]
-
-
-def _beside_peers(title: str, columns: tuple[str, ...], peers: list[_Row], own: list[_Row], note: str) -> Table:
-    """Make a table of the peers' rows and, last and set off, our own."""
-    rows = tuple((method, *made, *map(_cell, figures)) for method, made, figures in (*peers, *own))
-    return Table(title, ("method", *columns), rows, ours=tuple(range(len(peers), len(rows))), note=note)
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else percent(value)
-
-
-def _notes(results: dict[str, Any]) -> list[str]:
-    samples = results["counts"]["samples"]
+def _notes(scores: dict[str, Any]) -> list[str]:
+    samples = scores["counts"]["samples"]
     notes = []
     if samples != FULL_SIZE:
-        notes.append(f"Published rows are of all 2,000 images, ours of {samples}: compare with care.")
-    if "reannotated" not in results["nme2d"]:
-        notes.append("The reannotated labels were not found beside the images; give them with --reannotated.")
+        notes.append(
+            f"The last row is of {samples} images, the rows of other systems are of all 2,000: they do not compare "
+            "exactly."
+        )
+    if "reannotated" not in scores["nme2d"]:
+        notes.append("There is no file of the reannotated labels in the data's folder; give one with --reannotated.")
     return notes

@@ -14,13 +14,19 @@ from synergy.errors import UserError
 
 
 def landmarks_as_scored(samples: Sequence[FaceSample]) -> NDArray[np.float64]:
-    """Landmarks (N, 68, 3 or 2), 0-based; those of AFLW2000-3D with the one pixel that its published figures leave on.
+    """Return the true landmarks in the frame of the benchmark.
+
+    Published scores on AFLW2000-3D use its 1-based pixels. Its landmarks are therefore moved back by one pixel to the
+    right and down. Those of other data sets stay 0-based.
+
+    Returns:
+        (N, 68, 3 or 2) in pixels.
 
     Raises:
-        UserError: some samples have depth and some have not.
+        UserError: some samples have depth and some do not.
     """
     if len({sample.landmarks68.shape[1] for sample in samples}) > 1:
-        raise UserError("some of these samples have 3D landmarks, some 2D: score them apart")
+        raise UserError("some of these samples have 3D landmarks and some 2D: score them separately")
     points = np.stack([sample.landmarks68 for sample in samples]).astype(np.float64)
     points[..., :2] += np.array([MATLAB_ORIGIN * (s.source == AFLW2000Reader.source) for s in samples])[:, None, None]
     return points

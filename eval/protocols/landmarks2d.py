@@ -1,7 +1,8 @@
-"""300-W, AFLW and FaceSynthetics: hand-labelled or rendered 2D points, over the box and over the eyes.
+"""2D landmark protocols of 300-W, AFLW and FaceSynthetics.
 
-- 300-W (Sagonas et al., 2013): 68 points and the inner 51, over the distance of the outer eye corners and over the box.
-- AFLW: the visible ones of the 68 (MERL-RAV's label 2), over the face box that the crop states, by |yaw|.
+- 300-W (Sagonas et al., 2013): 68 points and the inner 51, over the distance of the outer eye corners, over the
+  distance of the eye centres and over the box.
+- AFLW: the visible ones of the 68 points (MERL-RAV's label 2), over the face box of the crop, by |yaw|.
 - FaceSynthetics (Wood et al., ICCV 2021): 68 of its 70 points, scored as 300-W.
 """
 
@@ -14,29 +15,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval import metrics
-from eval.outcome import BIN_COLUMNS, Outcome, Table, bin_row, percent, summary, summary_by_yaw
 from eval.predictions import Predictions
+from eval.result import YAW_COLUMNS, ProtocolResult, Table, format_value, summarize, summarize_by_yaw, yaw_row
 from synergy.data.sample import OCCLUDED, VISIBLE, FaceSample
 from synergy.errors import UserError
 from synergy.landmarks import INNER51
 
 _SUMMARY_COLUMNS = ("mean", "median", "AUC@7", "fail@7")
-# More points than this covered by hair, hands or things make a covered face.
-_COVERED = 8
+# A face with more occluded points than this (by hair, hands or objects) belongs to the group "covered51".
+_MAX_OCCLUDED = 8
 _AFLW_ROWS = {
     "visible68": "visible of 68",
-    "visible51": "of inner 51",
-    "open51": f"<= {_COVERED} covered",
-    "covered51": f"> {_COVERED} covered",
+    "visible51": "visible of inner 51",
+    "open51": f"inner 51, <= {_MAX_OCCLUDED} occluded",
+    "covered51": f"inner 51, > {_MAX_OCCLUDED} occluded",
 }
 
 
-def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: str = "300-W") -> Outcome:
-    """NME of all 68 and of the inner 51 points, each over the outer eye corners and over the box of the 68.
+def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: str = "300-W") -> ProtocolResult:
+    """Score the NME of all 68 and of the inner 51 points.
 
-    Keys: `nme2d.inter_ocular.all68.mean`, `nme2d.box.inner51.auc7`, and so on.
+    Each is divided by the distance of the outer eye corners (`inter_ocular`), by the distance of the eye centres
+    (`inter_pupil`) and by the size of the box around all 68 points (`box`).
+
+    Args:
+        samples: with 68 known points.
+        predictions: in the order of the samples.
+        title: name of the data set.
+
+    Returns:
+        Its scores have keys such as `nme2d.inter_ocular.all68.mean` and `nme2d.box.inner51.auc7`.
     """
-    true = _true(samples)
+    true = _true_points(samples)
     predicted = predictions.landmarks68[..., :2].astype(np.float64)
     normalisers = {
         "inter_ocular": metrics.inter_ocular(true),
@@ -52,13 +62,14 @@ def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: s
     nme2d: dict[str, Any] = {name: {} for name in normalisers}
     for key, value in errors.items():
         name, subset = key.split(".")
-        nme2d[name][subset] = summary(value)
+        nme2d[name][subset] = summarize(value)
     rows = tuple(
-        (*key.replace("_", "-").split("."), *map(percent, summary(value).values())) for key, value in errors.items()
+        (*key.replace("_", "-").split("."), *map(format_value, summarize(value).values()))
+        for key, value in errors.items()
     )
-    return Outcome(
+    return ProtocolResult(
         title=title,
-        results={"counts": {"samples": len(samples)}, "nme2d": nme2d},
+        scores={"counts": {"samples": len(samples)}, "nme2d": nme2d},
         tables=[Table(f"{title}: 2D NME of {predictions.model_id} (%)", ("over", "points", *_SUMMARY_COLUMNS), rows)],
         samples=samples,
         predicted=predicted,
@@ -69,18 +80,27 @@ def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: s
 
 
 def has_68(sample: FaceSample) -> bool:
-    """Whether AFLW's sample has labels of the 68 points at all."""
+    """Return whether a sample of AFLW has a visible one of the 68 points. Some have the 21 points of AFLW only."""
     return bool((sample.visibility68 == VISIBLE).any())
 
 
-def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> Outcome:
-    """NME of the visible points, all 68 and the inner 51, over the side of the crop's face box, by |yaw|.
+def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> ProtocolResult:
+    """Score the NME of the visible points over the side of the crop's face box, by |yaw|.
 
-    Keys: `nme2d.visible68.mean`, `nme2d.visible51.bins`, and so on; `nme2d.open51` and `nme2d.covered51` are the
-    inner 51 of the faces with at most, and with more than, 8 of the 68 covered by something, where there are any.
+    Args:
+        samples: with box and yaw.
+        predictions: in the order of the samples.
+
+    Returns:
+        Its scores have keys such as `nme2d.visible68.mean` and `nme2d.visible51.bins`. `nme2d.open51` and
+        `nme2d.covered51` are of the inner 51 points of faces with at most 8, and with more than 8, occluded points of
+        the 68. A group without faces is left out.
+
+    Raises:
+        UserError: a sample has no box or no yaw.
     """
     visible = np.stack([sample.visibility68 == VISIBLE for sample in samples])
-    true = np.where(visible[..., None], _true(samples), np.nan)
+    true = np.where(visible[..., None], _true_points(samples), np.nan)
     predicted = predictions.landmarks68[..., :2].astype(np.float64)
     if any(sample.box is None or sample.pose_deg is None for sample in samples):
         raise UserError("AFLW's protocol needs the face box and the yaw of each sample")
@@ -90,15 +110,15 @@ def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> Outco
         "visible68": metrics.nme(predicted, true, side),
         "visible51": metrics.nme(predicted[:, INNER51], true[:, INNER51], side),
     }
-    covered = np.stack([(sample.visibility68 == OCCLUDED).sum() > _COVERED for sample in samples])
-    groups = {"open51": ~covered, "covered51": covered}
+    is_covered = np.stack([(sample.visibility68 == OCCLUDED).sum() > _MAX_OCCLUDED for sample in samples])
+    groups = {"open51": ~is_covered, "covered51": is_covered}
     errors |= {key: np.where(mask, errors["visible51"], np.nan) for key, mask in groups.items() if mask.any()}
-    nme2d = {key: summary_by_yaw(value, yaw) for key, value in errors.items()}
-    rows = tuple(bin_row(_AFLW_ROWS[key], value) for key, value in nme2d.items())
-    return Outcome(
+    nme2d = {key: summarize_by_yaw(value, yaw) for key, value in errors.items()}
+    rows = tuple(yaw_row(_AFLW_ROWS[key], value) for key, value in nme2d.items())
+    return ProtocolResult(
         title="AFLW",
-        results={"counts": {"samples": len(samples), "bins": nme2d["visible68"]["counts"]}, "nme2d": nme2d},
-        tables=[Table(f"AFLW: 2D NME of {predictions.model_id} (%)", ("points", *BIN_COLUMNS), rows)],
+        scores={"counts": {"samples": len(samples), "bins": nme2d["visible68"]["counts"]}, "nme2d": nme2d},
+        tables=[Table(f"AFLW: 2D NME of {predictions.model_id} (%)", ("points", *YAW_COLUMNS), rows)],
         samples=samples,
         predicted=predicted,
         true=true,
@@ -108,5 +128,5 @@ def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> Outco
     )
 
 
-def _true(samples: Sequence[FaceSample]) -> NDArray[np.float64]:
+def _true_points(samples: Sequence[FaceSample]) -> NDArray[np.float64]:
     return np.stack([sample.landmarks68[:, :2] for sample in samples]).astype(np.float64)

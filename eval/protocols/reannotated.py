@@ -1,7 +1,7 @@
-"""The second label set of AFLW2000-3D (Bulat and Tzimiropoulos, ICCV 2017), as it goes around.
+"""Read the second label set of AFLW2000-3D (Bulat and Tzimiropoulos, ICCV 2017).
 
-Either an `.npy` array (N, 68, 2 or 3) or (N, 2 or 3, 68) in the order of the sorted image names, or an `.npz` with
-`names` and `reannotated68`. Its pixels are taken as they stand.
+It exists in several layouts: an `.npy` array (N, 68, 2 or 3) or (N, 2 or 3, 68) in the order of the sorted image names,
+or an `.npz` with `names` and `reannotated68`. The coordinates are used as they are stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from synergy.errors import UserError
 
 
 def find_reannotated(tree: FileTree) -> str | None:
-    """The name of such a file in the tree: an `.npy` with "reannotat" in its name, or an `.npz` that has the labels."""
+    """Find the label set in a data set.
+
+    Returns:
+        The name of an `.npy` with "reannotat" in its name, or of an `.npz` with `reannotated68`; None without either.
+    """
     for name in tree.with_suffix(".npy"):
         if "reannotat" in name.lower():
             return name
@@ -33,10 +37,17 @@ def find_reannotated(tree: FileTree) -> str | None:
 
 
 def read_reannotated(source: Path | tuple[FileTree, str], names: Sequence[str]) -> NDArray[np.float64]:
-    """The labels (N, 68, 2) of these images, which are all of the data set's, sorted.
+    """Read the labels of a data set.
+
+    Args:
+        source: path of the file, or a data set and the name of a file in it.
+        names: the N images of the data set, sorted.
+
+    Returns:
+        (N, 68, 2) in the order of `names`.
 
     Raises:
-        UserError: not such a file, other counts, or values that are not finite.
+        UserError: the file has another layout, another number of labels, or values that are not finite.
     """
     label = str(source) if isinstance(source, Path) else source[1]
     try:
@@ -69,5 +80,5 @@ def _load(content: bytes, label: str) -> dict[str, NDArray[Any]]:
         if isinstance(loaded, np.ndarray):
             return {"reannotated68": loaded}
         return {key: loaded[key] for key in loaded.files if key in ("names", "reannotated68")}
-    except Exception as error:  # numpy and zipfile raise a dozen kinds for damaged files
+    except Exception as error:  # numpy and zipfile raise many kinds of errors for damaged files
         raise UserError(f"{label}: not a readable .npy or .npz file ({error})") from None

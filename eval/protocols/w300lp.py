@@ -1,6 +1,7 @@
-"""300W-LP scored as AFLW2000-3D is: a training set, so a figure of fit, not of merit.
+"""300W-LP, scored with the definitions of AFLW2000-3D.
 
-Its 2D points are read in one frame with the predictions (0-based); there is no published convention to repeat.
+300W-LP is the common training set. Scores on it show how well a network fits its training data. Both labels and
+predictions are in 0-based pixels; there are no published scores to compare with.
 """
 
 from __future__ import annotations
@@ -11,15 +12,23 @@ from typing import Any
 import numpy as np
 
 from eval import metrics
-from eval.outcome import BIN_COLUMNS, Outcome, Table, bin_row, percent, summary_by_yaw
 from eval.predictions import Predictions
 from eval.protocols.aflw2000 import score_pose
+from eval.result import YAW_COLUMNS, ProtocolResult, Table, format_value, summarize_by_yaw, yaw_row
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 
 
-def score(samples: Sequence[FaceSample], predictions: Predictions) -> Outcome:
-    """NME of the 68 points over the box by |yaw|, pose errors, and GTE and 3D NME where the labels have depth."""
+def score(samples: Sequence[FaceSample], predictions: Predictions) -> ProtocolResult:
+    """Score 2D NME over the box by |yaw|, head pose, and GTE and 3D NME where the labels have depth.
+
+    Args:
+        samples: with the true pose.
+        predictions: in the order of the samples.
+
+    Raises:
+        UserError: a sample has no true pose.
+    """
     if any(sample.pose_deg is None for sample in samples):
         raise UserError("300W-LP's protocol needs the true pose of each sample")
     true_pose = np.stack([sample.pose_deg for sample in samples if sample.pose_deg is not None])
@@ -28,29 +37,28 @@ def score(samples: Sequence[FaceSample], predictions: Predictions) -> Outcome:
     predicted, yaw = predictions.landmarks68.astype(np.float64), true_pose[:, 1]
     size = metrics.box_size(true)
     errors = {"all68": metrics.nme(predicted[..., :2], true[..., :2], size)}
-    nme2d = {"all68": summary_by_yaw(errors["all68"], yaw)}
-    results: dict[str, Any] = {
+    nme2d = {"all68": summarize_by_yaw(errors["all68"], yaw)}
+    scores: dict[str, Any] = {
         "counts": {"samples": len(samples), "bins": nme2d["all68"]["counts"]},
         "nme2d": nme2d,
     }
-    rows = [bin_row("2D NME (%)", nme2d["all68"])]
+    rows = [yaw_row("2D NME (%)", nme2d["all68"])]
     if dims == 3 and predictions.has_depth:
         errors |= {"gte": metrics.gte(predicted, true), "nme3d": metrics.nme3d(predicted, true)}
         for key, label in (("gte", "GTE (%)"), ("nme3d", "3D NME (%)")):
-            results[key] = metrics.mean_of(errors[key])
-            rows.append(bin_row(label, summary_by_yaw(errors[key], yaw)))
-    tables = [Table(f"300W-LP: {predictions.model_id}", ("figure", *BIN_COLUMNS), tuple(rows))]
+            scores[key] = metrics.mean_of(errors[key])
+            rows.append(yaw_row(label, summarize_by_yaw(errors[key], yaw)))
+    tables = [Table(f"300W-LP: {predictions.model_id}", ("metric", *YAW_COLUMNS), tuple(rows))]
     pose_errors = None
     if predictions.pose_deg is not None:
-        results |= score_pose(predictions, true_pose)
+        scores |= score_pose(predictions, true_pose)
         pose_errors = metrics.pose_errors(predictions.pose_deg, true_pose)[metrics.pose_is_scored(true_pose)]
-        figures = [*(results["pose_mae"][key] for key in ("yaw", "pitch", "roll", "mean")), results["geodesic"]]
-        tables.append(
-            Table("Head pose (degrees)", ("yaw", "pitch", "roll", "mean", "geodesic"), (tuple(map(percent, figures)),))
-        )
-    return Outcome(
+        values = [*(scores["pose_mae"][key] for key in ("yaw", "pitch", "roll", "mean")), scores["geodesic"]]
+        columns = ("yaw", "pitch", "roll", "mean", "geodesic")
+        tables.append(Table("Head pose (degrees)", columns, (tuple(map(format_value, values)),)))
+    return ProtocolResult(
         title="300W-LP",
-        results=results,
+        scores=scores,
         tables=tables,
         samples=samples,
         predicted=predicted,

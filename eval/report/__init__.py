@@ -1,1 +1,1 @@
-"""The result of a protocol as one HTML page that needs nothing else: no network, no files beside it."""
+"""The report page of an evaluation: charts, faces and volumes in one HTML file."""

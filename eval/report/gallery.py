@@ -1,9 +1,8 @@
-"""Worst, median and best faces: the picture around the face, with true and predicted points drawn over it."""
+"""The samples with the largest, median and smallest errors: pictures with true and predicted landmarks and meshes."""
 
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.outcome import Outcome
+from eval.result import ProtocolResult
 from synergy.crop import landmark_box, square_crop, transform_points, warp
 from synergy.data.reader import FaceReader, SampleError
 from synergy.data.sample import FaceSample
@@ -24,91 +23,121 @@ SIZE = 240
 MARGIN = 1.45
 
 
-Predict = Callable[[FaceSample], Face]
-
-
 @dataclass(frozen=True)
-class Meshes:
-    """How the predicted meshes of the shown faces are made.
+class MeshOverlay:
+    """How to make the pictures of predicted meshes.
 
     Attributes:
-        predict: predicts the face of a sample, given with its image.
+        predict: predicts the face of a sample with its image.
         rasterizer: draws its mesh.
     """
 
-    predict: Predict
+    predict: Callable[[FaceSample], Face]
     rasterizer: Rasterizer
 
 
 @dataclass(frozen=True)
-class Group:
-    """Some samples by index into the outcome, under a heading."""
+class DrawnLandmarks:
+    """Landmarks in pixels of a picture.
 
-    title: str
-    indices: tuple[int, ...]
+    Attributes:
+        points: x and y of the known points.
+        open_curves: curves through them, each as the `points` of an SVG polyline.
+        closed_curves: the same for polygons.
+    """
 
-
-def ranked_groups(errors: NDArray[np.floating], count: int = 6) -> list[Group]:
-    """The `count` worst, middle and best samples by error (N,); fewer where there are not so many."""
-    order = np.argsort(np.where(np.isfinite(errors), errors, -np.inf))
-    order = order[np.isfinite(errors[order])]
-    take = min(count, len(order))
-    start = (len(order) - take) // 2
-    picks = (("Worst", order[::-1][:take]), ("Median", order[start : start + take]), ("Best", order[:take]))
-    return [Group(title, tuple(map(int, indices))) for title, indices in picks]
+    points: list[list[float]]
+    open_curves: list[str]
+    closed_curves: list[str]
 
 
-def gallery(
-    outcome: Outcome, reader: FaceReader, rows: NDArray[np.intp], group: Group, meshes: Meshes | None = None
-) -> str:
-    """Draw a group.
+@dataclass(frozen=True)
+class FaceCard:
+    """One face of the gallery.
+
+    Attributes:
+        name: of the sample.
+        error: in percent, formatted.
+        yaw: true yaw, formatted, or empty.
+        problem: why there is no picture, or empty.
+        picture: data URL of the picture.
+        mesh: data URL of the picture with the predicted mesh, or empty.
+        true: true landmarks, or None without a picture.
+        predicted: predicted landmarks, or None without a picture.
+        size: side of the picture in pixels.
+    """
+
+    name: str
+    error: str
+    yaw: str
+    problem: str = ""
+    picture: str = ""
+    mesh: str = ""
+    true: DrawnLandmarks | None = None
+    predicted: DrawnLandmarks | None = None
+    size: int = SIZE
+
+
+def rank_samples(errors: NDArray[np.floating], count: int = 6) -> dict[str, list[int]]:
+    """Return the indices of the samples with the largest, median and smallest errors.
 
     Args:
-        outcome: the result of the protocol.
-        reader: the images are read from it.
-        rows: (N,) the samples' indices in the reader.
-        group: the samples to show.
-        meshes: how to draw the predicted meshes; None leaves them out.
-
-    Returns:
-        The group as HTML.
+        errors: (N,). Samples whose error is NaN are left out.
+        count: samples in each group; there are fewer if N is smaller.
     """
-    cards = "".join(_card(outcome, reader, int(rows[i]), i, meshes) for i in group.indices)
-    return f'<h3>{group.title}</h3><div class="gallery">{cards}</div>'
+    order = np.argsort(np.where(np.isfinite(errors), errors, -np.inf))
+    order = order[np.isfinite(errors[order])]
+    taken = min(count, len(order))
+    start = (len(order) - taken) // 2
+    groups = {"Worst": order[::-1][:taken], "Median": order[start : start + taken], "Best": order[:taken]}
+    return {title: indices.tolist() for title, indices in groups.items()}
 
 
-def _card(outcome: Outcome, reader: FaceReader, row: int, index: int, meshes: Meshes | None) -> str:
-    name, errors = next(iter(outcome.errors.items()))
-    sample = outcome.samples[index]
-    true, predicted = outcome.true[index][:, :2], outcome.predicted[index][:, :2]
-    yaw = "" if outcome.yaw_deg is None else f", yaw {outcome.yaw_deg[index]:.0f}°"
-    caption = f"<b>{errors[index]:.2f} %</b>{yaw}<br><span>{html.escape(sample.name)}</span>"
+def face_card(
+    result: ProtocolResult, index: int, reader: FaceReader, row: int, overlay: MeshOverlay | None
+) -> FaceCard:
+    """Draw one sample.
+
+    Args:
+        result: the result of the protocol.
+        index: of the sample in the result.
+        reader: its image is read from it.
+        row: index of the sample in the reader.
+        overlay: how to draw the predicted mesh; None leaves it out.
+    """
+    name, error = result.samples[index].name, f"{next(iter(result.errors.values()))[index]:.2f}"
+    yaw = "" if result.yaw_deg is None else f", yaw {result.yaw_deg[index]:.0f}°"
     try:
-        read = reader.read(row)
-    except SampleError as error:
-        return f"<figure><p>{html.escape(str(error))}</p><figcaption>{caption}</figcaption></figure>"
+        sample = reader.read(row)
+    except SampleError as problem:
+        return FaceCard(name, error, yaw, problem=str(problem))
+    true, predicted = result.true[index][:, :2], result.predicted[index][:, :2]
     affine = square_crop(landmark_box(true), SIZE, MARGIN)
-    crop = warp(read.image, affine, SIZE)
-    picture = f'<img alt="" src="{_data_url(crop)}">'
-    if meshes is not None:
-        face = meshes.predict(read)
+    crop = warp(sample.image, affine, SIZE)
+    mesh = ""
+    if overlay is not None:
+        face = overlay.predict(sample)
         vertices = transform_points(affine, face.vertices())
-        drawn = draw_mesh(crop, vertices, face.morphable_model.triangles, alpha=0.75, rasterizer=meshes.rasterizer)
-        picture += f'<img class="mesh" alt="" src="{_data_url(drawn)}">'
-    layers = _points(transform_points(affine, true), "true") + _points(transform_points(affine, predicted), "predicted")
-    drawing = f'<svg viewBox="-0.5 -0.5 {SIZE} {SIZE}" aria-hidden="true">{layers}</svg>'
-    return f'<figure title="{name}"><div>{picture}{drawing}</div><figcaption>{caption}</figcaption></figure>'
+        triangles = face.morphable_model.triangles
+        mesh = _data_url(draw_mesh(crop, vertices, triangles, alpha=0.75, rasterizer=overlay.rasterizer))
+    return FaceCard(
+        name,
+        error,
+        yaw,
+        picture=_data_url(crop),
+        mesh=mesh,
+        true=_draw_landmarks(transform_points(affine, true)),
+        predicted=_draw_landmarks(transform_points(affine, predicted)),
+    )
 
 
-def _points(points: NDArray[np.floating], kind: str) -> str:
+def _draw_landmarks(points: NDArray[np.floating]) -> DrawnLandmarks:
     known = np.isfinite(points).all(1)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.9"/>' for x, y in points[known])
-    curves = ""
+    curves: dict[bool, list[str]] = {False: [], True: []}
     for first, end, closed in CONTOURS.values():
         if known[first:end].all():
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points[first:end])
-            curves += f'<{"polygon" if closed else "polyline"} points="{path}"/>'
-    return f'<g class="{kind}">{curves}{dots}</g>'
+            curves[closed].append(" ".join(f"{x:.1f},{y:.1f}" for x, y in points[first:end]))
+    return DrawnLandmarks(points[known].round(1).tolist(), curves[False], curves[True])
 
 
 def _data_url(image: NDArray[np.uint8]) -> str:

@@ -1,4 +1,4 @@
-// The turnable view of true and predicted voxels: painter's algorithm on a canvas.
+// The interactive view of true and predicted voxels, drawn on a canvas from back to front.
 (() => {
   const canvas = document.getElementById("volume");
   if (!canvas) return;

@@ -3,16 +3,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from bfm_assets import MorphableModel
+from bfm_assets import MorphableModel, open_face
 from eval import metrics
-from eval.dense import DenseErrors, dense_table
+from eval.dense import add_dense_scores, dense_errors, require_same_mesh
+from eval.predictions import Predictions
+from eval.protocols import aflw2000
 from synergy.data import zhu
 from synergy.data.sample import FaceSample
+from synergy.errors import UserError
 
 
 @dataclass
-class Mesh:
-    """Stands for a `Face`: all that is asked of it is its mesh."""
+class FaceWithMesh:
+    """Replaces a `Face`, of which only the mesh is used."""
 
     points: np.ndarray
 
@@ -20,25 +23,35 @@ class Mesh:
         return self.points
 
 
-def test_dense_errors_of_a_shift(samples: list[FaceSample], tiny_model: MorphableModel) -> None:
+def test_dense_errors_of_a_shift(samples: list[FaceSample], exact: Predictions, tiny_model: MorphableModel) -> None:
     params = np.zeros(12 + 199 + 29, np.float32)
     params[[0, 5, 10]] = 1e-3
     params[[3, 7]] = 60
-    errors = DenseErrors(tiny_model)
-    sizes = []
-    for sample in samples:
-        labelled = replace(sample, params=params)
-        true = zhu.project_vertices(params, tiny_model, 120)
-        sizes.append(metrics.box_size(true[tiny_model.landmarks][None])[0])
-        errors.update(labelled, Mesh(true + [3, 4, 50]))  # type: ignore[arg-type]
-    dense = errors.compute()["dense"]
-    assert dense["nme"] == pytest.approx(np.mean(500 / np.array(sizes)), rel=1e-4)
-    assert dense["reconstruction"] == pytest.approx(0, abs=1e-2)
-    assert dense["counts"] == 6
-    assert dense["nme_summary"]["counts"] == [2, 2, 2]
-    assert dense_table({"dense": dense}, "ours").rows[-1][0] == "ours"
+    true = zhu.project_vertices(params, tiny_model, 120)
+    size = metrics.box_size(true[tiny_model.landmarks][None])[0]
+    errors = []
+    for i, sample in enumerate(samples):
+        face = FaceWithMesh(true + [3 * i, 4 * i, 50])  # a shift in depth is no error
+        errors.append(dense_errors(replace(sample, params=params), face, tiny_model))  # type: ignore[arg-type]
+    assert np.array(errors)[:, 0] == pytest.approx(500 * np.arange(6) / size, rel=1e-4, abs=1e-4)
+    assert np.array(errors)[:, 1] == pytest.approx(0, abs=1e-2)  # nor is any shift of the whole mesh
+    result = add_dense_scores(aflw2000.score(samples, exact), np.array(errors), tiny_model, "ours")
+    dense = result.scores["dense"]
+    assert dense["nme"] == pytest.approx(500 * 2.5 / size, rel=1e-4)
+    assert (dense["counts"], dense["model"]) == (6, "tiny")
+    assert dense["nme_summary"]["bins"] == pytest.approx(500 * np.array([0.5, 2.5, 4.5]) / size, rel=1e-4)
+    assert result.tables[-1].rows[-1][:2] == ("ours", f"{dense['nme']:.2f}")
+    assert "nme2d" in result.scores
 
 
 def test_a_sample_without_parameters_is_an_error(samples: list[FaceSample], tiny_model: MorphableModel) -> None:
     with pytest.raises(ValueError, match="no fitted parameters"):
-        DenseErrors(tiny_model).update(samples[0], Mesh(np.zeros((100, 3))))  # type: ignore[arg-type]
+        dense_errors(samples[0], FaceWithMesh(np.zeros((100, 3))), tiny_model)  # type: ignore[arg-type]
+
+
+def test_meshes_must_have_the_same_vertices(tiny_model: MorphableModel) -> None:
+    require_same_mesh(tiny_model, tiny_model)
+    with pytest.raises(UserError, match="these predict 'open-face"):
+        require_same_mesh(tiny_model, open_face())
+    with pytest.raises(UserError, match="landmark vertices only"):
+        require_same_mesh(tiny_model.landmark_model(), tiny_model)

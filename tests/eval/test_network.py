@@ -1,25 +1,39 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from eval.network import NetworkPredictor
 from synergy.data.sample import FaceSample
-from synergy.face import Face
 from synergy.models import SynergyNet
 from synergy.predictor import FacePredictor
 
 
 def test_crops_are_the_benchmark_s(samples: list[FaceSample], small_net: SynergyNet) -> None:
-    seen: list[tuple[str, Face]] = []
-    predictor = NetworkPredictor(FacePredictor(small_net), lambda sample, face: seen.append((sample.name, face)))
-    landmarks, pose, rotation = predictor.predict(samples)
+    predictor = NetworkPredictor(FacePredictor(small_net))
+    landmarks, pose, rotation, dense = predictor.predict(samples)
+    assert dense is None
+    assert pose is not None
+    assert rotation is not None
     assert landmarks.shape == (6, 68, 3)
     assert pose.shape == (6, 3)
     assert predictor.model_id == small_net.model_id
-    assert [name for name, _ in seen] == [sample.name for sample in samples]
-    for (_, face), points, angles, matrix in zip(seen, landmarks, pose, rotation, strict=True):
+    for sample, points, angles, matrix in zip(samples, landmarks, pose, rotation, strict=True):
+        face = predictor.face(sample)
         side = 120 / face.crop[0, 0]
         assert side == pytest.approx(2**0.5 * 80, rel=1e-5)  # sqrt(2) times the stated box
-        assert (face.landmarks68 == points).all()
-        assert angles == pytest.approx([face.pose.pitch, face.pose.yaw, face.pose.roll])
-        assert (matrix == face.pose.matrix).all()
+        assert points == pytest.approx(face.landmarks68, abs=1e-3)
+        assert angles == pytest.approx([face.pose.pitch, face.pose.yaw, face.pose.roll], abs=1e-2)
+        assert matrix == pytest.approx(face.pose.matrix, abs=1e-4)
     assert np.isfinite(landmarks).all()
+
+
+def test_dense_errors_are_computed_with_a_dense_model(samples: list[FaceSample], small_net: SynergyNet) -> None:
+    params = np.zeros(12 + 199 + 29, np.float32)
+    params[[0, 5, 10]] = 1e-3
+    params[[3, 7]] = 60
+    predictor = NetworkPredictor(FacePredictor(small_net), small_net.morphable_model)
+    dense = predictor.predict([replace(sample, params=params) for sample in samples]).dense_errors
+    assert dense is not None
+    assert dense.shape == (6, 2)
+    assert (dense > 0).all()

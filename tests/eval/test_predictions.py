@@ -29,7 +29,7 @@ def test_pose_and_model_are_optional_and_points_may_be_flat(tmp_path: Path) -> N
 
 
 def test_names_choose_rows_in_order() -> None:
-    chosen = Predictions(NAMES, POINTS, POSE).of(["b/1.jpg", "2.jpg"])  # the second by its last part
+    chosen = Predictions(NAMES, POINTS, POSE).select(["b/1.jpg", "2.jpg"])  # the second by its last part
     assert chosen.names == ("b/1.jpg", "2.jpg")
     assert (chosen.landmarks68 == POINTS[[2, 1]]).all()
     assert (chosen.pose_deg == POSE[[2, 1]]).all()
@@ -38,12 +38,12 @@ def test_names_choose_rows_in_order() -> None:
 @pytest.mark.parametrize("wanted", [["1.jpg"], ["c/1.jpg"], ["x.jpg", "a/1.jpg"]])
 def test_missing_and_ambiguous_names_are_an_error(wanted: list[str]) -> None:
     with pytest.raises(UserError, match=rf"lack 1 of {len(wanted)} images, the first of them {wanted[0]}"):
-        Predictions(NAMES, POINTS).of(wanted)
+        Predictions(NAMES, POINTS).select(wanted)
 
 
 def test_one_prediction_does_not_serve_two_images() -> None:
     with pytest.raises(UserError, match="lack 2 of 2"):
-        Predictions(("2.jpg",), POINTS[:1]).of(["a/2.jpg", "b/2.jpg"])
+        Predictions(("2.jpg",), POINTS[:1]).select(["a/2.jpg", "b/2.jpg"])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_one_prediction_does_not_serve_two_images() -> None:
         (NAMES, POINTS[0], None, "expected"),
         (NAMES[:2], POINTS, None, "2 names but 3 sets"),
         (NAMES, POINTS, POSE[:2], "pose_deg is"),
-        (("a", "a", "b"), POINTS, None, "a is there more than once"),
+        (("a", "a", "b"), POINTS, None, "the name a occurs more than once"),
         (
             NAMES,
             np.where(np.arange(3)[:, None, None] == 1, np.nan, POINTS),

@@ -8,7 +8,7 @@ from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 
 
-def test_only_aflw2000_gets_its_pixel_back(samples: list[FaceSample]) -> None:
+def test_only_aflw2000_is_scored_in_one_based_pixels(samples: list[FaceSample]) -> None:
     pair = [samples[0], replace(samples[1], source="300w")]
     points = landmarks_as_scored(pair)
     assert points[0] - samples[0].landmarks68 == pytest.approx(np.tile([1, 1, 0], (68, 1)), abs=1e-5)
@@ -17,5 +17,5 @@ def test_only_aflw2000_gets_its_pixel_back(samples: list[FaceSample]) -> None:
 
 def test_mixed_dimensions_are_an_error(samples: list[FaceSample]) -> None:
     flat = replace(samples[1], landmarks68=samples[1].landmarks68[:, :2])
-    with pytest.raises(UserError, match="score them apart"):
+    with pytest.raises(UserError, match="score them separately"):
         landmarks_as_scored([samples[0], flat])

@@ -16,7 +16,7 @@ def shifted(samples: list[FaceSample], shift: tuple[float, float]) -> Prediction
 
 
 def test_300w_of_a_shift(samples: list[FaceSample]) -> None:
-    nme2d = score_300w(samples, shifted(samples, (3, 4))).results["nme2d"]
+    nme2d = score_300w(samples, shifted(samples, (3, 4))).scores["nme2d"]
     xy = np.stack([sample.landmarks68[:, :2] for sample in samples]).astype(float)
     eyes = np.linalg.norm(xy[:, 36] - xy[:, 45], axis=1)
     box = np.sqrt(np.ptp(xy, 1).prod(1))
@@ -28,7 +28,7 @@ def test_300w_of_a_shift(samples: list[FaceSample]) -> None:
 def test_300w_jaw_alone(samples: list[FaceSample]) -> None:
     predictions = shifted(samples, (0, 0))
     predictions.landmarks68[:, :17] += 5
-    nme2d = score_300w(samples, predictions).results["nme2d"]
+    nme2d = score_300w(samples, predictions).scores["nme2d"]
     assert nme2d["box"]["inner51"]["mean"] == pytest.approx(0, abs=1e-6)
     assert nme2d["box"]["all68"]["mean"] > 0
 
@@ -39,10 +39,10 @@ def test_aflw_scores_visible_points_over_the_stated_box(samples: list[FaceSample
     hidden = [replace(sample, visibility68=visibility) for sample in samples]
     predictions = shifted(samples, (3, 4))
     predictions.landmarks68[:, :50] += 100
-    outcome = score_aflw(hidden, predictions)
-    assert outcome.results["nme2d"]["visible68"]["bins"] == pytest.approx([100 * 5 / 80] * 3, rel=1e-5)
-    assert outcome.results["counts"]["bins"] == [2, 2, 2]
-    assert np.isnan(outcome.point_errors[:, :50]).all()
+    result = score_aflw(hidden, predictions)
+    assert result.scores["nme2d"]["visible68"]["bins"] == pytest.approx([100 * 5 / 80] * 3, rel=1e-5)
+    assert result.scores["counts"]["bins"] == [2, 2, 2]
+    assert np.isnan(result.point_errors[:, :50]).all()
 
 
 def test_aflw_tells_covered_faces_apart(samples: list[FaceSample]) -> None:
@@ -51,7 +51,7 @@ def test_aflw_tells_covered_faces_apart(samples: list[FaceSample]) -> None:
     mixed = [replace(samples[0], visibility68=visibility), *samples[1:]]
     predictions = shifted(samples, (3, 4))
     predictions.landmarks68[0] += 1  # (4, 5) instead of (3, 4)
-    nme2d = score_aflw(mixed, predictions).results["nme2d"]
+    nme2d = score_aflw(mixed, predictions).scores["nme2d"]
     assert nme2d["covered51"]["sample_mean"] == pytest.approx(100 * np.hypot(4, 5) / 80, rel=1e-5)
     assert nme2d["open51"]["sample_mean"] == pytest.approx(100 * 5 / 80, rel=1e-5)
 
@@ -75,7 +75,7 @@ def test_the_teacher_on_aflw_has_its_published_figures(shared_data: Path) -> Non
     points = np.stack([vertices[..., 0] - 1, 120 - vertices[..., 1], vertices[..., 2]], -1)
     samples = [sample for sample in AFLWReader(shared_data / "aflw_val.tar").samples(image=False) if has_68(sample)]
     predictions = Predictions(tuple(teacher["names"].tolist()), points, None, "teacher")
-    nme2d = score_aflw(samples, predictions.of([sample.name for sample in samples])).results["nme2d"]
+    nme2d = score_aflw(samples, predictions.select([sample.name for sample in samples])).scores["nme2d"]
     assert [*nme2d["visible68"]["bins"], nme2d["visible68"]["mean"]] == pytest.approx(
         [3.65, 4.72, 4.38, 4.25], abs=0.005
     )

@@ -21,7 +21,7 @@ def perfect(fitted: list[FaceSample]) -> Predictions:
 
 
 def test_the_frame_is_the_samples_own(fitted: list[FaceSample], perfect: Predictions) -> None:
-    results = w300lp.score(fitted, perfect).results
+    results = w300lp.score(fitted, perfect).scores
     assert results["nme2d"]["all68"]["mean"] == pytest.approx(0, abs=1e-6)
     assert results["gte"] == pytest.approx(0, abs=1e-5)
     assert results["pose_mae"]["mean"] == 0
@@ -30,7 +30,7 @@ def test_the_frame_is_the_samples_own(fitted: list[FaceSample], perfect: Predict
 
 def test_flat_labels_have_no_depth_figures(fitted: list[FaceSample], perfect: Predictions) -> None:
     flat = [replace(sample, landmarks68=sample.landmarks68[:, :2]) for sample in fitted]
-    assert "gte" not in w300lp.score(flat, perfect).results
+    assert "gte" not in w300lp.score(flat, perfect).scores
 
 
 def test_poses_are_needed(fitted: list[FaceSample], perfect: Predictions) -> None:

@@ -1,52 +1,68 @@
-import re
+import base64
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from eval.inference import match_predictions
 from eval.network import NetworkPredictor
 from eval.predictions import Predictions
 from eval.protocols.landmarks2d import score_300w
-from eval.report.gallery import Meshes, gallery, ranked_groups
-from eval.run import collect
+from eval.report.gallery import FaceCard, MeshOverlay, face_card, rank_samples
 from synergy.data import PtsReader
+from synergy.landmarks import CONTOURS
 from synergy.models import SynergyNet
 from synergy.predictor import FacePredictor
 from synergy.raster import Fragments, rasterize
 
 
-def test_groups_are_ranked() -> None:
-    worst, median, best = ranked_groups(np.array([3.0, np.nan, 1, 2, 5, 4, 6]), count=2)
-    assert (worst.title, worst.indices) == ("Worst", (6, 4))
-    assert (median.title, median.indices) == ("Median", (0, 5))
-    assert (best.title, best.indices) == ("Best", (2, 3))
+def card(folder: Path, predictions: Predictions, index: int, overlay: MeshOverlay | None = None) -> FaceCard:
+    """The card of one face of a 300-W folder, whose errors are all known."""
+    reader = PtsReader(folder)
+    dataset = match_predictions(reader, predictions)
+    result = score_300w(dataset.samples, dataset.predictions)
+    return face_card(result, index, reader, int(dataset.rows[index]), overlay)
 
 
-def test_few_samples_fill_no_group_twice() -> None:
-    assert [group.indices for group in ranked_groups(np.array([1.0]))] == [(0,), (0,), (0,)]
+def picture(url: str) -> np.ndarray:
+    prefix, data = url.split(",")
+    assert prefix == "data:image/jpeg;base64"
+    return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
 
 
-def test_cards_show_picture_points_and_figures(pts_folder: Path, exact: Predictions) -> None:
+def test_samples_are_ranked() -> None:
+    groups = rank_samples(np.array([3.0, np.nan, 1, 2, 5, 4, 6]), count=2)
+    assert groups == {"Worst": [6, 4], "Median": [0, 5], "Best": [2, 3]}
+
+
+def test_few_samples_occur_once_in_each_group() -> None:
+    assert rank_samples(np.array([1.0])) == {"Worst": [0], "Median": [0], "Best": [0]}
+
+
+def test_a_card_has_picture_landmarks_and_error(pts_folder: Path, exact: Predictions) -> None:
+    shown = card(pts_folder, exact, 2)
+    assert shown.name == "image00002.jpg"
+    assert float(shown.error) > 1  # `exact` is one pixel off
+    assert shown.yaw == ""  # 300-W states none
+    assert picture(shown.picture).shape == (240, 240, 3)
+    assert shown.mesh == ""
+    assert shown.true is not None
+    assert shown.predicted is not None
+    zoom = 240 / 1.45 / np.ptp(exact.landmarks68[2, :, :2], 0).max()
+    shift = np.array(shown.predicted.points) - shown.true.points
+    assert shift == pytest.approx(np.full((68, 2), zoom), abs=0.11)  # one pixel right and down, rounded
+    assert len(shown.true.open_curves) + len(shown.true.closed_curves) == len(CONTOURS)
+
+
+def test_an_image_that_was_removed_is_reported(pts_folder: Path, exact: Predictions) -> None:
     reader = PtsReader(pts_folder)
-    collected = collect(reader, exact)
-    outcome = score_300w(collected.samples, collected.predictions)
-    (group, *_) = ranked_groups(outcome.errors["inter_ocular.all68"], count=2)
-    page = gallery(outcome, reader, collected.rows, group)
-    assert page.count("data:image/jpeg;base64,") == 2
-    assert page.count('<g class="true">') == page.count('<g class="predicted">') == 2
-    assert page.count("<circle") == 2 * 2 * 68
-    assert all(outcome.samples[i].name in page for i in group.indices)
-
-
-def test_an_image_that_went_away_is_said(pts_folder: Path, exact: Predictions) -> None:
-    reader = PtsReader(pts_folder)
-    collected = collect(reader, exact)
-    outcome = score_300w(collected.samples, collected.predictions)
+    dataset = match_predictions(reader, exact)
+    result = score_300w(dataset.samples, dataset.predictions)
     (pts_folder / "image00000.jpg").write_bytes(b"")
-    (group,) = [group for group in ranked_groups(np.arange(6.0)) if group.title == "Best"]
-    page = gallery(outcome, reader, collected.rows, group)
-    assert "the image file is empty" in page
-    assert page.count("data:image/jpeg") == pytest.approx(5)
+    shown = face_card(result, 0, reader, 0, None)
+    assert "the image file is empty" in shown.problem
+    assert shown.picture == ""
 
 
 def test_meshes_are_drawn_over_the_pictures_by_the_given_rasterizer(
@@ -58,13 +74,7 @@ def test_meshes_are_drawn_over_the_pictures_by_the_given_rasterizer(
         calls.append((height, width))
         return rasterize(points, triangles, height, width)
 
-    reader = PtsReader(pts_folder)
-    collected = collect(reader, exact)
-    outcome = score_300w(collected.samples, collected.predictions)
-    (group, *_) = ranked_groups(outcome.errors["inter_ocular.all68"], count=2)
-    meshes = Meshes(NetworkPredictor(FacePredictor(small_net)).face, counting)
-    page = gallery(outcome, reader, collected.rows, group, meshes)
-    assert calls == [(240, 240)] * 2
-    pictures = re.findall(r'<img (class="mesh" )?alt="" src="data:image/jpeg;base64,([^"]*)"', page)
-    assert [bool(mesh) for mesh, _ in pictures] == [False, True] * 2
-    assert pictures[0][1] != pictures[1][1]
+    overlay = MeshOverlay(NetworkPredictor(FacePredictor(small_net)).face, counting)
+    shown = card(pts_folder, exact, 0, overlay)
+    assert calls == [(240, 240)]
+    assert np.abs(picture(shown.mesh).astype(int) - picture(shown.picture)).max() > 20

@@ -37,22 +37,22 @@ def test_an_empty_folder_is_one_line(command: str, tmp_path: Path) -> None:
 
 
 def test_mirror_needs_a_network(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--mirror is for a network"):
+    with pytest.raises(UserError, match="--mirror needs a network"):
         call("aflw", "--data", tmp_path, "--mirror", "--from-predictions", "x")
 
 
 def test_contradictions_are_one_line(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "aflw2000_3d_sample"
-    with pytest.raises(UserError, match="leave one of the two out"):
+    with pytest.raises(UserError, match="leave out --bfm or --from-predictions"):
         call("aflw2000-3d", "--data", folder, "--bfm", "x", "--from-predictions", "y")
     with pytest.raises(UserError, match="unknown data set 'x'; choose from"):
         call("voxels", "--data", folder, "--dataset", "x")
 
 
-def test_the_peer_in_voxels(shared_data: Path, tmp_path: Path) -> None:
+def test_3ddfa_v2_in_voxels(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "aflw2000_3d_sample"
-    peer = folder / "peer_3ddfa_v2_mb05.npz"
-    text = call("voxels", "--data", folder, "--from-predictions", peer, "--json", tmp_path / "v.json")
+    predictions = folder / "peer_3ddfa_v2_mb05.npz"
+    text = call("voxels", "--data", folder, "--from-predictions", predictions, "--json", tmp_path / "v.json")
     figures = json.loads((tmp_path / "v.json").read_text())
     assert round(figures["gte"], 2) == 7.94
     assert figures["counts"]["points"] == 71

@@ -1,4 +1,4 @@
-"""Charts as inline SVG whose colours are the page's CSS variables, so that they follow its light or dark theme."""
+"""Charts as inline SVG. Their colours are CSS variables of the page, so that they follow its light or dark theme."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bfm_assets import open_face
 from eval import metrics
-from eval.outcome import percent
+from eval.result import format_value
 from synergy.landmarks import CONTOURS
 
 # Colours that are replaced by the CSS variable of the same name in the finished SVG.
@@ -41,13 +41,20 @@ YAW_LIMIT = 100.0  # degrees; faces are labelled up to about 95
 
 
 def ced_curves(errors: Mapping[str, ArrayLike]) -> str:
-    """Cumulative error curves of named per-sample errors in percent, with the failure threshold marked."""
+    """Draw cumulative error curves, with the failure threshold marked.
+
+    Args:
+        errors: per-sample errors (N,) in percent by name.
+
+    Returns:
+        The chart as SVG.
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(5.6, 3.9), layout="constrained")
         axes = figure.add_subplot()
         grid = np.linspace(0, CED_LIMIT, 241)
         for (name, values), colour in zip(errors.items(), _SERIES, strict=False):
-            label = f"{name}   AUC {percent(100 * metrics.auc(values))}"
+            label = f"{name}   AUC {format_value(100 * metrics.auc(values))}"
             axes.plot(grid, 100 * metrics.ced(values, grid), color=colour, linewidth=2, label=label)
         axes.axvline(metrics.FAILURE_THRESHOLD, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.text(metrics.FAILURE_THRESHOLD + 0.12, 3, "failure beyond 7 %", color=MUTED)
@@ -91,7 +98,14 @@ def yaw_scatter(errors: NDArray[np.floating], yaw_deg: NDArray[np.floating]) -> 
 
 
 def landmark_errors(point_errors: NDArray[np.floating]) -> str:
-    """Mean error of each of the 68 points, as the area of a disc on a frontal face; (N, 68) in percent."""
+    """Draw the mean error of each landmark as the area of a disc on a frontal face.
+
+    Args:
+        point_errors: (N, 68) in percent, NaN where unknown.
+
+    Returns:
+        The chart as SVG.
+    """
     means = point_means(point_errors)
     with mpl.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(5.6, 5.6), layout="constrained")
@@ -121,7 +135,14 @@ def landmark_errors(point_errors: NDArray[np.floating]) -> str:
 
 
 def pose_histograms(errors: NDArray[np.floating]) -> str:
-    """Histograms of absolute pose errors (M, 3) of pitch, yaw, roll in degrees."""
+    """Draw histograms of pose errors.
+
+    Args:
+        errors: (M, 3) absolute errors of pitch, yaw and roll in degrees.
+
+    Returns:
+        The chart as SVG.
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(11.4, 3.1), layout="constrained")
         top = float(np.clip(np.percentile(errors, 98), 5, 60))
@@ -129,18 +150,25 @@ def pose_histograms(errors: NDArray[np.floating]) -> str:
         panels = figure.subplots(1, 3, sharey=True)
         for axes, column, name in zip(panels, (1, 0, 2), ("yaw", "pitch", "roll"), strict=True):
             values = errors[:, column]
-            shares = np.full(len(values), 100 / len(values))
-            axes.hist(np.minimum(values, top), bins=bins, weights=shares, color=PREDICTED, rwidth=0.88)
+            percentages = np.full(len(values), 100 / len(values))
+            axes.hist(np.minimum(values, top), bins=bins, weights=percentages, color=PREDICTED, rwidth=0.88)
             axes.axvline(values.mean(), color=INK, linewidth=1.5)
             axes.set_title(f"{name}: mean {values.mean():.2f}°, median {np.median(values):.2f}°", fontsize=11)
-            axes.set(xlim=(0, top), xlabel="absolute error (degrees), the rest at the end")
+            axes.set(xlim=(0, top), xlabel="absolute error (degrees; larger ones in the last bar)")
             axes.grid(visible=False, axis="x")
         panels[0].set_ylabel("images (%)")
         return _svg(figure, "pose")
 
 
 def projections(rows: Sequence[tuple[str, NDArray[np.floating], NDArray[np.floating]]]) -> str:
-    """Maximum-intensity projections of true and predicted volumes (D, H, W), one row of four panels per face."""
+    """Draw maximum-intensity projections of volumes, one row of four panels per face.
+
+    Args:
+        rows: label, true volume (D, H, W) and predicted volume (D, H, W) of each face.
+
+    Returns:
+        The chart as SVG.
+    """
     with mpl.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(11.4, 3.0 * len(rows)), layout="constrained")
         panels: NDArray[np.object_] = figure.subplots(len(rows), 4, squeeze=False)
@@ -159,7 +187,14 @@ def projections(rows: Sequence[tuple[str, NDArray[np.floating], NDArray[np.float
 
 
 def point_means(point_errors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Mean (68,) over the samples that have the point; NaN for points that none has."""
+    """Compute the mean error of each landmark.
+
+    Args:
+        point_errors: (N, 68), NaN where unknown.
+
+    Returns:
+        (68,), NaN for a landmark that no sample has.
+    """
     counts = np.isfinite(point_errors).sum(0)
     return np.asarray(np.nansum(point_errors, 0) / np.where(counts, counts, np.nan))
 
@@ -170,17 +205,17 @@ def _frontal_face() -> NDArray[np.float64]:
 
 
 def _far_apart(points: NDArray[np.floating], values: NDArray[np.floating], count: int) -> list[int]:
-    """Indices of the largest values, leaving out points near one already taken, so that labels do not overlap."""
-    reach = np.ptp(points[:, 1]) / 8
+    """Return indices of the largest values without points that are close together, so that labels do not overlap."""
+    distance = np.ptp(points[:, 1]) / 8
     taken: list[int] = []
     for i in np.argsort(-np.nan_to_num(values)):
-        if len(taken) < count and all(np.linalg.norm(points[i] - points[j]) > reach for j in taken):
+        if len(taken) < count and all(np.linalg.norm(points[i] - points[j]) > distance for j in taken):
             taken.append(int(i))
     return taken
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The figure as an `<svg>` element; `name` keeps its ids apart from those of other figures on the page."""
+    """Return the figure as an `<svg>` element. Its ids depend on `name`, so that two charts have different ids."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

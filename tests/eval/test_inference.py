@@ -4,15 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval.inference import BATCH_SIZE, PredictedBatch, face_box, match_predictions, predict_dataset
 from eval.predictions import Predictions
-from eval.run import BATCH, Predicted, collect, face_box
 from synergy.data import PtsReader
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 
 
 class Offset:
-    """A predictor that knows the answer and misses it by one pixel."""
+    """A predictor whose landmarks are one pixel off the labels."""
 
     model_id = "offset"
     crops = "ours"
@@ -21,34 +21,34 @@ class Offset:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def predict(self, samples: Sequence[FaceSample]) -> Predicted:
+    def predict(self, samples: Sequence[FaceSample]) -> PredictedBatch:
         self.batches.append(len(samples))
         assert all(sample.image.shape == (120, 120, 3) for sample in samples)
-        return Predicted(np.stack([sample.landmarks68 + np.float32(1) for sample in samples]))
+        return PredictedBatch(np.stack([sample.landmarks68 + np.float32(1) for sample in samples]))
 
 
-def test_samples_and_predictions_stay_in_step(pts_folder: Path) -> None:
+def test_samples_and_predictions_have_the_same_order(pts_folder: Path) -> None:
     predictor = Offset()
-    collected = collect(PtsReader(pts_folder), predictor)
+    dataset = predict_dataset(PtsReader(pts_folder), predictor)
     assert predictor.batches == [6]
-    assert BATCH >= 6
-    assert collected.predictions.names == tuple(sample.name for sample in collected.samples)
-    for sample, points in zip(collected.samples, collected.predictions.landmarks68, strict=True):
+    assert BATCH_SIZE >= 6
+    assert dataset.predictions.names == tuple(sample.name for sample in dataset.samples)
+    for sample, points in zip(dataset.samples, dataset.predictions.landmarks68, strict=True):
         assert points == pytest.approx(sample.landmarks68 + 1)
         assert sample.image.size == 0  # images are not kept
-    assert collected.rows.tolist() == list(range(6))
-    assert collected.seconds > 0
+    assert dataset.rows.tolist() == list(range(6))
+    assert dataset.seconds > 0
 
 
 def test_given_predictions_are_matched_by_name(pts_folder: Path, exact: Predictions) -> None:
-    shuffled = exact.of(exact.names[::-1])
-    collected = collect(PtsReader(pts_folder), shuffled)
-    assert (collected.predictions.landmarks68 == exact.landmarks68).all()
+    shuffled = exact.select(exact.names[::-1])
+    dataset = match_predictions(PtsReader(pts_folder), shuffled)
+    assert (dataset.predictions.landmarks68 == exact.landmarks68).all()
 
 
 def test_mismatched_names_are_an_error(pts_folder: Path, exact: Predictions) -> None:
     with pytest.raises(UserError, match=r"lack 1 of 6 images, the first of them image00005\.jpg"):
-        collect(PtsReader(pts_folder), exact.of(exact.names[:5]))
+        match_predictions(PtsReader(pts_folder), exact.select(exact.names[:5]))
 
 
 def test_unusable_samples_are_counted(pts_folder: Path, exact: Predictions) -> None:
@@ -58,8 +58,8 @@ def test_unusable_samples_are_counted(pts_folder: Path, exact: Predictions) -> N
     (pts_folder / "image00001.pts").write_text("")
     (pts_folder / "image00002.pts").write_text(far)
     reader = PtsReader(pts_folder)
-    collected = collect(reader, Offset())
-    assert collected.rows.tolist() == [3, 4, 5]
+    dataset = predict_dataset(reader, Offset())
+    assert dataset.rows.tolist() == [3, 4, 5]
     reasons = [problem.reason for problem in reader.problems]
     assert reasons == [
         "the box around its landmarks is empty",
@@ -72,15 +72,15 @@ def test_nothing_usable_is_an_error(pts_folder: Path) -> None:
     for path in pts_folder.glob("*.pts"):
         path.write_text("")
     with pytest.raises(UserError, match=r"none of its 6 samples can be scored: image00000\.jpg"):
-        collect(PtsReader(pts_folder), Offset())
+        predict_dataset(PtsReader(pts_folder), Offset())
 
 
-def test_what_a_protocol_has_no_use_for_is_left_out_silently(pts_folder: Path) -> None:
+def test_samples_that_the_protocol_cannot_score_are_no_problems(pts_folder: Path) -> None:
     reader = PtsReader(pts_folder)
-    collected = collect(reader, Offset(), keep=lambda sample: sample.name != "image00003.jpg")
-    assert len(collected.samples) == 5
+    dataset = predict_dataset(reader, Offset(), keep=lambda sample: sample.name != "image00003.jpg")
+    assert len(dataset.samples) == 5
     assert reader.problems == []
 
 
-def test_the_source_s_own_box_comes_first(samples: list[FaceSample]) -> None:
+def test_the_box_of_the_data_set_is_preferred(samples: list[FaceSample]) -> None:
     assert face_box(samples[0]).tolist() == [20, 20, 100, 100]
