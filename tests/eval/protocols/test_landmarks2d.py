@@ -63,7 +63,7 @@ def test_aflw_samples_without_68_labels_are_of_no_use(samples: list[FaceSample])
         score_aflw([replace(samples[0], box=None), *samples[1:]], shifted(samples, (0, 0)))
 
 
-def test_the_teacher_on_aflw_has_its_published_figures(shared_data: Path) -> None:
+def test_3ddfa_v2_on_aflw_has_its_known_scores(shared_data: Path) -> None:
     """PROTOCOLS: 3.65 / 4.72 / 4.38, mean 4.25; inner 51: 2.97 / 3.24 / 3.82, mean 3.34."""
     from bfm_assets import read_bfm68
     from synergy.data import AFLWReader
