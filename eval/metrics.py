@@ -249,29 +249,20 @@ class YawBins:
     sample_mean: float
 
 
-def bin_of_yaw(yaw_deg: ArrayLike) -> NDArray[np.intp]:
-    """Return the bins (N,) of |yaw|: 0, 1 or 2.
-
-    Args:
-        yaw_deg: (N,) in degrees. A |yaw| beyond 90 degrees belongs to the last bin. The bin of an unknown yaw (NaN) is
-            -1.
-    """
-    yaw = np.abs(np.asarray(yaw_deg, np.float64))
-    return np.where(np.isfinite(yaw), np.digitize(yaw, YAW_EDGES, right=True), -1)
-
-
 def by_yaw(errors: ArrayLike, yaw_deg: ArrayLike) -> YawBins:
-    """Summarise errors by |yaw|.
+    """Summarise errors by |yaw|. A |yaw| beyond 90 degrees belongs to the last bin.
 
     Args:
         errors: (N,). Samples whose error is NaN are left out.
-        yaw_deg: (N,) in degrees; see `bin_of_yaw`. Samples without a bin count only in `sample_mean`.
+        yaw_deg: (N,) in degrees. Samples whose yaw is NaN are in no bin, but in `sample_mean`.
 
     Example:
         >>> by_yaw([1.0, 3.0, 8.0], [0.0, -30.0, 45.0]).bins
         (2.0, 8.0, nan)
     """
-    e, bin_index = np.asarray(errors, np.float64), bin_of_yaw(yaw_deg)
+    e = np.asarray(errors, np.float64)
+    yaw = np.abs(np.asarray(yaw_deg, np.float64))
+    bin_index = np.where(np.isfinite(yaw), np.digitize(yaw, YAW_EDGES, right=True), -1)
     groups = [e[(bin_index == b) & np.isfinite(e)] for b in range(len(BIN_NAMES))]
     means = [float(group.mean()) if group.size else float("nan") for group in groups]
     present = [mean for mean in means if mean == mean]
