@@ -1,4 +1,4 @@
-"""`python -m train.convert WEIGHTS --out FILE --data DATASET`: give a trained network another morphable model.
+"""Conversion of a trained network to another morphable model.
 
 The backbone stays. The heads of a `SynergyNet` are linear, and so is a change of morphable model that is done in model
 space: the new heads are the old ones followed by one affine map of the parameters. The head pose stays the same. MAFA
@@ -7,9 +7,8 @@ reads the old coefficients, which are linear in the image feature, so its first 
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +18,13 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor, nn
 
-from bfm_assets import ModelFileError, MorphableModel, read_model
+from bfm_assets import MorphableModel, read_model
 from synergy.data import AFLWReader, FaceReader, PtsReader
 from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.models.pointnet import N_GLOBAL_FEATURES
 from synergy.parameters import N_POSE, split_pose
-from synergy.registry import BFM_HELP, open_network
+from synergy.registry import open_network
 from synergy.weights import save_weights
 from train.readers import read_all
 
@@ -125,7 +124,7 @@ def fit_parameter_map(old: MorphableModel, new: MorphableModel, coefficients: Ar
 
 
 def _align(points: Array, faces: Array) -> tuple[float, Array]:
-    """The one scale and translation (3,) that bring all points (N, 68, 3) closest to faces (N, 68, 3)."""
+    """Return the one scale and translation (3,) that bring all points (N, 68, 3) closest to faces (N, 68, 3)."""
     points_mean, faces_mean = points.mean((0, 1)), faces.mean((0, 1))
     centred = points - points_mean
     scale = float((centred * (faces - faces_mean)).sum() / (centred**2).sum())
@@ -135,7 +134,7 @@ def _align(points: Array, faces: Array) -> tuple[float, Array]:
 def _bounded(
     rest: Array, expression_basis: Array, shape_basis: Array, shape_solver: Array, ratio: float, target: MorphableModel
 ) -> Array:
-    """Expression coefficients (N, E) in standard deviations of the best fits of shape and expression to rest (N, 204).
+    """Fit expression coefficients (N, E), in standard deviations, together with the shape to rest (N, 204).
 
     Weights of named expressions stay between 0 and 1. The shape is eliminated, which leaves one quadratic problem in
     the expression for every face, and accelerated projected gradients solve them together (Beck and Teboulle 2009).
@@ -186,12 +185,12 @@ def convert(net: SynergyNet, model: MorphableModel, crops: NDArray[np.uint8]) ->
 
 
 def _is_kept(name: str, old: dict[str, Tensor], new: dict[str, Tensor]) -> bool:
-    """Whether a tensor of the state means the same with both morphable models."""
+    """Return whether a tensor of the state has the same meaning with both morphable models."""
     return name in old and old[name].shape == new[name].shape and name.startswith(("backbone.", "mafa."))
 
 
 def _linears(net: SynergyNet) -> list[nn.Linear]:
-    """The linear layers of the three heads, in the order of the parameters."""
+    """Return the linear layers of the three heads, in the order of the parameters."""
     layers = [head[-1] for head in (net.pose_head, net.shape_head, net.expression_head)]
     return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
@@ -229,40 +228,44 @@ def _set_mafa(new: SynergyNet, old: SynergyNet) -> None:
     after.bias.copy_(before.bias.double() + reads @ bias)
 
 
-def main() -> None:
-    """Parse the command line and convert."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", help="name or .safetensors file of the weights to convert")
-    parser.add_argument("--bfm", type=Path, help=f"the weights' own morphable model. {BFM_HELP}")
-    parser.add_argument("--model", default="open_face", help="morphable model to change to; the open face by default")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets with typical faces: 300-W, AFLW")
-    parser.add_argument("--count", type=int, default=4000, help="how many crops to take from each at most")
-    parser.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
-    args = parser.parse_args()
-    try:
-        net = open_network(args.weights, args.bfm)
-        if not isinstance(net, SynergyNet):
-            raise UserError(f"{args.weights}: only this project's own networks can be converted")
-        model = read_model(args.model)
-        crops = np.concatenate([_crops(path, model, args.count) for path in track(args.data, "reading")])
-        new, mapping = convert(net, model, crops)
-        facts = {
-            "converted": {
-                "from": {"name": net.model_id, "model": net.morphable_model.name, "digest": net.morphable_model.digest},
-                "crops": len(crops),
-                "coarse_landmark_distance_percent": round(mapping.residual, 3),
-            }
+def convert_weights(
+    weights: str, data: Sequence[Path], out: Path, bfm: Path | None = None, model: str = "open_face", count: int = 4000
+) -> ParameterMap:
+    """Convert weights to another morphable model and write them as `.safetensors` with their `.json`.
+
+    Args:
+        weights: name or `.safetensors` file of the weights to convert.
+        data: data sets with typical faces, in 300-W's or AFLW's form.
+        out: the `.safetensors` file to write.
+        bfm: morphable model of the weights, if it is not the open face.
+        model: name or file of the morphable model to change to.
+        count: largest number of crops from each data set.
+
+    Returns:
+        The map of the parameters.
+
+    Raises:
+        UserError: the weights are not of this project, or a file cannot be read.
+    """
+    net = open_network(weights, bfm)
+    if not isinstance(net, SynergyNet):
+        raise UserError(f"{weights}: only this project's own networks can be converted")
+    morphable_model = read_model(model)
+    crops = np.concatenate([_crops(path, morphable_model, count) for path in track(data, "reading")])
+    new, mapping = convert(net, morphable_model, crops)
+    facts = {
+        "converted": {
+            "from": {"name": net.model_id, "model": net.morphable_model.name, "digest": net.morphable_model.digest},
+            "crops": len(crops),
+            "coarse_landmark_distance_percent": round(mapping.residual, 3),
         }
-        save_weights(new, args.out, _description(args.weights) | facts, model)
-    except (UserError, ModelFileError) as error:
-        sys.exit(f"error: {error}")
-    sys.stdout.write(
-        f"{args.out}: coarse landmarks differ by {mapping.residual:.2f} % of the face on {len(crops)} crops\n"
-    )
+    }
+    save_weights(new, out, _description(weights) | facts, morphable_model)
+    return mapping
 
 
 def _crops(path: Path, model: MorphableModel, count: int) -> NDArray[np.uint8]:
-    """Crops (N, 120, 120, 3) of a data set, evenly spread over it."""
+    """Return crops (N, 120, 120, 3) evenly spread over a data set."""
     reader: FaceReader = AFLWReader(path) if path.with_suffix(".npz").is_file() else PtsReader(path)
     step = max(1, len(reader) // count)
     reader.names = reader.names[::step]
@@ -270,13 +273,9 @@ def _crops(path: Path, model: MorphableModel, count: int) -> NDArray[np.uint8]:
 
 
 def _description(weights: str) -> dict[str, object]:
-    """What the JSON of the converted weights says of training and data; its validation figures no longer hold."""
+    """Return the entries of the weights' JSON that stay true: training and data, but not the validation figures."""
     from synergy.weights import bundled_weights
 
     path = bundled_weights().get(weights, Path(weights)).with_suffix(".json")
     facts = json.loads(path.read_text())
     return {key: facts[key] for key in ("training", "data", "converted") if key in facts}
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`synergy train`: training by LightningCLI, and the export of its checkpoints."""
+"""`synergy train`: training by LightningCLI, export of its checkpoints, and conversion to another morphable model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from synergy.cli.options import BfmOption
 from synergy.extras import needs_extra
 
-app = typer.Typer(no_args_is_help=True, help="Train a network, and export its checkpoints as weights.")
+app = typer.Typer(no_args_is_help=True, help="Train networks; export and convert their weights.")
 
 # LightningCLI parses the options, --help included.
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -45,6 +46,22 @@ def export(
     for name, values in figures.items():
         typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in values.items() if key.endswith("_all")))
     typer.echo(f"written: {out} and {out.with_suffix('.json')}")
+
+
+@app.command()
+def convert(
+    weights: Annotated[str, typer.Argument(help="Name or .safetensors file of the weights to convert.")],
+    data: Annotated[list[Path], typer.Option(help="Data set with typical faces (300-W, AFLW); may be repeated.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write; its .json is written next to it.")],
+    bfm: BfmOption = None,
+    model: Annotated[str, typer.Option(help="Morphable model to change to: name or file.")] = "open_face",
+    count: Annotated[int, typer.Option(min=1, help="Largest number of crops from each data set.")] = 4000,
+) -> None:
+    """Give trained weights another morphable model, without further training."""
+    with needs_extra("train", "training"):
+        from train.convert import convert_weights
+    residual = convert_weights(weights, data, out, bfm, model, count).residual
+    typer.echo(f"written: {out}; coarse landmarks differ by {residual:.2f} % of the face")
 
 
 def _run_lightning(arguments: list[str]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from bfm_assets import MorphableModel, open_face, read_bfm68
+from synergy.cli import app
 from synergy.models import SynergyNet
 from synergy.parameters import split_parameters, split_pose
+from synergy.weights import load, save_weights
 from train.convert import convert, fit_parameter_map
 
 
@@ -97,3 +101,18 @@ def test_from_bfm(shared_data: Path) -> None:
     mapping = fit_parameter_map(bfm, open_face(), coefficients)
     assert mapping.residual < 0.9
     assert mapping.below_zero < 0.02
+
+
+def test_the_command_converts_a_weights_file(renamed: MorphableModel, tmp_path: Path, pts_folder) -> None:
+    folder, _landmarks = pts_folder()
+    model, old, new = tmp_path / "renamed.npz", tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    renamed.save(model)
+    save_weights(_net(renamed, _crops(8)), old, {"training": {"steps": 3}, "validation": {"nme": 1.0}}, renamed)
+    command = ["train", "convert", str(old), "--bfm", str(model), "--data", str(folder), "--out", str(new)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert f"written: {new}" in result.stdout
+    assert load(new).morphable_model is open_face()
+    facts = json.loads(new.with_suffix(".json").read_text())
+    assert facts["converted"]["crops"] == 6
+    assert facts["training"] == {"steps": 3}
+    assert "validation" not in facts
