@@ -97,6 +97,7 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
     if config.report_folder is not None:
         require_writable_folder(config.report_folder)
         with needs_extra("eval", "--report"):
+            import jinja2  # noqa: F401
             import matplotlib as mpl  # noqa: F401
     predictor = None
     if config.from_predictions:

@@ -12,7 +12,18 @@ from eval.evaluation import EvaluationConfig, evaluate
 from synergy.demo import build_demo
 from synergy.errors import UserError
 
-OPTIONAL = ("h5py", "matplotlib", "skimage", "lightning", "kornia", "wandb", "onnx", "onnxruntime", "pytorch3d")
+OPTIONAL = (
+    "h5py",
+    "jinja2",
+    "matplotlib",
+    "skimage",
+    "lightning",
+    "kornia",
+    "wandb",
+    "onnx",
+    "onnxruntime",
+    "pytorch3d",
+)
 
 
 def test_prediction_needs_no_optional_package() -> None:
@@ -38,12 +49,13 @@ def test_the_demo_without_its_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         build_demo(tmp_path)
 
 
-def test_a_report_without_matplotlib_fails_before_anything_is_predicted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_a_report_without_its_packages_fails_before_anything_is_predicted(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, package, None)
     config = EvaluationConfig(score=None, model="none", report_folder=tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"^--report needs matplotlib: pip install 'synergy-face\[eval\]'$"):
+    with pytest.raises(UserError, match=rf"^--report needs {package}: pip install 'synergy-face\[eval\]'$"):
         evaluate(None, config)  # type: ignore[arg-type]
 
 
