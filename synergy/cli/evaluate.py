@@ -123,9 +123,9 @@ def aflw(
 ) -> None:
     """AFLW crops with MERL-RAV's labels: NME of the visible points over the face box, by yaw."""
     from eval.protocols.landmarks2d import has_68, score_aflw
-    from synergy.data import AFLWReader
+    from synergy.data import AnnotatedCropsReader
 
-    reader = AFLWReader(data, labels)
+    reader = AnnotatedCropsReader(data, labels)
     _run(reader, score_aflw, job, keep=has_68)
 
 

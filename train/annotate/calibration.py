@@ -34,8 +34,12 @@ from train.annotate.solver import normal_equations
 YAW_BOUNDS_DEG = (-75.0, -60.0, -45.0, -30.0, -20.0, -10.0, 10.0, 20.0, 30.0, 45.0, 60.0, 75.0)
 
 # Faces per matrix product; most faces used in one estimate.
-_CHUNK, _MOST_FACES = 512, 1500
+_CHUNK, _MOST_FACES = 512, 400
 _ITERATIONS = 10
+# Standard deviation of predicted rotations relative to the estimate of EM. EM also attributes to the prediction what
+# the annotations of one face have in common, such as a contour that is drawn too wide. docs/labels.md has the
+# measurement.
+_ROTATION_FACTOR = 0.3
 # Weight of the initial estimate, in faces: of the whole data set, and of one range of yaw.
 _WHOLE_STRENGTH, _RANGE_STRENGTH = 10.0, 20.0
 # A face is used when at least this many points are known and their mean distance to the prediction is below this many
@@ -184,8 +188,11 @@ class Calibration:
             for i in range(len(YAW_BOUNDS_DEG) + 1)
         ]
         columns = zip(*(vars(errors).values() for errors, _ in ranges), strict=True)
-        n_faces = torch.tensor([n for _, n in ranges])
-        return cls(ErrorModel(*(torch.stack(column) for column in columns)), n_faces, predicted.coefficients.mean(0))
+        bias, noise, covariance = (torch.stack(column) for column in columns)
+        factor = torch.ones(covariance.shape[-1], dtype=torch.float64)
+        factor[:3] = _ROTATION_FACTOR
+        errors = ErrorModel(bias, noise, covariance * factor[:, None] * factor)
+        return cls(errors, torch.tensor([n for _, n in ranges]), predicted.coefficients.mean(0))
 
     def for_faces(self, faces: FaceParameters) -> ErrorModel:
         """Return the errors of each face's range of yaw, one row per face."""
