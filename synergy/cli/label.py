@@ -117,7 +117,7 @@ def predict(
     with _progress("Predicting") as (update, say):
         from synergy.predictor import FacePredictor
         from synergy.registry import open_network
-        from train.annotate.teachers import predict_pack
+        from train.annotate.predictions import predict_pack
 
         predict_pack(pack, out, FacePredictor(open_network(weights, bfm), mirror=True), update)
         say(f"written: {out}")

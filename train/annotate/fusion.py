@@ -53,6 +53,7 @@ def label_faces(
     predicted: FaceParameters | None,
     calibration: Calibration,
     disagreement: Tensor | None = None,
+    weights: tuple[Tensor, Tensor] | None = None,
 ) -> Labels:
     """Label N faces.
 
@@ -63,6 +64,7 @@ def label_faces(
         calibration: errors of these annotations and predictions.
         disagreement: (N,) of the teachers (`train.annotate.teachers.measure_disagreement`), which decides the weight of
             faces without annotations; NaN or None where unknown.
+        weights: observed coefficients (N, K) and their precision (N, K), see `train.annotate.blendshapes`.
     """
     if disagreement is None:
         disagreement = points.new_full((len(points),), torch.nan)
@@ -70,7 +72,8 @@ def label_faces(
     for start in range(0, len(points), _CHUNK):
         rows = slice(start, start + _CHUNK)
         prior = None if predicted is None else predicted[rows]
-        parts.append(_label(model, points[rows], prior, calibration, disagreement[rows]))
+        some = None if weights is None else (weights[0][rows], weights[1][rows])
+        parts.append(_label(model, points[rows], prior, calibration, disagreement[rows], some))
     return Labels.concatenate(parts)
 
 
@@ -80,6 +83,7 @@ def _label(
     predicted: FaceParameters | None,
     calibration: Calibration,
     disagreement: Tensor,
+    weights: tuple[Tensor, Tensor] | None,
 ) -> Labels:
     """Label one batch: fused with the prediction, unless there is none or the annotations contradict it."""
     n_points = points[..., :2].isfinite().all(-1).sum(-1)
@@ -87,7 +91,7 @@ def _label(
         best = fit_annotations(model, points, calibration)
     else:
         exists = predicted.log_scale.isfinite()
-        best = fuse(model, _replace_missing(predicted, exists), points, calibration)
+        best = fuse(model, _replace_missing(predicted, exists), points, calibration, weights)
         ratio = _noise_ratio(model, best.faces, points, calibration).nan_to_num()
         retry = (~exists | (ratio > _RETRY_RATIO)) & (n_points >= _FEWEST_POINTS)
         if retry.any():
@@ -104,17 +108,26 @@ def _label(
     return Labels(best.faces, n_points, residual, ratio, best.converged, weight)
 
 
-def fuse(model: PointModel, predicted: FaceParameters, points: Tensor, calibration: Calibration) -> Fit:
+def fuse(
+    model: PointModel,
+    predicted: FaceParameters,
+    points: Tensor,
+    calibration: Calibration,
+    weights: tuple[Tensor, Tensor] | None = None,
+) -> Fit:
     """Return the most likely faces given predictions and annotations (N, P, 3), both in the image frame, y up.
 
     The error of a prediction follows a Student t distribution with Q degrees of freedom: a prediction that is twice as
     far off as its covariance says keeps 40 % of its weight. `cost` of the result refers to the canonical frame.
+    `weights` are observed coefficients (N, K) and their precision (N, K).
     """
     frame = CanonicalFrame.create(predicted)
     canonical = frame.convert(predicted)
     errors = calibration.for_faces(canonical)
     prior_precision = errors.prior_precision()
     prior = Prior(canonical, prior_precision, float(prior_precision.shape[-1]))
+    if weights is not None:
+        prior = prior.observe_coefficients(*weights)
     fused = fit(model, *_unbiased(frame, errors, points), prior, _ITERATIONS)
     return replace(fused, faces=frame.convert_back(fused.faces))
 

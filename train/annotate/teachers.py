@@ -37,6 +37,8 @@ YAW_BOUNDS_DEG = (10.0, 20.0, 30.0, 45.0, 60.0, 75.0)
 
 # Standard deviation of a predicted landmark about the morphable model, in face sizes.
 _FIT_NOISE = 0.01
+# Precision (1 / radians^2) that keeps a known rotation.
+_HELD_ROTATION = 1e8
 # Levenberg-Marquardt steps and batch size for teachers with 2D landmarks.
 _ITERATIONS, _CHUNK = 4, 1024
 # A teacher is not used for a face where its rotation or position differs from the base by more than this.
@@ -132,7 +134,7 @@ def align_teachers(model: PointModel, predictions: Sequence[Prediction]) -> Teac
     canonical = frame.convert(base)
     others = [p for p in predictions if p is not solid[0]]
     difference = [_difference(model, p, base, frame, canonical) for p in others]
-    stacked = torch.stack(difference, 1) if others else torch.empty(len(base), 0, canonical_size(model))
+    stacked = torch.stack(difference, 1) if others else base.rotation.new_empty(len(base), 0, canonical_size(model))
     angle_deg = stacked[..., :3].norm(dim=-1).rad2deg()
     present = (angle_deg < _LARGEST_ANGLE_DEG) & (stacked[..., 4:6].norm(dim=-1) < _LARGEST_SHIFT)
     stacked = torch.where(present[..., None], stacked, torch.zeros_like(stacked))
@@ -153,8 +155,26 @@ def _solid_faces(model: PointModel, prediction: Prediction) -> FaceParameters:
     landmarks = np.where(known[:, None, None], prediction.landmarks, model.morphable_model.landmark_model().mean)
     rotation = np.where(known[:, None, None], prediction.rotation, np.eye(3))
     faces = FaceParameters.from_landmarks(model, landmarks, rotation, _FIT_NOISE)
+    if model.is_bounded:
+        faces = _fit_solid(model, faces, landmarks)
     faces.log_scale[torch.from_numpy(~known)] = torch.nan
     return faces
+
+
+def _fit_solid(model: PointModel, faces: FaceParameters, landmarks: NDArray[np.floating]) -> FaceParameters:
+    """Fit faces with bounded coefficients to 3D landmarks (N, 68, 3); the rotation of `faces` is kept."""
+    landmark_model = PointModel.create(model.morphable_model)
+    points = torch.from_numpy(flip_y(landmarks))
+    eye, parts = torch.eye(3, dtype=torch.float64), []
+    for start in range(0, len(faces), _CHUNK):
+        some = slice(start, start + _CHUNK)
+        precision = eye / (_FIT_NOISE * faces[some].log_scale.exp())[:, None, None, None].square()
+        prior = Prior.of_coefficients(faces[some].clamp(model))
+        own = prior.precision.clone()
+        own[:, :3, :3] += eye * _HELD_ROTATION
+        prior = Prior(prior.centre, own)
+        parts.append(fit(landmark_model, points[some], precision.expand(-1, 68, -1, -1), prior, _ITERATIONS).faces)
+    return FaceParameters.concatenate(parts)
 
 
 def _difference(
