@@ -19,7 +19,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from bfm_assets import MorphableModel, read_model
-from synergy.data import AFLWReader, FaceReader, PtsReader
+from synergy.data import AnnotatedCropsReader, FaceReader, PtsReader
 from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.models.pointnet import N_GLOBAL_FEATURES
@@ -266,7 +266,7 @@ def convert_weights(
 
 def _crops(path: Path, model: MorphableModel, count: int) -> NDArray[np.uint8]:
     """Return crops (N, 120, 120, 3) evenly spread over a data set."""
-    reader: FaceReader = AFLWReader(path) if path.with_suffix(".npz").is_file() else PtsReader(path)
+    reader: FaceReader = AnnotatedCropsReader(path) if path.with_suffix(".npz").is_file() else PtsReader(path)
     step = max(1, len(reader) // count)
     reader.names = reader.names[::step]
     return read_all(reader, model, count)[0]

@@ -135,9 +135,9 @@ def aflw(
 ) -> None:
     """AFLW crops with MERL-RAV's labels: NME of the visible points over the face box, by yaw."""
     from eval.protocols.landmarks2d import has_68, score_aflw
-    from synergy.data import AFLWReader
+    from synergy.data import AnnotatedCropsReader
 
-    _evaluate(AFLWReader(data, labels), score_aflw, options, keep=has_68)
+    _evaluate(AnnotatedCropsReader(data, labels), score_aflw, options, keep=has_68)
 
 
 @_command("facesynthetics")

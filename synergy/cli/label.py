@@ -47,12 +47,22 @@ def build(
     dataset: Annotated[Path, typer.Argument(help="Folder, tar or zip with annotations (.pts, .mat, AFLW crops).")],
     out: OutOption,
     model: ModelOption = None,
-    teacher: Annotated[Path | None, typer.Option(help="Prediction file of a network (.npz).")] = None,
+    teacher: Annotated[
+        list[Path] | None, typer.Option(help="Prediction file (.npz); repeat for more. The first one is the base.")
+    ] = None,
+    teacher_weights: Annotated[Path | None, typer.Option(help="teacher_weights.json of another pack.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="calibration.npz of another pack.")] = None,
+    automatic: Annotated[
+        bool, typer.Option("--automatic", help="Keep annotations that look like an automatic fit (frontal CFP).")
+    ] = False,
+    blendshapes: Annotated[Path | None, typer.Option(help="Blendshape scores (.npz), kept in the pack.")] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Add profiled images, up to 90 degrees of yaw.")] = False,
     step: Annotated[float, typer.Option(help="Degrees between profiled images.")] = 15.0,
     held_out: Annotated[list[Path] | None, typer.Option(help="Data set whose images must not be in the pack.")] = None,
     split: Annotated[str, typer.Option(help="train or val.")] = "train",
+    val_identities_above: Annotated[
+        int | None, typer.Option(help="People with larger numbers are for validation (CFP: 450).")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set; its file name by default.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many faces.")] = None,
 ) -> None:
@@ -64,11 +74,15 @@ def build(
 
         options = LabelOptions(
             model=model,
-            teacher=teacher,
+            teachers=tuple(teacher or ()),
+            teacher_weights=teacher_weights,
             calibration=calibration,
+            automatic=automatic,
+            blendshapes=blendshapes,
             profile_step_deg=step if profile else None,
             held_out=tuple(held_out or ()),
             split=split,
+            val_identities_above=val_identities_above,
             source_name=name,
             limit=limit,
         )
@@ -102,7 +116,7 @@ def predict(
     with _progress("Predicting") as (update, say):
         from synergy.predictor import FacePredictor
         from synergy.registry import open_network
-        from train.annotate.teachers import predict_pack
+        from train.annotate.predictions import predict_pack
 
         predict_pack(pack, out, FacePredictor(open_network(weights, bfm), mirror=True), update)
         say(f"written: {out}")
@@ -145,22 +159,24 @@ def export(
         say(f"written: {out}")
 
 
-TeacherOption = Annotated[Path, typer.Option(help="Prediction file (.npz).")]
-CalibrationOption = Annotated[Path, typer.Option(help="calibration.npz of the training pack.")]
 QualityModelOption = Annotated[Path, typer.Option(help="Morphable model.")]
 
 
 @quality.command()
 def agreement(
-    data: Annotated[Path, typer.Argument(help="AFLW crops with 68 and 21 points.")],
-    teacher: TeacherOption,
+    data: Annotated[Path, typer.Argument(help="Annotated crops.")],
+    teacher: Annotated[list[Path], typer.Option(help="Prediction file (.npz); repeat for more.")],
     model: QualityModelOption,
-    calibration: CalibrationOption,
+    pack: Annotated[Path, typer.Option(help="Training pack of the same source, for its calibration and weights.")],
+    judge: Annotated[
+        str | None, typer.Option(help="Teacher that is left out and judges rotations, such as opentrack.")
+    ] = None,
+    identities_above: Annotated[int | None, typer.Option(help="Only people with larger numbers.")] = None,
 ) -> None:
-    """Compare labels from 68 points with AFLW's 21 points."""
-    from train.annotate.quality import measure_agreement
+    """Compare labels from a part of the annotated points with the other part."""
+    from train.annotate.quality import QualityInputs, measure_agreement
 
-    _print_table(measure_agreement(data, teacher, model, calibration))
+    _print_table(measure_agreement(QualityInputs(data, teacher, model, pack, judge, identities_above)))
 
 
 @quality.command("aflw2000-3d")
@@ -168,7 +184,7 @@ def aflw2000(
     data: Annotated[Path, typer.Argument(help="Folder of AFLW2000-3D.")],
     peer: Annotated[Path, typer.Option(help="A network's landmarks68 and the reannotated68 (.npz).")],
     model: QualityModelOption,
-    calibration: CalibrationOption,
+    calibration: Annotated[Path, typer.Option(help="calibration.npz of the AFLW training pack.")],
 ) -> None:
     """Compare labels from AFLW's 21 points with AFLW2000-3D (a report: nothing may be chosen by it)."""
     from train.annotate.quality import measure_aflw2000

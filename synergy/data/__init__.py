@@ -1,7 +1,7 @@
 """Readers of the public data sets. Each yields `FaceSample`s in the conventions of `synergy.geometry`."""
 
-from synergy.data.aflw import AFLWReader
 from synergy.data.aflw2000 import AFLW2000Reader
+from synergy.data.annotated_crops import AnnotatedCropsReader
 from synergy.data.ddfa import DDFAReader
 from synergy.data.facesynthetics import FaceSyntheticsReader
 from synergy.data.jvcr import JVCRReader
@@ -12,7 +12,7 @@ from synergy.data.w300lp import W300LPReader
 
 __all__ = [
     "AFLW2000Reader",
-    "AFLWReader",
+    "AnnotatedCropsReader",
     "DDFAReader",
     "FaceReader",
     "FaceSample",

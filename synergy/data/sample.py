@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ class FaceSample:
         params: (12 + S + E,) float32 pose `[s R | t]` in image pixels, raw shape and expression, or None.
         pose_deg: (3,) float32 pitch, yaw, roll in degrees, or None.
         box: (4,) float32 x0, y0, x1, y1 of the face in image pixels, or None.
+        identity: number of the person within the source, -1 where unknown.
+        attributes: names and values (1, 0, or -1 for unknown) of what the source states about the face.
         source: the data set, for example "aflw2000-3d".
         licence: its terms, one line.
     """
@@ -36,5 +39,7 @@ class FaceSample:
     params: NDArray[np.float32] | None = None
     pose_deg: NDArray[np.float32] | None = None
     box: NDArray[np.float32] | None = None
+    identity: int = -1
+    attributes: Mapping[str, int] = field(default_factory=dict)
     source: str = ""
     licence: str = ""

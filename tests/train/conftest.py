@@ -102,6 +102,10 @@ def pack(symmetric: MorphableModel, tmp_path_factory: pytest.TempPathFactory) ->
         "residual": np.full(n, np.nan),
         "annotated68": landmarks[..., :2],
         "annotated21": np.full((n, 21, 2), np.nan),
+        "teacher68": np.full((n, 68, 3), np.nan),
+        "identity": np.full(n, -1),
+        "attributes": np.full((n, 9), -1),
+        "blendshapes": np.full((n, 52), np.nan),
         "crop": np.tile([0.0, 0.0, 1.0], (n, 1)),
     }
     writer = PackWriter(path, {"test": 1})

@@ -11,7 +11,7 @@ radians), log scale (1), translation (3) and coefficients (K, in standard deviat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -81,6 +81,8 @@ class PointModel:
         centre: (3,) mean of the 68 landmarks of the mean face, in model units.
         unit: model units per face size.
         coefficient_std: (K,) standard deviations in the model's raw coefficients.
+        bounds: (2, K) lowest and highest coefficients, in standard deviations. Weights of named blendshapes lie in
+            0..1, other coefficients are not bounded.
     """
 
     morphable_model: MorphableModel
@@ -89,6 +91,7 @@ class PointModel:
     centre: Tensor
     unit: float
     coefficient_std: Tensor
+    bounds: Tensor
 
     @classmethod
     def create(cls, model: MorphableModel, combinations: Tensor | None = None) -> PointModel:
@@ -106,7 +109,15 @@ class PointModel:
         if combinations is not None:
             mean = combinations.to(mean) @ mean
             modes = torch.einsum("pl,lck->pck", combinations.to(modes), modes)
-        return cls(model, mean, modes, centre, unit, std)
+        bounds = torch.tensor([[-torch.inf], [torch.inf]], dtype=torch.float64).repeat(1, len(std))
+        if model.expression_names:
+            bounds[0, model.n_shape :], bounds[1, model.n_shape :] = 0, 1 / std[model.n_shape :]
+        return cls(model, mean, modes, centre, unit, std, bounds)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether some coefficients have bounds, as weights of named expressions do."""
+        return bool(self.bounds.isfinite().any())
 
     @property
     def n_points(self) -> int:
@@ -200,6 +211,10 @@ class FaceParameters(RowWise):
             ],
             -1,
         )
+
+    def clamp(self, model: PointModel) -> FaceParameters:
+        """Move the coefficients into the bounds of a morphable model."""
+        return replace(self, coefficients=self.coefficients.clamp(*model.bounds))
 
     def project(self, model: PointModel) -> Tensor:
         """Return the observed points (N, P, 3) in pixels, y up."""

@@ -17,8 +17,9 @@ from train.annotate.solver import Fit, Prior, fit
 _RETRY_RATIO, _FEWEST_POINTS = 2.0, 8
 # The weight is 1 up to this noise ratio, falls to 1/2 after a further `_HALF_WIDTH`, and is 0 from `_ZERO_RATIO` on.
 _FULL_RATIO, _HALF_WIDTH, _ZERO_RATIO = 1.25, 0.75, 6.0
-# Weight of a face with few annotated points but a prediction.
-_PREDICTED_ONLY_WEIGHT = 0.5
+# Weight of a face with few annotated points but a prediction. It falls to a half of that when the teachers disagree by
+# more than `_FULL_DISAGREEMENT` plus `_DISAGREEMENT_HALF_WIDTH`, in % of the face size.
+_PREDICTED_ONLY_WEIGHT, _FULL_DISAGREEMENT, _DISAGREEMENT_HALF_WIDTH = 0.5, 2.5, 1.5
 _ITERATIONS = 12
 # Faces per batch: bounds the memory.
 _CHUNK = 1024
@@ -47,7 +48,12 @@ class Labels(RowWise):
 
 
 def label_faces(
-    model: PointModel, points: Tensor, predicted: FaceParameters | None, calibration: Calibration
+    model: PointModel,
+    points: Tensor,
+    predicted: FaceParameters | None,
+    calibration: Calibration,
+    disagreement: Tensor | None = None,
+    weights: tuple[Tensor, Tensor] | None = None,
 ) -> Labels:
     """Label N faces.
 
@@ -56,22 +62,36 @@ def label_faces(
         points: (N, P, 3) annotations in pixels, **y up**; NaN where unknown, z NaN for 2D annotations.
         predicted: predicted faces in the image frame, with NaN scale where there is no prediction; or None.
         calibration: errors of these annotations and predictions.
+        disagreement: (N,) of the teachers (`train.annotate.teachers.measure_disagreement`), which decides the weight of
+            faces without annotations; NaN or None where unknown.
+        weights: observed coefficients (N, K) and their precision (N, K), see `train.annotate.blendshapes`.
     """
+    if disagreement is None:
+        disagreement = points.new_full((len(points),), torch.nan)
     parts = []
     for start in range(0, len(points), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        parts.append(_label(model, points[rows], None if predicted is None else predicted[rows], calibration))
+        prior = None if predicted is None else predicted[rows]
+        some = None if weights is None else (weights[0][rows], weights[1][rows])
+        parts.append(_label(model, points[rows], prior, calibration, disagreement[rows], some))
     return Labels.concatenate(parts)
 
 
-def _label(model: PointModel, points: Tensor, predicted: FaceParameters | None, calibration: Calibration) -> Labels:
+def _label(
+    model: PointModel,
+    points: Tensor,
+    predicted: FaceParameters | None,
+    calibration: Calibration,
+    disagreement: Tensor,
+    weights: tuple[Tensor, Tensor] | None,
+) -> Labels:
     """Label one batch: fused with the prediction, unless there is none or the annotations contradict it."""
     n_points = points[..., :2].isfinite().all(-1).sum(-1)
     if predicted is None:
         best = fit_annotations(model, points, calibration)
     else:
         exists = predicted.log_scale.isfinite()
-        best = fuse(model, _replace_missing(predicted, exists), points, calibration)
+        best = fuse(model, _replace_missing(predicted, exists), points, calibration, weights)
         ratio = _noise_ratio(model, best.faces, points, calibration).nan_to_num()
         retry = (~exists | (ratio > _RETRY_RATIO)) & (n_points >= _FEWEST_POINTS)
         if retry.any():
@@ -82,22 +102,32 @@ def _label(model: PointModel, points: Tensor, predicted: FaceParameters | None, 
     distance, mahalanobis = measure_residuals(model, best.faces, points, calibration)
     ratio = (mahalanobis.square().nanmean(-1) / 2).sqrt()
     residual = distance[:, 17:].nanmean(-1) * 100
-    return Labels(
-        best.faces, n_points, residual, ratio, best.converged, _weight(ratio, n_points, predicted is not None)
-    )
+    weight = _weight(ratio)
+    few_points = torch.zeros_like(weight) if predicted is None else exists * _predicted_weight(disagreement)
+    weight = torch.where(n_points < _FEWEST_POINTS, weight * few_points, weight)
+    return Labels(best.faces, n_points, residual, ratio, best.converged, weight)
 
 
-def fuse(model: PointModel, predicted: FaceParameters, points: Tensor, calibration: Calibration) -> Fit:
+def fuse(
+    model: PointModel,
+    predicted: FaceParameters,
+    points: Tensor,
+    calibration: Calibration,
+    weights: tuple[Tensor, Tensor] | None = None,
+) -> Fit:
     """Return the most likely faces given predictions and annotations (N, P, 3), both in the image frame, y up.
 
     The error of a prediction follows a Student t distribution with Q degrees of freedom: a prediction that is twice as
     far off as its covariance says keeps 40 % of its weight. `cost` of the result refers to the canonical frame.
+    `weights` are observed coefficients (N, K) and their precision (N, K).
     """
     frame = CanonicalFrame.create(predicted)
     canonical = frame.convert(predicted)
     errors = calibration.for_faces(canonical)
     prior_precision = errors.prior_precision()
     prior = Prior(canonical, prior_precision, float(prior_precision.shape[-1]))
+    if weights is not None:
+        prior = prior.observe_coefficients(*weights)
     fused = fit(model, *_unbiased(frame, errors, points), prior, _ITERATIONS)
     return replace(fused, faces=frame.convert_back(fused.faces))
 
@@ -154,12 +184,16 @@ def _noise_ratio(model: PointModel, faces: FaceParameters, points: Tensor, calib
     return (measure_residuals(model, faces, points, calibration)[1].square().nanmean(-1) / 2).sqrt()
 
 
-def _weight(ratio: Tensor, n_points: Tensor, has_predictions: bool) -> Tensor:
-    """Return training weights (N,) from noise ratios; faces with few points have less."""
+def _weight(ratio: Tensor) -> Tensor:
+    """Return training weights (N,) from the noise ratios of the annotations, 1 where there are none."""
     ratio = ratio.nan_to_num()
-    weight = 1 / (1 + ((ratio - _FULL_RATIO).clamp_min(0) / _HALF_WIDTH).square()) * (ratio < _ZERO_RATIO)
-    few_points = weight * (_PREDICTED_ONLY_WEIGHT if has_predictions else 0.0)
-    return torch.where(n_points < _FEWEST_POINTS, few_points, weight)
+    return 1 / (1 + ((ratio - _FULL_RATIO).clamp_min(0) / _HALF_WIDTH).square()) * (ratio < _ZERO_RATIO)
+
+
+def _predicted_weight(disagreement: Tensor) -> Tensor:
+    """Return training weights (N,) of faces without annotations from the disagreement of the teachers."""
+    excess = (disagreement.nan_to_num(nan=_FULL_DISAGREEMENT) - _FULL_DISAGREEMENT).clamp_min(0)
+    return _PREDICTED_ONLY_WEIGHT / (1 + (excess / _DISAGREEMENT_HALF_WIDTH).square())
 
 
 def _extent(points: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bfm_assets.schema import MorphableModel
-from synergy.data import AFLW2000Reader, AFLWReader, FaceReader, PtsReader, W300LPReader
+from synergy.data import AFLW2000Reader, AnnotatedCropsReader, FaceReader, PtsReader, W300LPReader
+from synergy.data.annotated_crops import ATTRIBUTES
 from synergy.data.reader import SampleError
 from synergy.errors import UserError
 
@@ -49,6 +50,8 @@ class Observations:
         points: (N, 89, 3) annotations in image pixels, y down; NaN where unknown, z NaN for 2D annotations.
         visibility: (N, 68) int8 of `synergy.data.sample`.
         boxes: (N, 4) box whose square crop is the training crop, for readers of cropped images; otherwise NaN.
+        identity: (N,) number of the person within the data set, -1 where unknown.
+        attributes: (N, A) int8 values of `synergy.data.annotated_crops.ATTRIBUTES`, -1 where unknown.
     """
 
     reader: FaceReader
@@ -57,6 +60,8 @@ class Observations:
     points: NDArray[np.float64]
     visibility: NDArray[np.int8]
     boxes: NDArray[np.float64]
+    identity: NDArray[np.int32]
+    attributes: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,12 +76,13 @@ def observation_matrix() -> Tensor:
     return matrix
 
 
-def open_reader(path: str | Path, model: MorphableModel | None = None) -> FaceReader:
+def open_reader(path: str | Path, model: MorphableModel | None = None, automatic: bool = False) -> FaceReader:
     """Return the first reader that can read one of the first three samples of a folder or archive.
 
     Args:
-        path: AFLW crops (an .npz next to the archive), .pts files, AFLW2000-3D or 300W-LP (.mat).
+        path: annotated crops (an .npz next to the archive), .pts files, AFLW2000-3D or 300W-LP (.mat).
         model: a BFM, from which 300W-LP's rotated images get their landmarks.
+        automatic: keep annotations that look like the output of an automatic fit (`AnnotatedCropsReader`).
 
     Raises:
         UserError: nothing readable is there.
@@ -85,7 +91,7 @@ def open_reader(path: str | Path, model: MorphableModel | None = None) -> FaceRe
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
     if not path.is_dir() and path.with_suffix(".npz").exists():
-        return AFLWReader(path)
+        return AnnotatedCropsReader(path, automatic=automatic)
     opened: list[FaceReader] = []
     for make in (PtsReader, AFLW2000Reader, lambda where: W300LPReader(where, model)):
         try:
@@ -115,7 +121,7 @@ def read_observations(reader: FaceReader, limit: int | None = None) -> Observati
     Raises:
         UserError: no face is readable.
     """
-    indices, names, points, visibility, boxes = [], [], [], [], []
+    indices, names, points, visibility, boxes, identity, attributes = [], [], [], [], [], [], []
     for i, name in enumerate(reader.names[:limit]):
         try:
             sample = reader.read(i, image=False)
@@ -130,10 +136,21 @@ def read_observations(reader: FaceReader, limit: int | None = None) -> Observati
         names.append(sample.name)
         points.append(observed)
         visibility.append(sample.visibility68)
+        identity.append(sample.identity)
+        attributes.append([sample.attributes.get(attribute, -1) for attribute in ATTRIBUTES])
         boxes.append(sample.box if reader.is_cropped and sample.box is not None else np.full(4, np.nan))
     if not names:
         raise UserError(f"{reader.tree.path}: no readable face in it ({len(reader.problems)} broken)")
-    return Observations(reader, np.array(indices), names, np.stack(points), np.stack(visibility), np.stack(boxes))
+    return Observations(
+        reader,
+        np.array(indices),
+        names,
+        np.stack(points),
+        np.stack(visibility),
+        np.stack(boxes),
+        np.array(identity, np.int32),
+        np.array(attributes, np.int8),
+    )
 
 
 def point_order_warnings(points: NDArray[np.floating], model: MorphableModel) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 import synergy
 from bfm_assets import MorphableModel, open_face, read_model
-from synergy.crop import landmark_box, square_crop, transform_points, warp
-from synergy.data.reader import SampleError
-from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
+from synergy.crop import landmark_box, square_crop, warp
+from synergy.data.annotated_crops import ATTRIBUTES
 from synergy.errors import UserError
-from synergy.geometry import centre_depth, flip_y, matrix_to_euler
+from synergy.geometry import flip_y
+from train.annotate.blendshapes import estimate_scores
 from train.annotate.calibration import Calibration
-from train.annotate.faces import FaceParameters, PointModel
+from train.annotate.faces import PointModel
 from train.annotate.fusion import Labels, label_faces
 from train.annotate.observations import (
     Observations,
@@ -30,19 +30,20 @@ from train.annotate.observations import (
     point_order_warnings,
     read_observations,
 )
-from train.annotate.teachers import read_predictions
+from train.annotate.predictions import read_blendshapes, read_predictions
+from train.annotate.rows import Labelled, RowMaker
+from train.annotate.teachers import (
+    TeacherWeights,
+    align_teachers,
+    combine_teachers,
+    estimate_weights,
+    measure_disagreement,
+)
 from train.packs.duplicates import Bits, find_copies, find_repeats, image_hash
-from train.packs.pack import CROP_SIZE, PackWriter, Row
-from train.profiling.profiler import FaceProfiler
-
-Floats = NDArray[np.floating]
+from train.packs.pack import CROP_SIZE, PackWriter
 
 # Faces per part of the pack: an interrupted run repeats at most one part.
 _PART = 256
-# Faces with a larger yaw or a smaller weight are not profiled.
-_PROFILE_YAW_DEG, _PROFILE_WEIGHT = 45.0, 0.5
-# Weight of a profiled image relative to its photo.
-_PROFILED_WEIGHT = 0.7
 # Labels with a smaller weight are counted as failed.
 _FAILED_WEIGHT = 0.05
 
@@ -53,23 +54,32 @@ class LabelOptions:
 
     Attributes:
         model: morphable model file to fit; the bundled open face by default.
-        teacher: file of network predictions (`train.annotate.teachers`).
+        teachers: prediction files (`train.annotate.predictions`). The first teacher with 3D landmarks is the base.
+        teacher_weights: `teacher_weights.json` of another pack. By default the weights are estimated on the annotated
+            faces of this data set. They must come from faces that no teacher was trained on.
         calibration: `calibration.npz` of another pack. By default the calibration is estimated from this data set if
             there is a teacher.
+        automatic: keep annotations that look like the output of an automatic fit (CFP's frontal images).
+        blendshapes: file of blendshape scores (`train.annotate.predictions.read_blendshapes`).
         profile_step_deg: add profiled images of near-frontal faces, rotated outwards up to 90 degrees of yaw in steps
             of this many degrees; None adds none.
         held_out: data sets none of whose images, mirrored or not, may be in the pack.
         split: "train" or "val".
+        val_identities_above: people with larger numbers are for validation; nothing is estimated from them.
         source_name: name of the data set in the pack; its file name by default.
         limit: only the first so many faces.
     """
 
     model: str | Path | None = None
-    teacher: str | Path | None = None
+    teachers: tuple[str | Path, ...] = ()
+    teacher_weights: str | Path | None = None
     calibration: str | Path | None = None
+    automatic: bool = False
+    blendshapes: str | Path | None = None
     profile_step_deg: float | None = None
     held_out: tuple[str | Path, ...] = ()
     split: str = "train"
+    val_identities_above: int | None = None
     source_name: str | None = None
     limit: int | None = None
 
@@ -100,16 +110,19 @@ def build_pack(
         The directory.
     """
     model = open_face() if options.model is None else read_model(options.model)
-    observations = read_observations(open_reader(dataset, model), options.limit)
+    observations = read_observations(open_reader(dataset, model, options.automatic), options.limit)
     warn = warn or warnings.warn
     for line in point_order_warnings(observations.points[:, :68, :2], model):
         warn(line)
     writer = PackWriter(out, _identity(observations, model, options))
     name = options.source_name or Path(dataset).name.partition(".")[0]
-    labels, calibration = _label(PointModel.create(model, observation_matrix()), observations, options)
-    if failed := int((labels.weight < _FAILED_WEIGHT).sum()):
+    split = np.full(len(observations), options.split, object)
+    if options.val_identities_above is not None:
+        split[observations.identity > options.val_identities_above] = "val"
+    labelled, estimates = _label(model, observations, split == "train", Path(dataset), options)
+    if failed := int((labelled.labels.weight < _FAILED_WEIGHT).sum()):
         warn(f"{failed} of {len(observations)} faces could not be labelled well; they have a weight below 0.05")
-    rows = _RowMaker(model, observations, labels, name, options)
+    rows = RowMaker(model, labelled, {"sources": name, "split": split}, options.profile_step_deg)
     for part, start in enumerate(range(0, len(observations), _PART)):
         stop = min(start + _PART, len(observations))
         if not writer.has(part):
@@ -125,19 +138,25 @@ def build_pack(
         "n_shape": model.n_shape,
         "n_expression": model.n_expression,
         "mm_per_unit": model.mm_per_unit,
+        "attribute_names": list(ATTRIBUTES),
         "made_by": f"synergy {synergy.__version__}",
         "problems": [f"{problem.name}: {problem.reason}" for problem in reader.problems],
         "dropped": dropped,
-        "statistics": _statistics(labels),
+        "statistics": _statistics(labelled.labels),
     }
     pack = writer.finish(manifest, drop)
-    calibration.save(pack.path / "calibration.npz")
+    estimates.calibration.save(pack.path / "calibration.npz")
+    if estimates.weights is not None:
+        estimates.weights.save(pack.path / "teacher_weights.json")
     return pack.path
 
 
 def _identity(observations: Observations, model: MorphableModel, options: LabelOptions) -> dict[str, Any]:
     """Return what identifies the pack: options, and digests of the files instead of their paths."""
-    files = {"teacher": _digest(options.teacher), "calibration": _digest(options.calibration)}
+    files: dict[str, Any] = {
+        name: _digest(getattr(options, name)) for name in ("teacher_weights", "calibration", "blendshapes")
+    }
+    files["teachers"] = [_digest(path) for path in options.teachers]
     content = {"dataset": observations.reader.digest(), "model": model.digest, "version": synergy.__version__}
     return {**asdict(options), **files, **content}
 
@@ -152,103 +171,50 @@ def _digest(path: str | Path | None) -> str | None:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _label(point_model: PointModel, observations: Observations, options: LabelOptions) -> tuple[Labels, Calibration]:
-    """Calibrate and label all faces."""
+class _Estimates(NamedTuple):
+    """What was estimated from the annotated faces, or read from another pack."""
+
+    calibration: Calibration
+    weights: TeacherWeights | None
+
+
+def _label(
+    model: MorphableModel,
+    observations: Observations,
+    usable: NDArray[np.bool_],
+    dataset: Path,
+    options: LabelOptions,
+) -> tuple[Labelled, _Estimates]:
+    """Combine the teachers, calibrate, and label all faces. Estimates use the faces where `usable` (N,) holds."""
+    point_model = PointModel.create(model, observation_matrix())
     points = torch.from_numpy(flip_y(observations.points))
-    predicted = None
-    if options.teacher is not None:
-        predicted = read_predictions(options.teacher, observations.names, point_model)
+    some = torch.from_numpy(usable) if usable.any() else torch.ones(len(points), dtype=torch.bool)
+    predicted = weights = disagreement = None
+    if options.teachers:
+        teachers = align_teachers(point_model, read_predictions(options.teachers, observations.names))
+        if options.teacher_weights is not None:
+            weights = TeacherWeights.load(options.teacher_weights, teachers.names)
+        else:
+            weights = estimate_weights(point_model, teachers[some], points[some])
+        predicted = combine_teachers(teachers, weights)
+        disagreement = measure_disagreement(point_model, teachers)
     if options.calibration is not None:
         calibration = Calibration.load(options.calibration)
     elif predicted is not None:
-        exists = predicted.log_scale.isfinite()
-        calibration = Calibration.estimate(point_model, predicted[exists], points[exists])
+        some = some & predicted.log_scale.isfinite()
+        calibration = Calibration.estimate(point_model, predicted[some], points[some])
     else:
         calibration = Calibration.default(point_model)
-    return label_faces(point_model, points, predicted, calibration), calibration
-
-
-class _RowMaker:
-    """Make the rows of a pack. An image that cannot be used is listed in `reader.problems` and left out."""
-
-    def __init__(
-        self, model: MorphableModel, observations: Observations, labels: Labels, name: str, options: LabelOptions
-    ) -> None:
-        self._reader, self._indices = observations.reader, observations.indices
-        self._faces, self._model = labels.faces, PointModel.create(model)
-        self._profiler = None
-        if options.profile_step_deg is not None:
-            dense = model if model.is_dense else open_face()
-            self._profiler = FaceProfiler(dense, options.profile_step_deg, CROP_SIZE)
-        landmarks = flip_y(centre_depth(labels.faces.project(self._model))).numpy()
-        boxes = np.where(np.isfinite(observations.boxes), observations.boxes, landmark_box(landmarks))
-        self._crop = square_crop(boxes, CROP_SIZE)
-        annotated = transform_points(self._crop, observations.points[..., :2])
-        left_top = -self._crop[:, :, 2] / self._crop[:, :1, 0]
-        n = len(observations)
-        self._columns: dict[str, Any] = {
-            "names": observations.names,
-            "sources": [name] * n,
-            "split": [options.split] * n,
-            "landmarks68": transform_points(self._crop, landmarks),
-            "visibility68": observations.visibility,
-            "params": self._vectors(labels.faces.transform(self._crop)),
-            "pose_deg": matrix_to_euler(labels.faces.rotation).rad2deg().numpy(),
-            "weight": labels.weight.numpy(),
-            "residual": labels.residual.numpy(),
-            "annotated68": annotated[:, :68],
-            "annotated21": annotated[:, 68:],
-            "crop": np.concatenate([left_top, self._crop[:, :1, 0]], 1),
-        }
-
-    def make(self, faces: range) -> list[Row]:
-        """Return the rows of some faces: each photo, followed by its profiled images."""
-        rows: list[Row] = []
-        for i in faces:
-            try:
-                rows += self._photo_rows(i)
-            except (SampleError, ValueError) as error:
-                self._reader.skip(self._columns["names"][i], str(error))
-        return rows
-
-    def _photo_rows(self, i: int) -> list[Row]:
-        photo = self._reader.read(int(self._indices[i])).image
-        if not np.isfinite(self._crop[i]).all():
-            raise SampleError("its label is not finite")
-        row = {name: column[i] for name, column in self._columns.items()}
-        row["image"] = warp(photo, self._crop[i], CROP_SIZE)
-        near_frontal = abs(row["pose_deg"][1]) < _PROFILE_YAW_DEG and row["weight"] >= _PROFILE_WEIGHT
-        return [row, *self._profiled_rows(i, photo, row)] if self._profiler and near_frontal else [row]
-
-    def _profiled_rows(self, i: int, photo: NDArray[np.uint8], row: Row) -> list[Row]:
-        assert self._profiler is not None
-        faces = self._faces[i : i + 1]
-        landmarks = flip_y(faces.project(self._model))[0].numpy()
-        visibility = np.where(row["visibility68"] == OCCLUDED, OCCLUDED, VISIBLE)
-        unknown = {name: np.full_like(row[name], np.nan) for name in ("annotated68", "annotated21", "crop", "residual")}
-        rows = []
-        for view in self._profiler.draw(photo, landmarks, faces.rotation[0].numpy()):
-            rotated = faces.rotate(view.rotation, flip_y(view.centre)).transform(view.crop[None])
-            pose_deg = matrix_to_euler(rotated.rotation)[0].rad2deg().numpy()
-            rows.append({
-                **row,
-                **unknown,
-                "image": view.image,
-                "names": f"{row['names']}#yaw{pose_deg[1]:+.0f}",
-                "sources": f"{row['sources']}+profile",
-                "landmarks68": centre_depth(view.landmarks),
-                "visibility68": np.where(view.visible, visibility, SELF_OCCLUDED),
-                "params": self._vectors(rotated)[0],
-                "pose_deg": pose_deg,
-                "weight": row["weight"] * _PROFILED_WEIGHT,
-            })  # fmt: skip
-        return rows
-
-    def _vectors(self, faces: FaceParameters) -> Floats:
-        """Return parameter vectors (N, 12 + K) of faces in the crop whose landmarks have z with zero mean."""
-        depth = faces.project(self._model)[..., 2].mean(1)
-        translation = faces.translation - depth[:, None] * torch.tensor([0.0, 0.0, 1.0])
-        return replace(faces, translation=translation).to_vectors(self._model, float(CROP_SIZE)).numpy()
+    labels = label_faces(point_model, points, predicted, calibration, disagreement)
+    blendshapes = None
+    if options.blendshapes is not None:
+        blendshapes = read_blendshapes(options.blendshapes, dataset, options.teachers, observations.names)
+        scores = torch.from_numpy(blendshapes).float()
+        score_model = estimate_scores(point_model, labels.faces[some], points[some], calibration, scores[some])
+        if score_model is not None and predicted is not None:
+            observed = score_model.observe(point_model, scores)
+            labels = label_faces(point_model, points, predicted, calibration, disagreement, observed)
+    return Labelled(observations, labels, predicted, blendshapes), _Estimates(calibration, weights)
 
 
 def _statistics(labels: Labels) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,48 +15,89 @@ from torch import Tensor
 
 from bfm_assets import read_model
 from bfm_assets.fit import similarity
-from synergy.geometry import flip_y
+from synergy.errors import UserError
+from synergy.geometry import flip_y, geodesic_angle
 from train.annotate.calibration import Calibration, yaw_deg
 from train.annotate.faces import FaceParameters, PointModel
 from train.annotate.fusion import fit_annotations, fuse, measure_residuals
 from train.annotate.observations import N_OBSERVED, observation_matrix, open_reader, read_observations
-from train.annotate.teachers import read_predictions
+from train.annotate.predictions import read_predictions
+from train.annotate.teachers import TeacherWeights, align_teachers, combine_teachers
 
 _YAW_BINS_DEG = (0.0, 30.0, 60.0, 100.0)
-# A face has both annotations when it has more than this many of the 68 points and of AFLW's 21.
-_FEWEST_68, _FEWEST_21 = 30, 8
+# A face is used when it has more than this many points of each of the two annotations.
+_FEWEST_POINTS = 8
 
 
-def measure_agreement(
-    data: str | Path, teacher: str | Path, model: str | Path, calibration: str | Path
-) -> dict[str, str]:
-    """Compare labels made from 68 points with AFLW's 21 points, which were annotated by other people.
+@dataclass(frozen=True)
+class QualityInputs:
+    """Inputs of `measure_agreement`.
 
-    Args:
-        data: AFLW crops with both annotations.
-        teacher: prediction file for them.
+    Attributes:
+        data: annotated crops.
+        teachers: prediction files for them.
         model: morphable model.
-        calibration: `calibration.npz` of the AFLW training pack.
+        pack: training pack of the same source, whose `calibration.npz` and `teacher_weights.json` are used.
+        judge: name of a teacher that is left out of the labels and judges their rotation; None for none.
+        identities_above: only people with larger numbers.
+    """
+
+    data: str | Path
+    teachers: Sequence[str | Path]
+    model: str | Path
+    pack: str | Path
+    judge: str | None = None
+    identities_above: int | None = None
+
+
+def measure_agreement(inputs: QualityInputs) -> dict[str, str]:
+    """Make labels from a part of the annotated points and compare them with the other part.
+
+    The parts are the 68 points and AFLW's 21, which were annotated by other people. Where there are no 21 points, they
+    are the points with even and with odd indices.
 
     Returns:
-        For each way to make labels: mean distance to the 21 points without their bias, in % of the face size, by yaw.
+        For each way to make labels: mean distance to the other part without its bias, in % of the face size, for labels
+        from the first part, then from the second; then the mean angle to the judge's rotation for both, in degrees. All
+        by |yaw|.
     """
-    point_model = PointModel.create(read_model(model), observation_matrix())
-    observations = read_observations(open_reader(data))
+    model = PointModel.create(read_model(inputs.model), observation_matrix())
+    observations = read_observations(open_reader(inputs.data))
+    predictions = read_predictions(inputs.teachers, observations.names)
+    judge = next((p.rotation for p in predictions if p.name == inputs.judge), None)
+    if inputs.judge is not None and judge is None:
+        raise UserError(f"no teacher '{inputs.judge}' with a rotation; there are {[p.name for p in predictions]}")
+    teachers = align_teachers(model, [p for p in predictions if p.name != inputs.judge])
+    weights = TeacherWeights.load(Path(inputs.pack) / "teacher_weights.json", teachers.names)
+    calibration = Calibration.load(Path(inputs.pack) / "calibration.npz")
     points = torch.from_numpy(flip_y(observations.points))
-    predicted = read_predictions(teacher, observations.names, point_model)
-    errors = Calibration.load(calibration)
-    known = points[..., 0].isfinite()
-    both = (known[:, :68].sum(-1) > _FEWEST_68) & (known[:, 68:].sum(-1) > _FEWEST_21)
-    points, predicted = points[both], predicted[both]
-    given, judge = points.clone(), points.clone()
-    given[:, 68:], judge[:, :68] = torch.nan, torch.nan
-    yaw = yaw_deg(predicted).numpy()
-    table = {}
-    for name, faces in _candidates(point_model, predicted, given, errors).items():
-        distance = measure_residuals(point_model, faces, judge, errors)[0]
-        table[name] = format_by_yaw(100 * distance.nanmean(-1).numpy(), yaw)
-    return {**table, "faces": str(int(both.sum()))}
+    parts = _parts(points)
+    used = torch.stack([part[..., 0].isfinite().sum(-1) > _FEWEST_POINTS for part in parts]).all(0)
+    if inputs.identities_above is not None:
+        used &= torch.from_numpy(observations.identity > inputs.identities_above)
+    base, combined = teachers.base[used], combine_teachers(teachers, weights)[used]
+    first, second = (part[used] for part in parts)
+    yaw = yaw_deg(base).numpy()
+    columns: dict[str, list[str]] = {}
+    rotations: dict[str, list[str]] = {}
+    for given, held_out in ((first, second), (second, first)):
+        for name, faces in _candidates(model, base, combined, given, calibration).items():
+            distance = 100 * measure_residuals(model, faces, held_out, calibration)[0].nanmean(-1)
+            columns.setdefault(name, []).append(format_by_yaw(distance.numpy(), yaw))
+            if judge is not None:
+                angle_deg = geodesic_angle(faces.rotation, torch.from_numpy(judge)[used]).rad2deg()
+                rotations.setdefault(name, []).append(format_by_yaw(angle_deg.numpy(), yaw))
+    table = {name: " | ".join([*column, *rotations.get(name, ())]) for name, column in columns.items()}
+    return {**table, "faces": str(int(used.sum()))}
+
+
+def _parts(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Split annotations (N, 89, 3) into two parts that do not share a point."""
+    second = torch.zeros(points.shape[1], dtype=torch.bool)
+    second[68:] = True
+    if not points[:, 68:, 0].isfinite().any():
+        second = torch.arange(points.shape[1]) % 2 == 1
+    return points.masked_fill(second[:, None], torch.nan), points.masked_fill(~second[:, None], torch.nan)
 
 
 def measure_aflw2000(data: str | Path, peer: str | Path, model: str | Path, calibration: str | Path) -> dict[str, str]:
@@ -86,10 +128,11 @@ def measure_aflw2000(data: str | Path, peer: str | Path, model: str | Path, cali
     landmark_model = PointModel.create(morphable_model)
     pixels = {
         name: flip_y(faces.project(landmark_model))[..., :2].numpy()
-        for name, faces in _candidates(point_model, predicted, points, errors).items()
+        for name, faces in _candidates(point_model, predicted, predicted, points, errors).items()
     }
-    pixels["prediction"] = network[..., :2]
-    pixels["mean of both"] = (pixels["prediction"] + pixels["annotations"]) / 2
+    pixels["base teacher"] = network[..., :2]
+    del pixels["teachers"], pixels["base teacher + annotations"]
+    pixels["mean of both"] = (pixels["base teacher"] + pixels["annotations"]) / 2
     yaw = np.array([np.degrees(mat["Pose_Para"][0, 1]) for mat in mats])
     size = np.sqrt(np.ptp(truth, axis=1).prod(-1))
     references = (truth, arrays["reannotated68"].astype(np.float64))
@@ -105,18 +148,22 @@ def measure_aflw2000(data: str | Path, peer: str | Path, model: str | Path, cali
 
 def format_by_yaw(error: NDArray[np.floating], yaw: NDArray[np.floating]) -> str:
     """Format errors (N,) as `0-30 / 30-60 / 60-90, mean of the three` by |yaw| (N,) in degrees, leaving out NaN."""
-    means = [np.nanmean(error[(np.abs(yaw) > low) & (np.abs(yaw) <= high)]) for low, high in pairwise(_YAW_BINS_DEG)]
-    return " / ".join(f"{mean:.2f}" for mean in means) + f", mean {np.mean(means):.2f}"
+    inside = [error[(np.abs(yaw) > low) & (np.abs(yaw) <= high)] for low, high in pairwise(_YAW_BINS_DEG)]
+    means = [np.nanmean(some) if np.isfinite(some).any() else np.nan for some in inside]
+    listed = " / ".join("-" if np.isnan(mean) else f"{mean:.2f}" for mean in means)
+    return f"{listed}, mean {np.nanmean(means):.2f}"
 
 
 def _candidates(
-    model: PointModel, predicted: FaceParameters, points: Tensor, calibration: Calibration
+    model: PointModel, base: FaceParameters, predicted: FaceParameters, points: Tensor, calibration: Calibration
 ) -> dict[str, FaceParameters]:
-    """Return the faces of each way to make labels."""
+    """Return the faces of each way to make labels from annotations (N, P, 3)."""
     without_bias = replace(Calibration.default(model), mean_coefficients=calibration.mean_coefficients)
     return {
-        "prediction": predicted,
+        "base teacher": base,
+        "teachers": predicted,
         "annotations, bias ignored": fit_annotations(model, points, without_bias).faces,
         "annotations": fit_annotations(model, points, calibration).faces,
-        "fused": fuse(model, predicted, points, calibration).faces,
+        "base teacher + annotations": fuse(model, base, points, calibration).faces,
+        "teachers + annotations": fuse(model, predicted, points, calibration).faces,
     }

@@ -4,6 +4,9 @@ Each observed point is a fixed linear combination of the 68 landmarks, so that 6
 are handled alike. Every point has a 3x3 precision matrix (inverse covariance) in pixels. A 2D point has no precision
 along z; an unknown point has precision zero. A Gaussian or Student t prior regularises the parameters.
 
+Coefficients with bounds (blendshape weights in 0..1) are handled by projection: a coefficient at a bound is held fixed
+as long as the cost falls only outside.
+
 The frame, the units and the order of the local coordinates are those of `train.annotate.faces`.
 """
 
@@ -56,6 +59,19 @@ class Prior:
 
     def __getitem__(self, index: Tensor | slice) -> Prior:
         return Prior(self.centre[index], self.precision[index], self.degrees_of_freedom)
+
+    def observe_coefficients(self, target: Tensor, precision: Tensor) -> Prior:
+        """Return the prior after an observation of coefficients.
+
+        Args:
+            target: (N, K) observed coefficients in standard deviations.
+            precision: (N, K) inverse variances, zero where nothing was observed.
+        """
+        added = torch.nn.functional.pad(precision, (N_LOCAL_POSE, 0))
+        total = self.precision + torch.diag_embed(added)
+        pull = added * torch.nn.functional.pad(target - self.centre.coefficients, (N_LOCAL_POSE, 0))
+        step = torch.linalg.solve(total, pull[..., None])[..., 0]
+        return Prior(self.centre.retract(step), total, self.degrees_of_freedom)
 
     def cost(self, faces: FaceParameters) -> tuple[Tensor, Tensor]:
         """Return the cost (N,) of faces and the factor (N,) by which the precision is reduced."""
@@ -150,6 +166,7 @@ def _minimise(
         prior_cost, prior_weight = prior[rows].cost(faces)
         return cutoff**2 * torch.log1p(squared).sum(-1) + prior_cost, 1 / (1 + squared), prior_weight
 
+    start = start.clamp(model)
     state = Fit(start, *evaluate(start, slice(None)), torch.zeros(len(start), dtype=torch.bool))
     damping = torch.full((len(start),), 1e-4, dtype=torch.float64)
     for _ in range(iterations):
@@ -158,7 +175,7 @@ def _minimise(
             break
         now = state[active]
         step = _damped_step(model, points[active], precision[active], now, prior[active], damping[active])
-        moved = now.faces.retract(step)
+        moved = now.faces.retract(step).clamp(model)
         new = Fit(moved, *evaluate(moved, active), now.converged)
         better = new.cost < now.cost
         settled = torch.where(better, now.cost - new.cost < 1e-4 * (1 + now.cost), damping[active] > 1e2)
@@ -175,6 +192,12 @@ def _damped_step(
     prior_precision = prior.precision * now.prior_weight[:, None, None]
     normal = normal + prior_precision
     gradient = gradient + (prior_precision @ now.faces.local_coordinates(prior.centre)[..., None])[..., 0]
+    if model.is_bounded:
+        low, high = (now.faces.coefficients <= model.bounds[0]), (now.faces.coefficients >= model.bounds[1])
+        slope = gradient[:, N_LOCAL_POSE:]
+        fixed = torch.nn.functional.pad((low & (slope > 0)) | (high & (slope < 0)), (N_LOCAL_POSE, 0))
+        normal = normal.masked_fill(fixed[:, :, None] | fixed[:, None], 0) + torch.diag_embed(fixed.to(normal))
+        gradient = gradient.masked_fill(fixed, 0)
     diagonal = normal.diagonal(dim1=-2, dim2=-1)
     normal = normal + torch.diag_embed(damping[:, None] * diagonal + 1e-10 * diagonal.amax(-1, keepdim=True))
     step = -torch.linalg.solve_ex(normal, gradient[..., None])[0][..., 0].nan_to_num()

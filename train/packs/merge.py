@@ -11,7 +11,7 @@ from synergy.errors import UserError
 from train.packs.pack import ROW, Pack, write_manifest
 
 # Entries of the manifest that all packs share.
-_MODEL_KEYS = ("model", "model_digest", "n_shape", "n_expression", "mm_per_unit", "made_by")
+_MODEL_KEYS = ("model", "model_digest", "n_shape", "n_expression", "mm_per_unit", "attribute_names", "made_by")
 
 
 def merge_packs(packs: Sequence[str | Path], out: str | Path) -> Path:

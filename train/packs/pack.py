@@ -18,9 +18,16 @@
                       the face size; NaN without annotations
     annotated68.npy   (N, 68, 2) float32: manual annotations in crop pixels, NaN where unknown
     annotated21.npy   (N, 21, 2) float32: AFLW's 21 points in crop pixels, NaN where unknown
+    teacher68.npy     (N, 68, 3) float16: landmarks that the teachers predict together, in the frame of landmarks68; NaN
+                      for profiled and rendered images and where there is no prediction
+    identity.npy      (N,) int32: number of the person within the source, -1 where unknown
+    attributes.npy    (N, 9) int8: what the source states about the face, 1, 0, or -1 for unknown; the manifest has the
+                      names
+    blendshapes.npy   (N, 52) float16: scores of MediaPipe's 52 blendshapes (ARKit's names), NaN where unknown
     crop.npy          (N, 3) float64: left, top, scale; image -> crop pixels is u = (x - left) * scale; NaN for profiled
                       and rendered images
     calibration.npz   errors of annotations and predictions (`train.annotate.calibration`)
+    teacher_weights.json  weights of the teachers (`train.annotate.teachers`), if there were any
 
 The crop is the square of side sqrt(2) * max(w, h) centred on the 2D box of the label: u = (x - centre) * 120 / side +
 59.5. Data sets whose images are such crops already keep their frame.
@@ -43,7 +50,8 @@ from synergy.errors import UserError
 from train.packs.duplicates import Bits, image_hash, mirrored_hash
 
 CROP_SIZE = 120
-VERSION = 2
+VERSION = 3
+N_BLENDSHAPES = 52
 
 Row = dict[str, Any]
 
@@ -60,6 +68,10 @@ ROW: dict[str, Any] = {
     "residual": np.float32,
     "annotated68": np.float32,
     "annotated21": np.float32,
+    "teacher68": np.float16,
+    "identity": np.int32,
+    "attributes": np.int8,
+    "blendshapes": np.float16,
     "crop": np.float64,
 }
 

@@ -9,7 +9,8 @@ import numpy as np
 
 import synergy
 from bfm_assets import MorphableModel
-from train.packs.pack import CROP_SIZE, PackWriter, Row
+from synergy.data.annotated_crops import ATTRIBUTES
+from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, PackWriter, Row
 from train.synthetic import SyntheticFace, render_face
 
 SOURCE = "synthetic"
@@ -47,6 +48,7 @@ def render_pack(
         "n_shape": model.n_shape,
         "n_expression": model.n_expression,
         "mm_per_unit": model.mm_per_unit,
+        "attribute_names": list(ATTRIBUTES),
         "made_by": f"synergy {synergy.__version__}",
         "statistics": {},
     }
@@ -67,5 +69,9 @@ def _row(face: SyntheticFace, name: str) -> Row:
         "residual": 0.0,
         "annotated68": face.landmarks68[:, :2],
         "annotated21": np.full((21, 2), np.nan),
+        "teacher68": np.full((68, 3), np.nan),
+        "identity": -1,
+        "attributes": np.full(len(ATTRIBUTES), -1),
+        "blendshapes": np.full(N_BLENDSHAPES, np.nan),
         "crop": np.full(3, np.nan),
     }

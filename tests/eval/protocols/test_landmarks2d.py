@@ -66,14 +66,15 @@ def test_aflw_samples_without_68_labels_are_of_no_use(samples: list[FaceSample])
 def test_3ddfa_v2_on_aflw_has_its_known_scores(shared_data: Path) -> None:
     """PROTOCOLS: 3.65 / 4.72 / 4.38, mean 4.25; inner 51: 2.97 / 3.24 / 3.82, mean 3.34."""
     from bfm_assets import read_bfm68
-    from synergy.data import AFLWReader
+    from synergy.data import AnnotatedCropsReader
 
     model = read_bfm68(shared_data / "bfm68_basis.npz")
     teacher = np.load(shared_data / "aflw_val_teacher.npz")
     params, pose = teacher["params62"], teacher["params62"][:, :12].reshape(-1, 3, 4)
     vertices = model.vertices(params[:, 12:52], params[:, 52:]) @ pose[..., :3].swapaxes(1, 2) + pose[:, None, :, 3]
     points = np.stack([vertices[..., 0] - 1, 120 - vertices[..., 1], vertices[..., 2]], -1)
-    samples = [sample for sample in AFLWReader(shared_data / "aflw_val.tar").samples(image=False) if has_68(sample)]
+    reader = AnnotatedCropsReader(shared_data / "aflw_val.tar")
+    samples = [sample for sample in reader.samples(image=False) if has_68(sample)]
     predictions = Predictions(tuple(teacher["names"].tolist()), points, None, "teacher")
     nme2d = score_aflw(samples, predictions.select([sample.name for sample in samples])).scores["nme2d"]
     assert [*nme2d["visible68"]["bins"], nme2d["visible68"]["mean"]] == pytest.approx(

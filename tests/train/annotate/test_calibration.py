@@ -81,7 +81,7 @@ def test_bias_that_the_model_could_explain_does_not_rotate_faces(make_truth):
     bias = (mean_face.retract(step).project(truth.model) - mean_face.project(truth.model))[0, :, :2]
     annotated = labelled(truth, generator, bias, 0.01)
     predicted = disturbed(truth, generator)
-    calibration = Calibration.estimate(truth.model, predicted, annotated)
+    calibration = Calibration.estimate(truth.model, predicted, annotated, rotation_factor=1.0)
     fused = fuse(truth.model, predicted, annotated, calibration).faces
     assert abs(yaw_deg(fused).mean() - yaw_deg(truth.faces).mean()) < 1.0
     assert (yaw_deg(fused) - yaw_deg(truth.faces)).std() < (yaw_deg(predicted) - yaw_deg(truth.faces)).std()
@@ -93,7 +93,7 @@ def test_fusion_beats_both_and_residuals_follow_the_noise(make_truth):
     bias = 0.04 * torch.randn(89, 2, generator=generator, dtype=torch.float64)
     annotated, predicted = labelled(truth, generator, bias, 0.04), disturbed(truth, generator, 0.04, 0.4)
     annotated[torch.rand(120, 89, generator=generator) < 0.6] = torch.nan
-    calibration = Calibration.estimate(truth.model, predicted, annotated)
+    calibration = Calibration.estimate(truth.model, predicted, annotated, rotation_factor=1.0)
 
     def error(faces):
         return float((faces.project(truth.model) - truth.points)[..., :2].norm(dim=-1).mean())

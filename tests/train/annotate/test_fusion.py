@@ -31,3 +31,14 @@ def test_faces_with_bad_or_few_points_have_no_weight(make_truth, flat):
     assert labels.n_points[7] == 5
     assert labels.residual[8].isnan()
     assert all(array.isfinite().all() for array in vars(labels.faces).values())
+
+
+def test_disagreement_of_teachers_decides_the_weight_of_faces_without_annotations(make_truth, flat):
+    truth = make_truth(4)
+    annotated = flat(truth.points, 0.3)
+    annotated[:3] = torch.nan
+    disagreement = torch.tensor([1.0, 4.0, torch.nan, 10.0], dtype=torch.float64)
+    labels = label_faces(truth.model, annotated, truth.faces, Calibration.default(truth.model), disagreement)
+    torch.testing.assert_close(labels.weight[:3], torch.tensor([0.5, 0.25, 0.5], dtype=torch.float64))
+    assert labels.weight[3] > 0.9
+    torch.testing.assert_close(labels.faces.rotation[:3], truth.faces.rotation[:3])

@@ -109,7 +109,7 @@ def test_mirrored_labels_are_warned_of(tmp_path, pts_folder, saved_model):
 
 def test_missing_prediction_file_is_one_line(tmp_path, pts_folder):
     with pytest.raises(UserError, match=r"gone\.npz: cannot be read"):
-        build_pack(pts_folder()[0], tmp_path / "out", LabelOptions(teacher=tmp_path / "gone.npz"))
+        build_pack(pts_folder()[0], tmp_path / "out", LabelOptions(teachers=(tmp_path / "gone.npz",)))
 
 
 def test_cropped_images_keep_their_frame(shared_data, tmp_path):
@@ -119,3 +119,57 @@ def test_cropped_images_keep_their_frame(shared_data, tmp_path):
     labels = np.load(shared_data / "aflw_val.npz")
     row = labels["names"].tolist().index(pack.names[0].rpartition("/")[2])
     np.testing.assert_allclose(pack.annotated21[0], labels["points21"][row], atol=1e-3)
+
+
+def prediction_file(path, names, landmarks, rotation):
+    np.savez(path, names=names, net_landmarks=landmarks, net_rotation=rotation)
+    return path
+
+
+def test_teachers_are_used_and_kept(pts_folder, tmp_path, saved_model, make_truth):
+    folder, landmarks = pts_folder()
+    rotation = make_truth(6, yaw_deg=30).faces.rotation.numpy()
+    file = prediction_file(
+        tmp_path / "set_teachers.npz", [f"x/face{i}.png" for i in range(5)], landmarks[:5], rotation[:5]
+    )
+    np.savez(tmp_path / "scores.npz", photos=np.full((5, 52), 0.5, np.float16))
+    file.rename(tmp_path / "photos_teachers.npz")
+    options = LabelOptions(
+        model=saved_model, teachers=(tmp_path / "photos_teachers.npz",), blendshapes=tmp_path / "scores.npz"
+    )
+    pack = Pack.open(build_pack(folder, tmp_path / "pack", options))
+    alone = Pack.open(build_pack(folder, tmp_path / "alone", LabelOptions(model=saved_model)))
+    truth = (landmarks[:, :, :2] - pack.crop[:, None, :2]) * pack.crop[:, None, 2:]
+    with_teacher, without = (np.linalg.norm(p.landmarks68[..., :2] - truth, axis=-1).mean(1) for p in (pack, alone))
+    assert (with_teacher[:5] < 0.5).all()
+    assert with_teacher[:5].mean() < without[:5].mean()
+    assert np.abs(pack.teacher68[:5, :, :2] - truth[:5]).max() < 0.7
+    assert np.isnan(pack.teacher68[5]).all()
+    assert (pack.blendshapes[:5] == 0.5).all()
+    assert np.isnan(pack.blendshapes[5]).all()
+    again = LabelOptions(
+        model=saved_model,
+        teachers=options.teachers,
+        calibration=pack.path / "calibration.npz",
+        teacher_weights=pack.path / "teacher_weights.json",
+    )
+    copied = Pack.open(build_pack(folder, tmp_path / "again", again))
+    np.testing.assert_allclose(copied.landmarks68, pack.landmarks68, atol=1e-4)
+
+
+def test_people_above_a_number_are_for_validation(shared_data, tmp_path):
+    """The first files of CFP's archive belong to persons 451 and following."""
+    options = LabelOptions(
+        model=shared_data / "bfm68_basis.npz",
+        teachers=(shared_data / "cfp_train_teachers.npz",),
+        val_identities_above=451,
+        limit=40,
+    )
+    pack = Pack.open(build_pack(shared_data / "cfp_train.tar", tmp_path / "pack", options))
+    assert set(pack.identity) >= {451, 452}
+    assert ((pack.identity > 451) == (pack.split == "val")).all()
+    profile = pack.attributes[:, pack.manifest["attribute_names"].index("profile")] == 1
+    assert np.isnan(pack.annotated68[~profile]).all()
+    assert np.isfinite(pack.annotated68[profile]).any((1, 2)).all()
+    assert (pack.weight[~profile] <= 0.5).all()
+    np.testing.assert_allclose(pack.crop, [[20, 20, 1]] * len(pack), atol=1e-3)

@@ -78,7 +78,7 @@ def test_fit_is_equivariant_to_mirroring(few_modes, make_truth, flat):
     mean = plain.mean - plain.mean.mean(0)
     mean = (mean + mean[order] * flip) / 2
     modes = torch.cat([plain.modes, plain.modes[order] * flip[:, None]], -1)
-    basis = replace(plain, mean=mean, modes=modes)
+    basis = replace(plain, mean=mean, modes=modes, bounds=plain.bounds.repeat(1, 2))
     annotated = flat(make_truth(10).points[:, :68], 0.5)
     mirrored = annotated[:, order] * torch.tensor([-1.0, 1.0, 1.0])
     first = fit(basis, annotated, isotropic(annotated, 0.5)).faces.project(basis)

@@ -1,95 +1,118 @@
-"""Prediction files are read as faces, and a network's predictions for a pack are the faces that it saw."""
+"""Teachers with known errors get the weights that these errors deserve."""
 
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from synergy.cli.label import app
-from synergy.crop import invert_affine, transform_points
 from synergy.errors import UserError
-from synergy.geometry import decompose_pose
+from synergy.geometry import flip_y, geodesic_angle
 from train.annotate.faces import PointModel
-from train.annotate.pipeline import LabelOptions, build_pack
-from train.annotate.teachers import predict_pack, read_predictions
-from train.packs.pack import Pack
-
-
-class KnownPredictor:
-    """Predicts the landmarks and poses of the first photos of a pack."""
-
-    def __init__(self, pack: Pack) -> None:
-        self.pack = pack
-
-    def predict_crops(self, crops):
-        return self.pack.landmarks68[: len(crops)].copy(), self.pack.params[: len(crops)].copy()
-
-
-def test_predictions_return_in_image_pixels(pts_folder, tmp_path, few_modes):
-    few_modes.save(tmp_path / "few.npz")
-    folder, _ = pts_folder()
-    profiled = LabelOptions(model=tmp_path / "few.npz", profile_step_deg=30)
-    pack = Pack.open(build_pack(folder, tmp_path / "pack", profiled))
-    photos = np.isfinite(pack.crop[:, 0])
-    assert 0 < photos.sum() < len(pack)
-    alone = Pack.open(build_pack(folder, tmp_path / "alone", LabelOptions(model=tmp_path / "few.npz")))
-    seen = []
-    file = tmp_path / "predictions.npz"
-    predict_pack(pack.path, file, KnownPredictor(alone), lambda done, total: seen.append((done, total)))
-    assert seen == [(photos.sum(), photos.sum())]
-    model = PointModel.create(few_modes)
-    faces = read_predictions(file, alone.names, model)
-    points = faces.project(model).numpy() * [1, -1, 1]
-    for i, (left, top, scale) in enumerate(alone.crop):
-        affine = invert_affine(np.array([[scale, 0, -left * scale], [0, scale, -top * scale]]))
-        expected = transform_points(affine, alone.landmarks68[i])[:, :2]
-        assert np.abs(points[i, :, :2] - expected).max() < 0.5  # of some 100; the fit is regularised
-    rotation = decompose_pose(torch.tensor(alone.params[:, :12]))[1]
-    torch.testing.assert_close(faces.rotation.float(), rotation, atol=1e-3, rtol=0)
-
-
-def test_predictions_match_by_name_and_are_used(pts_folder, tmp_path, few_modes, make_truth):
-    few_modes.save(tmp_path / "few.npz")
-    folder, landmarks = pts_folder()
-    file = tmp_path / "predictions.npz"
-    names = [f"elsewhere/face{i}.png" for i in range(5)]
-    rotation = make_truth(6, yaw_deg=30).faces.rotation.numpy()
-    np.savez(file, names=names, net_landmarks=landmarks[:5], net_rotation=rotation[:5])
-    faces = read_predictions(file, [f"face{i}.png" for i in range(6)], PointModel.create(few_modes))
-    assert faces.log_scale.isfinite().tolist() == [True] * 5 + [False]
-    options = LabelOptions(model=tmp_path / "few.npz", teacher=file)
-    pack = Pack.open(build_pack(folder, tmp_path / "pack", options))
-    assert len(pack) == 6
-    alone = Pack.open(build_pack(folder, tmp_path / "alone", LabelOptions(model=tmp_path / "few.npz")))
-    truth = (landmarks[:, :, :2] - pack.crop[:, None, :2]) * pack.crop[:, None, 2:]
-    with_teacher, without = (np.linalg.norm(p.landmarks68[..., :2] - truth, axis=-1).mean(1) for p in (pack, alone))
-    assert (with_teacher[:5] < 0.5).all()
-    assert with_teacher[:5].mean() < without[:5].mean()
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({}, "expected arrays NAME_landmarks"),
-        ({"net_landmarks": np.zeros((1, 68, 3))}, "expected arrays NAME_landmarks and NAME_rotation"),
-        (
-            {"net_landmarks": np.zeros((1, 67, 3)), "net_rotation": np.zeros((1, 3, 3))},
-            r"net_landmarks is \(1, 67, 3\)",
-        ),
-    ],
+from train.annotate.predictions import Prediction
+from train.annotate.teachers import (
+    YAW_BOUNDS_DEG,
+    TeacherWeights,
+    align_teachers,
+    combine_teachers,
+    estimate_weights,
+    measure_disagreement,
 )
-def test_other_files_are_one_line(tmp_path, point_model, arrays, message):
-    np.savez(tmp_path / "p.npz", names=["a"], **arrays)
-    with pytest.raises(UserError, match=message):
-        read_predictions(tmp_path / "p.npz", ["a"], point_model)
 
 
-def test_command_writes_predictions_of_the_bundled_weights(pts_folder, tmp_path):
-    folder, _ = pts_folder()
-    build_pack(folder, tmp_path / "pack")
-    out = tmp_path / "predictions.npz"
-    result = CliRunner().invoke(app, ["predict", str(tmp_path / "pack"), "--out", str(out)])
-    assert result.exit_code == 0, result.output
-    arrays = np.load(out)
-    assert arrays["network_landmarks"].shape == (6, 68, 3)
-    np.testing.assert_allclose(np.linalg.det(arrays["network_rotation"]), 1, atol=1e-5)
+def disturbed(truth, generator, angle, position):
+    """The true faces with random errors of the rotation (radians), position (px) and coefficients."""
+    step = torch.zeros(len(truth.faces), 7 + truth.model.n_coefficients, dtype=torch.float64)
+    step[:, :3] = angle * torch.randn(len(step), 3, generator=generator, dtype=torch.float64)
+    step[:, 4:6] = position * torch.randn(len(step), 2, generator=generator, dtype=torch.float64)
+    step[:, 7:] = 0.02 * position * torch.randn(len(step), step.shape[1] - 7, generator=generator, dtype=torch.float64)
+    return truth.faces.retract(step)
+
+
+def as_prediction(name, faces, model, kind="solid"):
+    landmarks = flip_y(faces.project(PointModel.create(model.morphable_model))).numpy()
+    if kind == "flat":
+        return Prediction(name, landmarks[..., :2], None)
+    return Prediction(name, None if kind == "pose" else landmarks, faces.rotation.numpy())
+
+
+@pytest.fixture
+def teachers(make_truth, flat):
+    """Truth, annotations and aligned teachers: errors of 3, 1.5 (pose only) and 3 degrees; 4, - and 2 px."""
+    generator = torch.Generator().manual_seed(0)
+    truth = make_truth(300, yaw_deg=25)
+    predictions = [
+        as_prediction("pose", disturbed(truth, generator, np.radians(1.5), 4.0), truth.model, "pose"),
+        as_prediction("base", disturbed(truth, generator, np.radians(3.0), 4.0), truth.model),
+        as_prediction("flat", disturbed(truth, generator, np.radians(3.0), 2.0), truth.model, "flat"),
+    ]
+    return truth, flat(truth.points, 0.5), align_teachers(truth.model, predictions)
+
+
+def test_first_solid_teacher_is_the_base_and_differences_lead_to_the_others(teachers):
+    truth, _, aligned = teachers
+    assert aligned.names == ("pose", "flat")
+    assert aligned.pose_only.tolist() == [True, False]
+    assert aligned.present.double().mean() > 0.95
+    only_pose = TeacherWeights(aligned.names, torch.tensor([[1.0, 0.0]] * 7).double(), torch.zeros(7, 2).double())
+    error = geodesic_angle(combine_teachers(aligned, only_pose).rotation, truth.faces.rotation).rad2deg()
+    # Three components of 1.5 degrees have a root mean square length of 2.6 degrees.
+    assert 2.0 < error[aligned.present[:, 0]].square().mean().sqrt() < 3.2
+
+
+def test_weights_follow_the_errors_and_the_combination_is_better_than_each(teachers):
+    truth, annotated, aligned = teachers
+    weights = estimate_weights(truth.model, aligned, annotated)
+    used = slice(0, 3)  # ranges up to 30 degrees
+    # Inverse variances of the rotations: 1/9 base, 4/9 pose; the flat teacher is about as good as the base.
+    assert (weights.rotation[used, 0] > 0.4).all()
+    assert (weights.rotation[used].sum(1) < 1.05).all()
+    # Inverse variances of the positions: 1/16 base, 1/4 flat.
+    assert ((weights.shape[used, 1] > 0.6) & (weights.shape[used, 1] < 0.95)).all()
+    assert (weights.shape[:, 0] == 0).all()
+    combined = combine_teachers(aligned, weights)
+
+    def error(faces):
+        return float((faces.project(truth.model) - truth.points)[..., :2].norm(dim=-1).mean())
+
+    both = torch.zeros_like(weights.rotation), torch.tensor([[0.0, 1.0]] * len(weights.shape)).double()
+    flat_alone = combine_teachers(aligned, TeacherWeights(aligned.names, *both))
+    assert error(combined) < 0.8 * error(aligned.base)
+    assert error(combined) < error(flat_alone)
+
+
+def test_missing_and_contradicting_predictions_are_not_used(make_truth, flat):
+    truth, generator = make_truth(40), torch.Generator().manual_seed(1)
+    base = as_prediction("base", truth.faces, truth.model)
+    other = as_prediction("other", disturbed(truth, generator, 0.02, 1.0), truth.model)
+    other.landmarks[0] = np.nan
+    other.landmarks[1] += 60
+    base.landmarks[2] = np.nan
+    aligned = align_teachers(truth.model, [base, other])
+    assert aligned.present[:, 0].tolist() == [False] * 3 + [True] * 37
+    weights = TeacherWeights(("other",), torch.ones(7, 1).double(), torch.ones(7, 1).double())
+    combined = combine_teachers(aligned, weights)
+    assert combined.log_scale.isfinite().tolist() == [True, True, False] + [True] * 37
+    torch.testing.assert_close(combined.rotation[:2], truth.faces.rotation[:2], atol=1e-3, rtol=0)
+    disagreement = measure_disagreement(truth.model, aligned)
+    assert disagreement[:3].isnan().all()
+    assert (disagreement[3:] > 0.1).all()
+    assert (estimate_weights(truth.model, aligned[torch.arange(2)], flat(truth.points[:2])).shape == 0).all()
+
+
+def test_weights_are_saved_and_read(tmp_path):
+    n = len(YAW_BOUNDS_DEG) + 1
+    weights = TeacherWeights(("a", "b"), torch.rand(n, 2).double(), torch.rand(n, 2).double())
+    weights.save(tmp_path / "w.json")
+    again = TeacherWeights.load(tmp_path / "w.json", ["b"])
+    torch.testing.assert_close(again.rotation, weights.rotation[:, 1:])
+    with pytest.raises(UserError, match="no weights of the teacher 'c'"):
+        TeacherWeights.load(tmp_path / "w.json", ["a", "c"])
+    for content in ("no json", '{"weights": {"a": {"rotation": [1], "shape": [1]}}}', '{"weights": {"a": 1}}'):
+        (tmp_path / "bad.json").write_text(content)
+        with pytest.raises(UserError, match="not a file of teacher weights"):
+            TeacherWeights.load(tmp_path / "bad.json", ["a"])
+
+
+def test_a_teacher_with_3d_landmarks_is_needed(make_truth):
+    truth = make_truth(3)
+    with pytest.raises(UserError, match="3D landmarks"):
+        align_teachers(truth.model, [as_prediction("pose", truth.faces, truth.model, "pose")])

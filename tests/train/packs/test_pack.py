@@ -23,12 +23,17 @@ def row(i: int) -> dict:
         "residual": np.nan,
         "annotated68": np.full((68, 2), np.nan),
         "annotated21": np.full((21, 2), np.nan),
+        "teacher68": np.full((68, 3), np.nan),
+        "identity": i,
+        "attributes": np.full(9, -1),
+        "blendshapes": np.full(52, 0.25),
         "crop": np.zeros(3),
     }
 
 
 MANIFEST = {
     "model": "m", "model_digest": "d", "n_shape": 10, "n_expression": 5, "mm_per_unit": 1.0,
+    "attribute_names": [],
     "made_by": "test", "sources": {"set": {}}, "statistics": {},
 }  # fmt: skip
 
@@ -48,6 +53,8 @@ def test_written_rows_are_read_back(tmp_path):
     assert pack.manifest["n"] == 5
     assert pack.names.tolist() == [row(i)["names"] for i in range(5)]
     np.testing.assert_array_equal(pack.landmarks68[3], row(3)["landmarks68"].astype(np.float32))
+    assert pack.identity.tolist() == [0, 1, 2, 3, 4]
+    assert (pack.blendshapes == np.float16(0.25)).all()
     assert pack.images().shape == (5, 120, 120, 3)
     assert np.abs(pack.image(4).astype(int) - 40).max() <= 2
     assert not (tmp_path / "p" / "parts").exists()
