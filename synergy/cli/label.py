@@ -172,11 +172,15 @@ def agreement(
         str | None, typer.Option(help="Teacher that is left out and judges rotations, such as opentrack.")
     ] = None,
     identities_above: Annotated[int | None, typer.Option(help="Only people with larger numbers.")] = None,
+    rotation_factor: Annotated[float, typer.Option(help="Factor of the predicted rotations' deviation.")] = 0.2,
+    noise_factor: Annotated[float, typer.Option(help="Factor of the annotations' variance.")] = 0.2,
 ) -> None:
     """Compare labels from a part of the annotated points with the other part."""
+    from train.annotate.fusion import FusionFactors
     from train.annotate.quality import QualityInputs, measure_agreement
 
-    _print_table(measure_agreement(QualityInputs(data, teacher, model, pack, judge, identities_above)))
+    factors = FusionFactors(rotation_factor, noise_factor)
+    _print_table(measure_agreement(QualityInputs(data, teacher, model, pack, judge, identities_above, factors)))
 
 
 @quality.command("aflw2000-3d")

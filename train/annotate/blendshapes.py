@@ -35,6 +35,8 @@ NAMES = (
 _ITERATIONS, _CHUNK, _MOST_FACES = 8, 256, 1000
 # Weight of the initial values (scale 1, offset 0, standard deviation 0.3), in faces.
 _STRENGTH, _INITIAL_STD = 20.0, 0.3
+# Fewer faces give no estimate.
+_FEWEST_FACES = 20
 # A shape is used when its scores vary by at least this standard deviation.
 _SMALLEST_STD = 0.01
 
@@ -68,6 +70,12 @@ class ScoreModel:
         return target, precision
 
 
+def scored_rows(scores: Tensor, points: Tensor, usable: Tensor) -> Tensor:
+    """Return indices of at most 1,000 usable faces with scores (N, 52) and annotations (N, P, 3)."""
+    rows = (usable & scores.isfinite().all(1) & points[..., 0].isfinite().any(1)).nonzero()[:, 0]
+    return rows[:: max(1, -(-len(rows) // _MOST_FACES))]
+
+
 def estimate_scores(
     model: PointModel, faces: FaceParameters, points: Tensor, calibration: Calibration, scores: Tensor
 ) -> ScoreModel | None:
@@ -78,22 +86,22 @@ def estimate_scores(
         faces: N labels that were made without the scores, in the image frame.
         points: (N, P, 3) annotations in pixels, y up; NaN where unknown.
         calibration: their errors.
-        scores: (N, 52), NaN where unknown.
+        scores: (N, 52), all known (`scored_rows`).
 
     Returns:
         The estimate, or None if the model has no named expression modes or too few faces have scores.
     """
     names = model.morphable_model.expression_names
     n_shape = model.morphable_model.n_shape
-    rows = (scores.isfinite().all(1) & points[..., 0].isfinite().any(1)).nonzero()[:, 0]
-    rows = rows[:: max(1, -(-len(rows) // _MOST_FACES))]
-    common = [name for name in names if name in NAMES and scores[rows][:, NAMES.index(name)].std() > _SMALLEST_STD]
-    if not common or len(rows) < 2:
+    if len(scores) < _FEWEST_FACES:
+        return None
+    common = [name for name in names if name in NAMES and scores[:, NAMES.index(name)].std() > _SMALLEST_STD]
+    if not common:
         return None
     columns = torch.tensor([NAMES.index(name) for name in common])
     modes = torch.tensor([n_shape + names.index(name) for name in common])
-    std, observed = model.coefficient_std[modes], scores[rows][:, columns].double()
-    information, mean = _without_scores(model, faces[rows], points[rows], calibration)
+    std, observed = model.coefficient_std[modes], scores[:, columns].double()
+    information, mean = _without_scores(model, faces, points, calibration)
     local = modes + N_LOCAL_POSE
     found = ScoreModel(
         columns,
@@ -104,7 +112,7 @@ def estimate_scores(
     )
     for _ in range(_ITERATIONS):
         expected, variance = torch.empty_like(observed), torch.empty_like(observed)
-        for start in range(0, len(rows), _CHUNK):
+        for start in range(0, len(observed), _CHUNK):
             some = slice(start, start + _CHUNK)
             added = torch.zeros_like(information[some, 0])
             added[:, local] = (found.scale * std).square() / found.variance

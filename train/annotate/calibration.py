@@ -36,10 +36,6 @@ YAW_BOUNDS_DEG = (-75.0, -60.0, -45.0, -30.0, -20.0, -10.0, 10.0, 20.0, 30.0, 45
 # Faces per matrix product; most faces used in one estimate.
 _CHUNK, _MOST_FACES = 512, 400
 _ITERATIONS = 10
-# Standard deviation of predicted rotations relative to the estimate of EM. EM also attributes to the prediction what
-# the annotations of one face have in common, such as a contour that is drawn too wide. docs/labels.md has the
-# measurement.
-ROTATION_FACTOR = 0.3
 # Weight of the initial estimate, in faces: of the whole data set, and of one range of yaw.
 _WHOLE_STRENGTH, _RANGE_STRENGTH = 10.0, 20.0
 # A face is used when at least this many points are known and their mean distance to the prediction is below this many
@@ -176,18 +172,10 @@ class Calibration:
         return cls(errors, torch.zeros(n).long(), torch.zeros(model.n_coefficients, dtype=torch.float64))
 
     @classmethod
-    def estimate(
-        cls, model: PointModel, predicted: FaceParameters, points: Tensor, rotation_factor: float = ROTATION_FACTOR
-    ) -> Calibration:
-        """Estimate the errors from predicted faces and annotations.
+    def estimate(cls, model: PointModel, predicted: FaceParameters, points: Tensor) -> Calibration:
+        """Estimate the errors from predicted faces and annotations (N, P, 3), both in the image frame, y up.
 
         The whole data set is estimated first. It then serves as the initial estimate of each range of yaw.
-
-        Args:
-            model: the morphable model at the observed points.
-            predicted: N predicted faces in the image frame.
-            points: (N, P, 3) annotations in pixels, y up; NaN where unknown.
-            rotation_factor: factor of the standard deviations of the predicted rotations that EM estimates.
         """
         whole, _ = estimate_errors(model, predicted, points, ErrorModel.default(model), _WHOLE_STRENGTH)
         index = yaw_range(predicted)
@@ -196,10 +184,7 @@ class Calibration:
             for i in range(len(YAW_BOUNDS_DEG) + 1)
         ]
         columns = zip(*(vars(errors).values() for errors, _ in ranges), strict=True)
-        bias, noise, covariance = (torch.stack(column) for column in columns)
-        factor = torch.ones(covariance.shape[-1], dtype=torch.float64)
-        factor[:3] = rotation_factor
-        errors = ErrorModel(bias, noise, covariance * factor[:, None] * factor)
+        errors = ErrorModel(*(torch.stack(column) for column in columns))
         return cls(errors, torch.tensor([n for _, n in ranges]), predicted.coefficients.mean(0))
 
     def for_faces(self, faces: FaceParameters) -> ErrorModel:

@@ -19,7 +19,7 @@ from synergy.crop import landmark_box, square_crop, warp
 from synergy.data.annotated_crops import ATTRIBUTES
 from synergy.errors import UserError
 from synergy.geometry import flip_y
-from train.annotate.blendshapes import estimate_scores
+from train.annotate.blendshapes import estimate_scores, scored_rows
 from train.annotate.calibration import Calibration
 from train.annotate.faces import PointModel
 from train.annotate.fusion import Labels, label_faces
@@ -205,15 +205,15 @@ def _label(
         calibration = Calibration.estimate(point_model, predicted[some], points[some])
     else:
         calibration = Calibration.default(point_model)
-    labels = label_faces(point_model, points, predicted, calibration, disagreement)
-    blendshapes = None
+    blendshapes = observed = None
     if options.blendshapes is not None:
         blendshapes = read_blendshapes(options.blendshapes, dataset, options.teachers, observations.names)
         scores = torch.from_numpy(blendshapes).float()
-        score_model = estimate_scores(point_model, labels.faces[some], points[some], calibration, scores[some])
-        if score_model is not None and predicted is not None:
-            observed = score_model.observe(point_model, scores)
-            labels = label_faces(point_model, points, predicted, calibration, disagreement, observed)
+        rows = scored_rows(scores, points, some)
+        sample = label_faces(point_model, points[rows], None if predicted is None else predicted[rows], calibration)
+        score_model = estimate_scores(point_model, sample.faces, points[rows], calibration, scores[rows])
+        observed = None if score_model is None else score_model.observe(point_model, scores)
+    labels = label_faces(point_model, points, predicted, calibration, disagreement, observed)
     return Labelled(observations, labels, predicted, blendshapes), _Estimates(calibration, weights)
 
 

@@ -19,7 +19,7 @@ from synergy.errors import UserError
 from synergy.geometry import flip_y, geodesic_angle
 from train.annotate.calibration import Calibration, yaw_deg
 from train.annotate.faces import FaceParameters, PointModel
-from train.annotate.fusion import fit_annotations, fuse, measure_residuals
+from train.annotate.fusion import DEFAULT_FACTORS, FusionFactors, fit_annotations, fuse, measure_residuals
 from train.annotate.observations import N_OBSERVED, observation_matrix, open_reader, read_observations
 from train.annotate.predictions import read_predictions
 from train.annotate.teachers import TeacherWeights, align_teachers, combine_teachers
@@ -40,6 +40,7 @@ class QualityInputs:
         pack: training pack of the same source, whose `calibration.npz` and `teacher_weights.json` are used.
         judge: name of a teacher that is left out of the labels and judges their rotation; None for none.
         identities_above: only people with larger numbers.
+        factors: of the error estimates.
     """
 
     data: str | Path
@@ -48,6 +49,7 @@ class QualityInputs:
     pack: str | Path
     judge: str | None = None
     identities_above: int | None = None
+    factors: FusionFactors = DEFAULT_FACTORS
 
 
 def measure_agreement(inputs: QualityInputs) -> dict[str, str]:
@@ -81,7 +83,7 @@ def measure_agreement(inputs: QualityInputs) -> dict[str, str]:
     columns: dict[str, list[str]] = {}
     rotations: dict[str, list[str]] = {}
     for given, held_out in ((first, second), (second, first)):
-        for name, faces in _candidates(model, base, combined, given, calibration).items():
+        for name, faces in _candidates(model, base, combined, given, calibration, inputs.factors).items():
             distance = 100 * measure_residuals(model, faces, held_out, calibration)[0].nanmean(-1)
             columns.setdefault(name, []).append(format_by_yaw(distance.numpy(), yaw))
             if judge is not None:
@@ -155,7 +157,12 @@ def format_by_yaw(error: NDArray[np.floating], yaw: NDArray[np.floating]) -> str
 
 
 def _candidates(
-    model: PointModel, base: FaceParameters, predicted: FaceParameters, points: Tensor, calibration: Calibration
+    model: PointModel,
+    base: FaceParameters,
+    predicted: FaceParameters,
+    points: Tensor,
+    calibration: Calibration,
+    factors: FusionFactors = DEFAULT_FACTORS,
 ) -> dict[str, FaceParameters]:
     """Return the faces of each way to make labels from annotations (N, P, 3)."""
     without_bias = replace(Calibration.default(model), mean_coefficients=calibration.mean_coefficients)
@@ -164,6 +171,6 @@ def _candidates(
         "teachers": predicted,
         "annotations, bias ignored": fit_annotations(model, points, without_bias).faces,
         "annotations": fit_annotations(model, points, calibration).faces,
-        "base teacher + annotations": fuse(model, base, points, calibration).faces,
-        "teachers + annotations": fuse(model, predicted, points, calibration).faces,
+        "base teacher + annotations": fuse(model, base, points, calibration, factors=factors).faces,
+        "teachers + annotations": fuse(model, predicted, points, calibration, factors=factors).faces,
     }

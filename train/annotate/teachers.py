@@ -40,7 +40,7 @@ _FIT_NOISE = 0.01
 # Precision (1 / radians^2) that keeps a known rotation.
 _HELD_ROTATION = 1e8
 # Levenberg-Marquardt steps and batch size for teachers with 2D landmarks.
-_ITERATIONS, _CHUNK = 4, 1024
+_ITERATIONS, _CHUNK = 3, 1024
 # A teacher is not used for a face where its rotation or position differs from the base by more than this.
 _LARGEST_ANGLE_DEG, _LARGEST_SHIFT = 20.0, 0.15
 # Weight estimates: a face needs this many annotated points, at most so many faces of a range are used, and the estimate
@@ -258,9 +258,8 @@ def estimate_weights(model: PointModel, teachers: Teachers, points: Tensor) -> T
     index, side = _yaw_index(canonical), yaw_deg(canonical) > 0
     systems = []
     for i in range(len(YAW_BOUNDS_DEG) + 1):
-        inside = usable & (index == i)
-        used = teachers.present[inside].double().mean(0) >= _FEWEST_PRESENT
-        rows = (inside & teachers.present[:, used].all(-1)).nonzero()[:, 0]
+        used = teachers.present[index == i].double().mean(0) >= _FEWEST_PRESENT
+        rows = (usable & (index == i) & teachers.present[:, used].all(-1)).nonzero()[:, 0]
         rows = rows[:: max(1, -(-len(rows) // _MOST_FACES))]
         systems.append((*_normal_equations(model, teachers, canonical, residual, side, rows, used), used, len(rows)))
     grams, rights, _, _ = zip(*systems, strict=True)

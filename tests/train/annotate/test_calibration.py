@@ -2,7 +2,7 @@ import torch
 
 from synergy.geometry import euler_to_matrix
 from train.annotate.calibration import YAW_BOUNDS_DEG, Calibration, CanonicalFrame, ErrorModel, estimate_errors, yaw_deg
-from train.annotate.fusion import fit_annotations, fuse, measure_residuals
+from train.annotate.fusion import FusionFactors, fit_annotations, fuse, measure_residuals
 
 
 def disturbed(truth, generator, angle=0.06, coefficients=0.5):
@@ -81,8 +81,8 @@ def test_bias_that_the_model_could_explain_does_not_rotate_faces(make_truth):
     bias = (mean_face.retract(step).project(truth.model) - mean_face.project(truth.model))[0, :, :2]
     annotated = labelled(truth, generator, bias, 0.01)
     predicted = disturbed(truth, generator)
-    calibration = Calibration.estimate(truth.model, predicted, annotated, rotation_factor=1.0)
-    fused = fuse(truth.model, predicted, annotated, calibration).faces
+    calibration = Calibration.estimate(truth.model, predicted, annotated)
+    fused = fuse(truth.model, predicted, annotated, calibration, factors=FusionFactors(1.0, 1.0)).faces
     assert abs(yaw_deg(fused).mean() - yaw_deg(truth.faces).mean()) < 1.0
     assert (yaw_deg(fused) - yaw_deg(truth.faces)).std() < (yaw_deg(predicted) - yaw_deg(truth.faces)).std()
 
@@ -93,12 +93,12 @@ def test_fusion_beats_both_and_residuals_follow_the_noise(make_truth):
     bias = 0.04 * torch.randn(89, 2, generator=generator, dtype=torch.float64)
     annotated, predicted = labelled(truth, generator, bias, 0.04), disturbed(truth, generator, 0.04, 0.4)
     annotated[torch.rand(120, 89, generator=generator) < 0.6] = torch.nan
-    calibration = Calibration.estimate(truth.model, predicted, annotated, rotation_factor=1.0)
+    calibration = Calibration.estimate(truth.model, predicted, annotated)
 
     def error(faces):
         return float((faces.project(truth.model) - truth.points)[..., :2].norm(dim=-1).mean())
 
-    both = fuse(truth.model, predicted, annotated, calibration)
+    both = fuse(truth.model, predicted, annotated, calibration, factors=FusionFactors(1.0, 1.0))
     alone = fit_annotations(truth.model, annotated, calibration)
     unaware = fit_annotations(truth.model, annotated, Calibration.default(truth.model))
     assert error(both.faces) < 0.7 * error(predicted)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ from bfm_assets import read_bfm68
 from synergy.geometry import geodesic_angle
 from synergy.landmarks import FLIP68
 from train.annotate.faces import PointModel
+from train.annotate.observations import observation_matrix
 from train.annotate.solver import Prior, fit, normal_equations
 
 
@@ -130,3 +132,60 @@ def test_bfm68_basis_fits_real_annotated_labels(shared_data):
     found = fit(basis, annotated, precision)
     residual = (found.faces.project(basis) - annotated)[..., :2].norm(dim=-1).mean(-1) / size
     assert residual.median() < 0.025
+
+
+@pytest.fixture(scope="module")
+def blendshape_model(few_modes):
+    """The same model with named expression modes, whose weights lie in 0..1."""
+    return replace(few_modes, expression_names=("a", "b", "c", "d", "e"), expression_std=np.full(5, 0.3, np.float32))
+
+
+def test_blendshape_weights_stay_in_their_bounds_and_other_coefficients_are_free(blendshape_model, make_truth, flat):
+    model = PointModel.create(blendshape_model, observation_matrix())
+    truth = make_truth(30)
+    faces = replace(truth.faces, coefficients=truth.faces.coefficients * 0.3)
+    annotated = flat(faces.project(model), 0.3)
+    found = fit(model, annotated, isotropic(annotated, 0.5), iterations=40)
+    weights = found.faces.coefficients[:, 10:] * 0.3
+    assert weights.min() >= 0
+    assert weights.max() <= 1 + 1e-12
+    assert (weights == 0).double().mean() > 0.2
+    assert (found.faces.coefficients[:, :10] < 0).any()
+    free = fit(replace(model, bounds=model.bounds.clone().fill_(torch.inf) * torch.tensor([[-1.0], [1.0]])), annotated,
+               isotropic(annotated, 0.5), iterations=40)  # fmt: skip
+    assert (free.faces.coefficients[:, 10:] < 0).any()
+    # The bounded minimum is a minimum: no feasible change of one weight lowers the cost.
+    for k in range(5):
+        for change in (-0.02, 0.02):
+            moved = found.faces.coefficients.clone()
+            moved[:, 10 + k] += change
+            probe = replace(found.faces, coefficients=moved).clamp(model)
+            prior = Prior.of_coefficients(probe)
+            residual = ((probe.project(model) - annotated)[..., :2].nan_to_num() / 0.5).square().sum(-1)
+            cost = 9 * torch.log1p(residual / 9).sum(-1) + prior.cost(probe)[0]
+            assert (cost > found.cost - 0.05)[found.converged].all()
+
+
+def test_true_weights_are_recovered(blendshape_model, make_truth, flat):
+    model = PointModel.create(blendshape_model, observation_matrix())
+    truth = make_truth(30)
+    coefficients = truth.faces.coefficients.clone()
+    coefficients[:, 10:] = coefficients[:, 10:].abs().clamp_max(1 / 0.3)
+    faces = replace(truth.faces, coefficients=coefficients)
+    annotated = flat(faces.project(model))
+    found = fit(model, annotated, isotropic(annotated, 0.1), iterations=40)
+    assert (found.faces.coefficients - coefficients)[:, 10:].abs().median() < 0.25
+
+
+def test_observed_coefficients_move_the_prior(make_truth):
+    truth = make_truth(3)
+    k = truth.model.n_coefficients
+    prior = Prior.of_coefficients(truth.faces)
+    target, precision = torch.full((3, k), 2.0).double(), torch.zeros(3, k).double()
+    precision[:, 4] = 3.0
+    moved = prior.observe_coefficients(target, precision)
+    expected = torch.zeros(3, k).double()
+    expected[:, 4] = 1.5  # (1 * 0 + 3 * 2) / 4
+    torch.testing.assert_close(moved.centre.coefficients, expected)
+    torch.testing.assert_close(moved.precision[:, 11, 11], torch.full((3,), 4.0).double())
+    torch.testing.assert_close(moved.centre.rotation, truth.faces.rotation)

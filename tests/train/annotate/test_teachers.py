@@ -1,5 +1,7 @@
 """Teachers with known errors get the weights that these errors deserve."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -116,3 +118,15 @@ def test_a_teacher_with_3d_landmarks_is_needed(make_truth):
     truth = make_truth(3)
     with pytest.raises(UserError, match="3D landmarks"):
         align_teachers(truth.model, [as_prediction("pose", truth.faces, truth.model, "pose")])
+
+
+def test_bounded_models_keep_the_rotation_and_the_bounds(few_modes, make_truth):
+    named = replace(few_modes, expression_names=tuple("abcde"))
+    model, truth = PointModel.create(named), make_truth(5)
+    base = as_prediction("base", truth.faces, truth.model)
+    aligned = align_teachers(model, [base])
+    torch.testing.assert_close(aligned.base.rotation, truth.faces.rotation, atol=1e-3, rtol=0)
+    assert (aligned.base.coefficients >= model.bounds[0]).all()
+    assert (aligned.base.coefficients <= model.bounds[1]).all()
+    distance = (aligned.base.project(model) - truth.faces.project(PointModel.create(few_modes))).norm(dim=-1)
+    assert distance.mean() < 3
