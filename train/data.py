@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,13 @@ _VALIDATION_BATCH = 128
 class BatchDataset(Dataset[Batch]):
     """A dataset that is indexed by a list of indices and returns a whole batch."""
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """Return the number of samples."""
 
+    @abstractmethod
     def __getitem__(self, indices: list[int]) -> Batch:
-        raise NotImplementedError
+        """Return the samples with these indices."""
 
 
 class FaceDataset(BatchDataset):

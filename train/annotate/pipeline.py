@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 import synergy
 from bfm_assets import MorphableModel, open_face, read_model
 from synergy.crop import landmark_box, square_crop, warp
-from synergy.data.annotated_crops import ATTRIBUTES
 from synergy.errors import UserError
 from synergy.geometry import flip_y
 from train.annotate.blendshapes import estimate_scores, scored_rows
@@ -40,7 +39,7 @@ from train.annotate.teachers import (
     measure_disagreement,
 )
 from train.packs.duplicates import Bits, find_copies, find_repeats, image_hash
-from train.packs.pack import CROP_SIZE, PackWriter
+from train.packs.pack import CROP_SIZE, PackWriter, describe_contents
 
 # Faces per part of the pack: an interrupted run repeats at most one part.
 _PART = 256
@@ -133,13 +132,7 @@ def build_pack(
     reader = observations.reader
     manifest = {
         "sources": {name: {"path": str(dataset), "licence": reader.licence, "digest": reader.digest()}},
-        "model": model.name,
-        "model_digest": model.digest,
-        "n_shape": model.n_shape,
-        "n_expression": model.n_expression,
-        "mm_per_unit": model.mm_per_unit,
-        "attribute_names": list(ATTRIBUTES),
-        "made_by": f"synergy {synergy.__version__}",
+        **describe_contents(model),
         "problems": [f"{problem.name}: {problem.reason}" for problem in reader.problems],
         "dropped": dropped,
         "statistics": _statistics(labelled.labels),

@@ -49,7 +49,7 @@ SOFTWARE.
 HALF_PITCH_TANGENT = 0.01225
 """Tangent of half the angle by which ICT-FaceKit's head is turned about x, chin forward: 1.40 degrees.
 
-This is the only thing taken from the Basel Face Model. The field's head poses are those of BFM's axes, and
+This is the only thing taken from the Basel Face Model. Head poses of the public data sets refer to BFM's axes, and
 ICT-FaceKit's axes look down by this angle against them; `synergy assets report --bfm68 FILE` measures it on the
 inner 51 landmarks.
 The tangent of the half makes sine and cosine without a library function, whose last digit differs between machines.

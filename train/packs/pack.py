@@ -46,6 +46,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+import synergy
+from bfm_assets import MorphableModel
+from synergy.data.annotated_crops import ATTRIBUTES
 from synergy.errors import UserError
 from train.packs.duplicates import Bits, image_hash, mirrored_hash
 
@@ -231,6 +234,23 @@ class PackWriter:
                     if keep[row]:
                         out.write(content[start : start + size])
                     start, row = start + size, row + 1
+
+
+def describe_contents(model: MorphableModel) -> dict[str, Any]:
+    """Return the entries of a manifest that describe a pack's parameters and attributes.
+
+    Args:
+        model: morphable model of the parameters.
+    """
+    return {
+        "model": model.name,
+        "model_digest": model.digest,
+        "n_shape": model.n_shape,
+        "n_expression": model.n_expression,
+        "mm_per_unit": model.mm_per_unit,
+        "attribute_names": list(ATTRIBUTES),
+        "made_by": f"synergy {synergy.__version__}",
+    }
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any], arrays: list[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import synergy
 from bfm_assets import MorphableModel
 from synergy.data.annotated_crops import ATTRIBUTES
-from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, PackWriter, Row
+from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, PackWriter, Row, describe_contents
 from train.synthetic import SyntheticFace, render_face
 
 SOURCE = "synthetic"
@@ -43,13 +43,7 @@ def render_pack(
         progress(stop, faces)
     manifest = {
         "sources": {SOURCE: {"path": "", "licence": model.licence, "digest": f"{model.digest}-{seed}"}},
-        "model": model.name,
-        "model_digest": model.digest,
-        "n_shape": model.n_shape,
-        "n_expression": model.n_expression,
-        "mm_per_unit": model.mm_per_unit,
-        "attribute_names": list(ATTRIBUTES),
-        "made_by": f"synergy {synergy.__version__}",
+        **describe_contents(model),
         "statistics": {},
     }
     return writer.finish(manifest).path
