@@ -11,7 +11,8 @@ Rotation   R = Rx(pitch) Ry(yaw) Rz(roll) with
                Rx = [[1,0,0],[0,c,s],[0,-s,c]]   Ry = [[c,0,-s],[0,1,0],[s,0,c]]   Rz = [[c,s,0],[-s,c,0],[0,0,1]],
            which is scipy's `Rotation.from_euler("XYZ", [-pitch, -yaw, -roll])`. Positive yaw turns the nose to the
            image's left, positive pitch looks up, positive roll lowers the eye on the image's right.
-Angles     always in the order pitch, yaw, roll; in radians here, in degrees where a name ends in `_deg`.
+Angles     in the order pitch, yaw, roll. In radians in this file. In degrees in `synergy.face.Pose`, in names that end
+           in `_deg`, and in everything that the command line prints or writes.
 Pose       flattened 3x4 matrix `[s R | t]`, row-major: (..., 12). The first three columns are s R, the last is t.
 
 Every function works over any leading batch shape. Functions of tensors are differentiable.
