@@ -22,7 +22,6 @@ from bfm_assets import MorphableModel, read_model
 from synergy.data import AnnotatedCropsReader, FaceReader, PtsReader
 from synergy.errors import UserError
 from synergy.models import SynergyNet
-from synergy.models.pointnet import N_GLOBAL_FEATURES
 from synergy.parameters import N_POSE, split_pose
 from synergy.registry import open_network
 from synergy.weights import save_weights
@@ -215,14 +214,15 @@ def _set_heads(new: SynergyNet, old: SynergyNet, mapping: ParameterMap) -> None:
 
 def _set_mafa(new: SynergyNet, old: SynergyNet) -> None:
     """Let MAFA's first layer compute the old whitened coefficients from the image feature."""
-    n_feature = old.backbone.n_features
-    image, end = slice(N_GLOBAL_FEATURES, N_GLOBAL_FEATURES + n_feature), N_GLOBAL_FEATURES + n_feature
+    n_global = old.mafa.n_global
+    end = n_global + old.backbone.n_features
+    image = slice(n_global, end)
     _, *heads = _linears(old)
     weight = torch.cat([layer.weight for layer in heads]).double()
     bias = torch.cat([layer.bias for layer in heads]).double()
     before, after = old.mafa.from_face, new.mafa.from_face
     reads = before.weight[:, end:].double()
-    after.weight[:, :N_GLOBAL_FEATURES] = before.weight[:, :N_GLOBAL_FEATURES]
+    after.weight[:, :n_global] = before.weight[:, :n_global]
     after.weight[:, image] = (before.weight[:, image].double() + reads @ weight).float()
     after.weight[:, end:] = 0
     after.bias.copy_(before.bias.double() + reads @ bias)

@@ -46,7 +46,7 @@ def export_checkpoint(checkpoint: Path, pack: Path, out: Path, command: str = ""
     options = content["hyper_parameters"]
     model = model or options["model"]
     morphable_model = read_model(model)
-    net = SynergyNet(morphable_model, options["backbone"], options["width"])
+    net = SynergyNet(morphable_model, options["backbone"], options["width"], mafa_width=options.get("mafa_width", 1.0))
     try:
         net.load_state_dict(state)
     except RuntimeError as error:

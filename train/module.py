@@ -31,6 +31,7 @@ from train.augment import Augment, AugmentConfig
 from train.batch import Batch
 from train.losses import parameter_importance, rms, vdc, wing, wpdc
 from train.mixed import keep_strided_depthwise_in_float32
+from train.prune import reestimate_batch_norm
 from train.validation import FaceScores
 from train.warm_start import fit_heads, transplant
 
@@ -85,13 +86,14 @@ class SynergyModule(pl.LightningModule):
 
     Args:
         model: morphable model: "open_face", or a path in any format of `bfm_assets` (docs/morphable-models.md).
-        backbone: "mobilenet_v1" or "mobilenet_v2".
+        backbone: "mobilenet_v1", "mobilenet_v1_thin" or "mobilenet_v2".
         width: width multiplier of the backbone.
+        mafa_width: width multiplier of MAFA.
         losses: weights of the terms of the loss.
         schedule: learning rate and image size over the run.
         augment: strengths and probabilities of the augmentation.
-        start: checkpoint of another run to start from, possibly with another morphable model (`train.warm_start`). It
-            is read at once, so that a wrong file is reported before the data are loaded.
+        start: checkpoint of another run to start from, possibly with another morphable model or a wider MobileNetV1
+            (`train.warm_start`). It is read at once, so that a wrong file is reported before the data are loaded.
         seed: decides every random number of a step, together with the number of the step.
         mixed: run the backbone, MAFA and the landmark-to-3DMM network in bf16. Heads, projection and losses stay in
             float32.
@@ -106,6 +108,7 @@ class SynergyModule(pl.LightningModule):
         model: str = "open_face",
         backbone: str = "mobilenet_v1",
         width: float = 1.0,
+        mafa_width: float = 1.0,
         losses: LossWeights = LossWeights(),
         schedule: Schedule = Schedule(),
         augment: AugmentConfig | None = None,
@@ -118,7 +121,7 @@ class SynergyModule(pl.LightningModule):
         self.start_state = net_state(read_checkpoint(start), start) if start else None
         self.save_hyperparameters(ignore=["losses", "schedule", "augment"])
         morphable_model = read_model(model)
-        self.net = SynergyNet(morphable_model, backbone, width)
+        self.net = SynergyNet(morphable_model, backbone, width, mafa_width=mafa_width)
         self.net.projection = preferred_projection()
         if channels_last:
             self.net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -210,9 +213,11 @@ class SynergyModule(pl.LightningModule):
             raise UserError("no training sample has 3DMM parameters; label the data with `synergy label build` first")
         self.net.set_whitening(params.mean(0), params.std(0).clamp_min(1e-6))
         if self.start_state is not None:
-            transplant(self.net, self.start_state)
-            self.net.eval()
+            pruned = transplant(self.net, self.start_state)
             batches = [self.augment(data[chunk]).to(self.device) for chunk in chunks]
+            if pruned:
+                reestimate_batch_norm(self.net.backbone, [(batch.image - 127.5) / 128 for batch in batches])
+            self.net.eval()
             features = torch.cat([self.features(batch.image) for batch in batches])
             params = torch.cat([batch.params for batch in batches])
             known = params.isfinite().all(-1)

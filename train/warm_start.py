@@ -1,34 +1,45 @@
-"""Initialisation of a network from one that was trained with another morphable model."""
+"""Initialisation of a network from one with another morphable model or with a wider backbone."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from synergy.models import SynergyNet
-from synergy.models.pointnet import N_GLOBAL_FEATURES
+from synergy.models import MobileNetV1, SynergyNet
+from train.prune import can_prune, prune_backbone
 
 
 @torch.no_grad()
-def transplant(net: SynergyNet, state: dict[str, Tensor]) -> None:
+def transplant(net: SynergyNet, state: dict[str, Tensor]) -> bool:
     """Copy the parts of another network's state that have the same name and shape, except its whitening.
 
-    In MAFA's first layer the weights of shape and expression coefficients become zero, because the coefficients of
-    another morphable model have another meaning.
+    The most important channels of a wider MobileNetV1 are copied (`train.prune`). In MAFA's first layer the weights of
+    shape and expression coefficients become zero, because the coefficients of another morphable model have another
+    meaning. A MAFA of another width is left as it is.
 
     Args:
         net: the network to initialise, in place.
         state: state of a `SynergyNet`.
+
+    Returns:
+        Whether the backbone was pruned. Its batch normalisation then needs `train.prune.reestimate_batch_norm`.
     """
     own = net.state_dict()
     for name, value in state.items():
         if name in own and own[name].shape == value.shape and not name.startswith("param_"):
             own[name].copy_(value)
-    n = N_GLOBAL_FEATURES + net.backbone.n_features
-    weight = state["mafa.from_face.weight"]
-    net.mafa.from_face.weight[:, :n] = weight[:, :n]
-    net.mafa.from_face.weight[:, n:] = 0
-    net.mafa.from_face.bias.copy_(state["mafa.from_face.bias"])
+    wide = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
+    pruned = isinstance(net.backbone, MobileNetV1) and can_prune(wide, net.backbone)
+    features = torch.arange(net.backbone.n_features)
+    if pruned:
+        features = prune_backbone(wide, net.backbone)
+    if state["mafa.from_face.bias"].shape == net.mafa.from_face.bias.shape:
+        n_global, columns = net.mafa.n_global, net.mafa.n_global + net.backbone.n_features
+        weight = state["mafa.from_face.weight"]
+        net.mafa.from_face.weight[:, :n_global] = weight[:, :n_global]
+        net.mafa.from_face.weight[:, n_global:columns] = weight[:, n_global + features]
+        net.mafa.from_face.weight[:, columns:] = 0
+    return pruned
 
 
 @torch.no_grad()

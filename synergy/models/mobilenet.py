@@ -1,18 +1,23 @@
 """MobileNetV1 and MobileNetV2 with a width multiplier, from images to pooled features.
 
 V1: Howard et al. 2017 (arXiv 1704.04861), table 1. V2: Sandler et al. 2018 (arXiv 1801.04381), table 2.
-Both reduce the image 32-fold. At 120x120 pixels a 4x4 feature map is left, which is averaged.
+"mobilenet_v1_thin" is V1 with fewer channels in every layer, chosen by its time in onnxruntime (docs/journal.md).
+All reduce the image 32-fold. At 120x120 pixels a 4x4 feature map is left, which is averaged.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 
-# Output channels and stride of the 13 depthwise separable blocks.
-_V1_BLOCKS = (
-    (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
-    (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
-)  # fmt: skip
+# Stride of the 13 depthwise separable blocks.
+_V1_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
+# Output channels of the first convolution and of the 13 blocks.
+_V1_CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
+# The same with fewer channels, most of all where the feature maps are large. Most of the time of a CPU is spent there.
+_THIN_CHANNELS = (16, 32, 64, 64, 160, 160, 384, 384, 384, 384, 384, 384, 640, 640)
 # Expansion, output channels, number of blocks and stride of the first block of each stage of inverted residuals.
 _V2_STAGES = (
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
@@ -35,9 +40,11 @@ class MobileNetV1(nn.Sequential):
 
     Args:
         width: width multiplier.
+        channels: output channels of the first convolution and of the 13 blocks at width 1.
 
     Attributes:
-        n_features: number of features, 1024 times the width.
+        channels: `channels` times the width.
+        n_features: number of features, the last of `channels`.
 
     Example:
         >>> import torch
@@ -45,16 +52,15 @@ class MobileNetV1(nn.Sequential):
         torch.Size([1, 512])
     """
 
-    def __init__(self, width: float = 1.0) -> None:
-        channels = int(32 * width)
-        layers = [*_conv_bn(3, channels, 3, stride=2), nn.ReLU(inplace=True)]
-        for n_out, stride in _V1_BLOCKS:
-            n_out = int(n_out * width)
-            layers += [*_conv_bn(channels, channels, 3, stride, groups=channels), nn.ReLU(inplace=True)]
-            layers += [*_conv_bn(channels, n_out, 1), nn.ReLU(inplace=True)]
-            channels = n_out
+    def __init__(self, width: float = 1.0, channels: tuple[int, ...] = _V1_CHANNELS) -> None:
+        scaled = tuple(int(n * width) for n in channels)
+        layers = [*_conv_bn(3, scaled[0], 3, stride=2), nn.ReLU(inplace=True)]
+        for n_in, n_out, stride in zip(scaled[:-1], scaled[1:], _V1_STRIDES, strict=True):
+            layers += [*_conv_bn(n_in, n_in, 3, stride, groups=n_in), nn.ReLU(inplace=True)]
+            layers += [*_conv_bn(n_in, n_out, 1), nn.ReLU(inplace=True)]
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.n_features = channels
+        self.channels = scaled
+        self.n_features = scaled[-1]
 
 
 class InvertedResidual(nn.Module):
@@ -110,14 +116,18 @@ class MobileNetV2(nn.Sequential):
 
 
 Backbone = MobileNetV1 | MobileNetV2
-_BACKBONES: dict[str, type[Backbone]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
+_BACKBONES: dict[str, Callable[[float], Backbone]] = {
+    "mobilenet_v1": MobileNetV1,
+    "mobilenet_v1_thin": partial(MobileNetV1, channels=_THIN_CHANNELS),
+    "mobilenet_v2": MobileNetV2,
+}
 
 
 def build_backbone(name: str, width: float) -> Backbone:
     """Build a backbone.
 
     Args:
-        name: "mobilenet_v1" or "mobilenet_v2".
+        name: "mobilenet_v1", "mobilenet_v1_thin" or "mobilenet_v2".
         width: width multiplier.
 
     Raises:

@@ -33,14 +33,16 @@ class PointLayer(nn.Sequential):
 
 
 class PointEncoder(nn.Module):
-    """PointNet-style encoder of landmarks."""
+    """PointNet-style encoder of landmarks.
 
-    def __init__(self) -> None:
+    Args:
+        n_global: number of global features G.
+    """
+
+    def __init__(self, n_global: int = N_GLOBAL_FEATURES) -> None:
         super().__init__()
         self.point = nn.Sequential(PointLayer(3, 64), PointLayer(64, N_POINT_FEATURES))
-        self.deep = nn.Sequential(
-            PointLayer(N_POINT_FEATURES, 64), PointLayer(64, 128), PointLayer(128, N_GLOBAL_FEATURES)
-        )
+        self.deep = nn.Sequential(PointLayer(N_POINT_FEATURES, 64), PointLayer(64, 128), PointLayer(128, n_global))
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Encode landmarks.
@@ -49,7 +51,7 @@ class PointEncoder(nn.Module):
             points: (B, N, 3).
 
         Returns:
-            Point features (B, N, 64), and the global feature (B, 1024), a maximum over the points.
+            Point features (B, N, 64), and the global feature (B, G), a maximum over the points.
         """
         point_features = self.point(points)
         return point_features, self.deep(point_features).amax(1)
@@ -65,15 +67,22 @@ class MAFA(nn.Module):
     Args:
         n_image: number of image features F.
         n_coefficients: number of shape and expression coefficients S + E.
+        width: factor of the number of global features and of hidden features. The paper's network has width 1.
+
+    Attributes:
+        n_global: number of global features.
     """
 
-    def __init__(self, n_image: int, n_coefficients: int) -> None:
+    def __init__(self, n_image: int, n_coefficients: int, width: float = 1.0) -> None:
         super().__init__()
-        self.encoder = PointEncoder()
-        self.from_point = nn.Linear(N_POINT_FEATURES, 512, bias=False)
-        self.from_face = nn.Linear(N_GLOBAL_FEATURES + n_image + n_coefficients, 512)
-        self.first = nn.Sequential(nn.Flatten(0, 1), nn.BatchNorm1d(512), nn.ReLU())
-        self.rest = nn.Sequential(PointLayer(512, 256), PointLayer(256, 128), nn.Linear(128, 3))
+        self.n_global, *hidden = (int(n * width) for n in (N_GLOBAL_FEATURES, 512, 256, 128))
+        self.encoder = PointEncoder(self.n_global)
+        self.from_point = nn.Linear(N_POINT_FEATURES, hidden[0], bias=False)
+        self.from_face = nn.Linear(self.n_global + n_image + n_coefficients, hidden[0])
+        self.first = nn.Sequential(nn.Flatten(0, 1), nn.BatchNorm1d(hidden[0]), nn.ReLU())
+        self.rest = nn.Sequential(
+            PointLayer(hidden[0], hidden[1]), PointLayer(hidden[1], hidden[2]), nn.Linear(hidden[2], 3)
+        )
 
     def forward(self, points: Tensor, image_feature: Tensor, coefficients: Tensor) -> Tensor:
         """Refine landmarks.

@@ -40,9 +40,10 @@ class SynergyNet(nn.Module):
 
     Args:
         model: the morphable model of the predicted parameters.
-        backbone: "mobilenet_v1" or "mobilenet_v2".
+        backbone: a name of `synergy.models.mobilenet.build_backbone`.
         width: the backbone's width multiplier.
         size: side of the square input crop in pixels.
+        mafa_width: MAFA's width multiplier (see `MAFA`).
 
     Attributes:
         morphable_model: `model`.
@@ -56,10 +57,15 @@ class SynergyNet(nn.Module):
     projection: Projection = "plain"
 
     def __init__(
-        self, model: MorphableModel, backbone: str = "mobilenet_v1", width: float = 1.0, size: int = 120
+        self,
+        model: MorphableModel,
+        backbone: str = "mobilenet_v1",
+        width: float = 1.0,
+        size: int = 120,
+        mafa_width: float = 1.0,
     ) -> None:
         super().__init__()
-        self.architecture = {"backbone": backbone, "width": width, "size": size}
+        self.architecture = {"backbone": backbone, "width": width, "size": size, "mafa_width": mafa_width}
         self.size = size
         self.model_id = "untrained"
         self.morphable_model = model
@@ -70,7 +76,7 @@ class SynergyNet(nn.Module):
         self.pose_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, N_POSE))
         self.shape_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, model.n_shape))
         self.expression_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, model.n_expression))
-        self.mafa = MAFA(n_features, model.n_shape + model.n_expression)
+        self.mafa = MAFA(n_features, model.n_shape + model.n_expression, mafa_width)
         self.landmark_to_3dmm = LandmarkTo3DMM(n_params)
         self.face_model = LinearFaceModel(model, landmarks_only=True)
         self.shape_fit = ShapeFit(model)
