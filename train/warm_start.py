@@ -29,10 +29,9 @@ def transplant(net: SynergyNet, state: dict[str, Tensor]) -> bool:
         if name in own and own[name].shape == value.shape and not name.startswith("param_"):
             own[name].copy_(value)
     wide = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
-    pruned = isinstance(net.backbone, MobileNetV1) and can_prune(wide, net.backbone)
-    features = torch.arange(net.backbone.n_features)
-    if pruned:
-        features = prune_backbone(wide, net.backbone)
+    features, pruned = torch.arange(net.backbone.n_features), False
+    if isinstance(net.backbone, MobileNetV1) and can_prune(wide, net.backbone):
+        features, pruned = prune_backbone(wide, net.backbone), True
     if state["mafa.from_face.bias"].shape == net.mafa.from_face.bias.shape:
         n_global, columns = net.mafa.n_global, net.mafa.n_global + net.backbone.n_features
         weight = state["mafa.from_face.weight"]

@@ -28,5 +28,7 @@ def test_parameter_counts_of_the_papers(kind, count):
 
 
 def test_unknown_name_is_a_clear_error():
-    with pytest.raises(ValueError, match=r"unknown backbone 'resnet', choose from mobilenet_v1, mobilenet_v2"):
+    with pytest.raises(
+        ValueError, match=r"unknown backbone 'resnet', choose from mobilenet_v1, mobilenet_v1_thin, mobilenet_v2"
+    ):
         build_backbone("resnet", 1.0)
