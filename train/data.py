@@ -253,7 +253,7 @@ def _labels(pack: Pack, rows: NDArray[np.integer], model: MorphableModel) -> dic
     landmarks, visibility, params = pack.landmarks68[rows], pack.visibility68[rows], pack.params[rows]
     if pack.manifest["model_digest"] != model.digest:
         rotation = decompose_pose(torch.from_numpy(split_pose(params)[0]))[1]
-        params = fit_coefficients(model, landmarks, rotation.numpy())
+        params = fit_coefficients(model, landmarks, rotation.numpy(), scores=pack.blendshapes[rows])
     return {
         "landmarks": landmarks,
         "visibility": visibility,

@@ -205,7 +205,7 @@ def _label(
         rows = scored_rows(scores, points, some)
         sample = label_faces(point_model, points[rows], None if predicted is None else predicted[rows], calibration)
         score_model = estimate_scores(point_model, sample.faces, points[rows], calibration, scores[rows])
-        observed = None if score_model is None else score_model.observe(point_model, scores)
+        observed = None if score_model is None else score_model.observe(point_model.n_coefficients, scores)
     labels = label_faces(point_model, points, predicted, calibration, disagreement, observed)
     return Labelled(observations, labels, predicted, blendshapes), _Estimates(calibration, weights)
 
