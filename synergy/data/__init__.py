@@ -5,6 +5,7 @@ from synergy.data.annotated_crops import AnnotatedCropsReader
 from synergy.data.ddfa import DDFAReader
 from synergy.data.facesynthetics import FaceSyntheticsReader
 from synergy.data.jvcr import JVCRReader
+from synergy.data.opening import open_reader
 from synergy.data.pts300w import PtsReader
 from synergy.data.reader import FaceReader, Problem, SampleError
 from synergy.data.sample import FaceSample
@@ -22,4 +23,5 @@ __all__ = [
     "PtsReader",
     "SampleError",
     "W300LPReader",
+    "open_reader",
 ]

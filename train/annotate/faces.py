@@ -20,6 +20,7 @@ import torch
 from kornia.geometry.conversions import axis_angle_to_rotation_matrix, rotation_matrix_to_axis_angle
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from bfm_assets.schema import MorphableModel
 from synergy.crop import affine_scale
@@ -220,6 +221,10 @@ class FaceParameters(RowWise):
         """Return the observed points (N, P, 3) in pixels, y up."""
         return self.rotated_points(model) + self.translation[:, None]
 
+    def landmarks(self, model: PointModel) -> NDArray[np.float64]:
+        """Return the observed points (N, P, 3) in image pixels, y down."""
+        return flip_y(self.project(model)).numpy()
+
     def rotated_points(self, model: PointModel) -> Tensor:
         """Return the observed points (N, P, 3) relative to the model's centre, in pixels, y up."""
         flat = model.modes.reshape(-1, model.n_coefficients)
@@ -232,9 +237,14 @@ class FaceParameters(RowWise):
         by_modes = (matrix @ model.modes.transpose(0, 1).flatten(1)).unflatten(-1, model.modes.shape[::2])
         return torch.cat([pose_jacobian(self.rotated_points(model)), by_modes.transpose(1, 2)], -1)
 
+    def centre_depth(self, model: PointModel) -> FaceParameters:
+        """Move the faces along z until the mean depth of their observed points is zero."""
+        depth = self.project(model)[..., 2].mean(1)
+        return replace(self, translation=self.translation - pad(depth[:, None], (2, 0)))
+
     def rotate(self, rotation: NDArray[np.floating], centre: NDArray[np.floating]) -> FaceParameters:
-        """Rotate the faces about a point (3,) in pixels, y up, by a rotation (3, 3) in camera axes."""
-        matrix, origin = torch.from_numpy(rotation), torch.from_numpy(centre)
+        """Rotate the faces about an image point (3,), y down, by a rotation (3, 3) in camera axes."""
+        matrix, origin = torch.from_numpy(rotation), torch.from_numpy(flip_y(centre))
         translation = (self.translation - origin) @ matrix.mT + origin
         return FaceParameters(matrix @ self.rotation, self.log_scale, translation, self.coefficients)
 

@@ -8,7 +8,6 @@ part of the annotation bias, which `train.annotate.calibration` estimates.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bfm_assets.schema import MorphableModel
-from synergy.data import AFLW2000Reader, AnnotatedCropsReader, FaceReader, PtsReader, W300LPReader
+from synergy.data import FaceReader
 from synergy.data.annotated_crops import ATTRIBUTES
 from synergy.data.reader import SampleError
 from synergy.errors import UserError
+from synergy.geometry import flip_y
 
 N_OBSERVED = 68 + 21
 
@@ -47,7 +47,8 @@ class Observations:
         reader: reader of the images.
         indices: (N,) index of each face in the reader.
         names: N names.
-        points: (N, 89, 3) annotations in image pixels, y down; NaN where unknown, z NaN for 2D annotations.
+        points: (N, 89, 3) annotations in image pixels, **y up** as in the solver; NaN where unknown, z NaN for 2D
+            annotations.
         visibility: (N, 68) int8 of `synergy.data.sample`.
         boxes: (N, 4) box whose square crop is the training crop, for readers of cropped images; otherwise NaN.
         identity: (N,) number of the person within the data set, -1 where unknown.
@@ -74,43 +75,6 @@ def observation_matrix() -> Tensor:
     for row, indices in enumerate(AFLW21):
         matrix[68 + row, list(indices)] = 1 / len(indices)
     return matrix
-
-
-def open_reader(path: str | Path, model: MorphableModel | None = None, automatic: bool = False) -> FaceReader:
-    """Return the first reader that can read one of the first three samples of a folder or archive.
-
-    Args:
-        path: annotated crops (an .npz next to the archive), .pts files, AFLW2000-3D or 300W-LP (.mat).
-        model: a BFM, from which 300W-LP's rotated images get their landmarks.
-        automatic: keep annotations that look like the output of an automatic fit (`AnnotatedCropsReader`).
-
-    Raises:
-        UserError: nothing readable is there.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
-    if not path.is_dir() and path.with_suffix(".npz").exists():
-        return AnnotatedCropsReader(path, automatic=automatic)
-    opened: list[FaceReader] = []
-    for make in (PtsReader, AFLW2000Reader, lambda where: W300LPReader(where, model)):
-        try:
-            opened.append(make(path))
-        except UserError:
-            continue
-        if any(_is_readable(opened[-1], i) for i in range(min(len(opened[-1]), 3))):
-            return opened[-1]
-    if not opened:
-        raise UserError(f"{path}: nothing to read: no images with .pts or .mat files next to them")
-    return opened[0]
-
-
-def _is_readable(reader: FaceReader, index: int) -> bool:
-    try:
-        reader.read(index)
-    except SampleError:
-        return False
-    return True
 
 
 def read_observations(reader: FaceReader, limit: int | None = None) -> Observations:
@@ -145,7 +109,7 @@ def read_observations(reader: FaceReader, limit: int | None = None) -> Observati
         reader,
         np.array(indices),
         names,
-        np.stack(points),
+        flip_y(np.stack(points)),
         np.stack(visibility),
         np.stack(boxes),
         np.array(identity, np.int32),
@@ -160,7 +124,7 @@ def point_order_warnings(points: NDArray[np.floating], model: MorphableModel) ->
     renumbered fit as well, but only as a face seen from behind. Points in another order do not fit.
 
     Args:
-        points: (N, 68, 2) image points, y down; NaN where unknown.
+        points: (N, 68, 2) image points, y up; NaN where unknown.
         model: any morphable model.
     """
     residual, behind = affine_residual(points, model.mean[model.landmarks])
@@ -183,8 +147,8 @@ def affine_residual(
     """Fit an affine map of the mean face to the points of each face.
 
     Args:
-        points: (N, 68, 2), y down; NaN where unknown.
-        mean: (68, 3), y up.
+        points: (N, 68, 2), y up; NaN where unknown.
+        mean: (68, 3).
 
     Returns:
         Residual (N,) relative to the spread of the points, NaN for fewer than 12 known points; and whether (N,) the
@@ -200,7 +164,6 @@ def affine_residual(
         solution = np.linalg.lstsq(design[known], target, rcond=None)[0]
         spread = np.linalg.norm(target - target.mean(0))
         residual[i] = np.linalg.norm(design[known] @ solution - target) / (spread + 1e-12)
-        rows = solution[:3].T * [[1.0], [-1.0]]
-        towards_camera = np.cross(rows[0], rows[1])
+        towards_camera = np.cross(*solution[:3].T)
         behind[i] = towards_camera[2] < _MIRRORED_COSINE * np.linalg.norm(towards_camera)
     return residual, behind

@@ -12,23 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import synergy
 from bfm_assets import MorphableModel, open_face, read_model
 from synergy.crop import landmark_box, square_crop, warp
+from synergy.data import open_reader
 from synergy.errors import UserError
-from synergy.geometry import flip_y
 from train.annotate.blendshapes import estimate_scores, scored_rows
 from train.annotate.calibration import Calibration
-from train.annotate.faces import PointModel
+from train.annotate.faces import FaceParameters, PointModel
 from train.annotate.fusion import Labels, label_faces
-from train.annotate.observations import (
-    Observations,
-    observation_matrix,
-    open_reader,
-    point_order_warnings,
-    read_observations,
-)
+from train.annotate.observations import Observations, observation_matrix, point_order_warnings, read_observations
 from train.annotate.predictions import read_blendshapes, read_predictions
 from train.annotate.rows import Labelled, RowMaker
 from train.annotate.teachers import (
@@ -164,6 +159,34 @@ def _digest(path: str | Path | None) -> str | None:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+class _Annotated(NamedTuple):
+    """The annotations of N faces in the frame of the solver.
+
+    Attributes:
+        model: the morphable model at the P observed points.
+        points: (N, P, 3) in pixels, y up; NaN where unknown.
+        usable: (N,) faces that estimates may use.
+    """
+
+    model: PointModel
+    points: Tensor
+    usable: Tensor
+
+
+class _Predicted(NamedTuple):
+    """What the teachers predict together for N faces.
+
+    Attributes:
+        faces: in the image frame, NaN scale where there is no prediction.
+        disagreement: (N,) of the teachers (`measure_disagreement`).
+        weights: the weights of the teachers.
+    """
+
+    faces: FaceParameters
+    disagreement: Tensor
+    weights: TeacherWeights
+
+
 class _Estimates(NamedTuple):
     """What was estimated from the annotated faces, or read from another pack."""
 
@@ -179,35 +202,56 @@ def _label(
     options: LabelOptions,
 ) -> tuple[Labelled, _Estimates]:
     """Combine the teachers, calibrate, and label all faces. Estimates use the faces where `usable` (N,) holds."""
-    point_model = PointModel.create(model, observation_matrix())
-    points = torch.from_numpy(flip_y(observations.points))
-    some = torch.from_numpy(usable) if usable.any() else torch.ones(len(points), dtype=torch.bool)
-    predicted = weights = disagreement = None
-    if options.teachers:
-        teachers = align_teachers(point_model, read_predictions(options.teachers, observations.names))
-        if options.teacher_weights is not None:
-            weights = TeacherWeights.load(options.teacher_weights, teachers.names)
-        else:
-            weights = estimate_weights(point_model, teachers[some], points[some])
-        predicted = combine_teachers(teachers, weights)
-        disagreement = measure_disagreement(point_model, teachers)
-    if options.calibration is not None:
-        calibration = Calibration.load(options.calibration)
-    elif predicted is not None:
-        some = some & predicted.log_scale.isfinite()
-        calibration = Calibration.estimate(point_model, predicted[some], points[some])
-    else:
-        calibration = Calibration.default(point_model)
-    blendshapes = observed = None
+    annotated = _Annotated(
+        PointModel.create(model, observation_matrix()),
+        torch.from_numpy(observations.points),
+        torch.from_numpy(usable | ~usable.any()),
+    )
+    predicted = _predict(annotated, observations.names, options) if options.teachers else None
+    calibration = _calibrate(annotated, predicted, options.calibration)
+    scores = observed = None
     if options.blendshapes is not None:
-        blendshapes = read_blendshapes(options.blendshapes, dataset, options.teachers, observations.names)
-        scores = torch.from_numpy(blendshapes).float()
-        rows = scored_rows(scores, points, some)
-        sample = label_faces(point_model, points[rows], None if predicted is None else predicted[rows], calibration)
-        score_model = estimate_scores(point_model, sample.faces, points[rows], calibration, scores[rows])
-        observed = None if score_model is None else score_model.observe(point_model.n_coefficients, scores)
-    labels = label_faces(point_model, points, predicted, calibration, disagreement, observed)
-    return Labelled(observations, labels, predicted, blendshapes), _Estimates(calibration, weights)
+        scores = read_blendshapes(options.blendshapes, dataset, options.teachers, observations.names)
+        observed = _observe_scores(annotated, predicted, calibration, torch.from_numpy(scores).float())
+    faces, disagreement, weights = predicted or (None, None, None)
+    labels = label_faces(annotated.model, annotated.points, faces, calibration, disagreement, observed)
+    return Labelled(observations, labels, faces, scores), _Estimates(calibration, weights)
+
+
+def _predict(annotated: _Annotated, names: list[str], options: LabelOptions) -> _Predicted:
+    """Read the predictions of the teachers for the N named faces and combine them."""
+    model, points, usable = annotated
+    teachers = align_teachers(model, read_predictions(options.teachers, names))
+    if options.teacher_weights is not None:
+        weights = TeacherWeights.load(options.teacher_weights, teachers.names)
+    else:
+        weights = estimate_weights(model, teachers[usable], points[usable])
+    return _Predicted(combine_teachers(teachers, weights), measure_disagreement(model, teachers), weights)
+
+
+def _calibrate(annotated: _Annotated, predicted: _Predicted | None, path: str | Path | None) -> Calibration:
+    """Read the calibration at `path`; without one, estimate it if there are predictions, or take the default."""
+    model, points, usable = annotated
+    if path is not None:
+        return Calibration.load(path)
+    if predicted is None:
+        return Calibration.default(model)
+    used = usable & predicted.faces.log_scale.isfinite()
+    return Calibration.estimate(model, predicted.faces[used], points[used])
+
+
+def _observe_scores(
+    annotated: _Annotated, predicted: _Predicted | None, calibration: Calibration, scores: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """Convert blendshape scores (N, 52) to observed coefficients and their precision (`ScoreModel.observe`).
+
+    A sample of the faces is labelled without the scores to estimate how the scores follow from the coefficients.
+    """
+    model, points, usable = annotated
+    rows = scored_rows(scores, points, usable)
+    sample = label_faces(model, points[rows], None if predicted is None else predicted.faces[rows], calibration)
+    score_model = estimate_scores(model, sample.faces, points[rows], calibration, scores[rows])
+    return None if score_model is None else score_model.observe(model.n_coefficients, scores)
 
 
 def _statistics(labels: Labels) -> dict[str, float]:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from bfm_assets import read_model
 from bfm_assets.fit import similarity
+from synergy.data import open_reader
 from synergy.errors import UserError
 from synergy.geometry import flip_y, geodesic_angle
 from train.annotate.calibration import Calibration, yaw_deg
 from train.annotate.faces import FaceParameters, PointModel
 from train.annotate.fusion import DEFAULT_FACTORS, FusionFactors, fit_annotations, fuse, measure_residuals
-from train.annotate.observations import N_OBSERVED, observation_matrix, open_reader, read_observations
+from train.annotate.observations import N_OBSERVED, observation_matrix, read_observations
 from train.annotate.predictions import read_predictions
 from train.annotate.teachers import TeacherWeights, align_teachers, combine_teachers
 
@@ -72,7 +73,7 @@ def measure_agreement(inputs: QualityInputs) -> dict[str, str]:
     teachers = align_teachers(model, [p for p in predictions if p.name != inputs.judge])
     weights = TeacherWeights.load(Path(inputs.pack) / "teacher_weights.json", teachers.names)
     calibration = Calibration.load(Path(inputs.pack) / "calibration.npz")
-    points = torch.from_numpy(flip_y(observations.points))
+    points = torch.from_numpy(observations.points)
     parts = _parts(points)
     used = torch.stack([part[..., 0].isfinite().sum(-1) > _FEWEST_POINTS for part in parts]).all(0)
     if inputs.identities_above is not None:
@@ -129,7 +130,7 @@ def measure_aflw2000(data: str | Path, peer: str | Path, model: str | Path, cali
     predicted = FaceParameters.from_landmarks(point_model, network, rotation, noise=0.01)
     landmark_model = PointModel.create(morphable_model)
     pixels = {
-        name: flip_y(faces.project(landmark_model))[..., :2].numpy()
+        name: faces.landmarks(landmark_model)[..., :2]
         for name, faces in _candidates(point_model, predicted, predicted, points, errors).items()
     }
     pixels["base teacher"] = network[..., :2]

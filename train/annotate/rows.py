@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bfm_assets import MorphableModel, open_face
 from synergy.crop import landmark_box, square_crop, transform_points, warp
 from synergy.data.reader import SampleError
 from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
-from synergy.geometry import centre_depth, flip_y, matrix_to_euler
+from synergy.geometry import flip_y, matrix_to_euler
 from train.annotate.faces import FaceParameters, PointModel
 from train.annotate.fusion import Labels
 from train.annotate.observations import Observations
@@ -63,27 +62,29 @@ class RowMaker:
     ) -> None:
         observations, labels = labelled.observations, labelled.labels
         self._reader, self._indices = observations.reader, observations.indices
-        self._faces, self._model = labels.faces, PointModel.create(model)
+        self._model = PointModel.create(model)
+        self._faces = labels.faces.centre_depth(self._model)
         self._profiler = None
         if profile_step_deg is not None:
             self._profiler = FaceProfiler(model if model.is_dense else open_face(), profile_step_deg, CROP_SIZE)
         n = len(observations)
-        landmarks = self._landmarks(labels.faces)
-        boxes = np.where(np.isfinite(observations.boxes), observations.boxes, landmark_box(landmarks))
+        self._landmarks = self._faces.landmarks(self._model)
+        boxes = np.where(np.isfinite(observations.boxes), observations.boxes, landmark_box(self._landmarks))
         self._crop = square_crop(boxes, CROP_SIZE)
-        annotated = transform_points(self._crop, observations.points[..., :2])
+        annotated = transform_points(self._crop, flip_y(observations.points[..., :2]))
         left_top = -self._crop[:, :, 2] / self._crop[:, :1, 0]
         teacher68 = np.full((n, 68, 3), np.nan)
         if labelled.predicted is not None:
-            teacher68 = transform_points(self._crop, self._landmarks(labelled.predicted))
+            predicted = labelled.predicted.centre_depth(self._model)
+            teacher68 = transform_points(self._crop, predicted.landmarks(self._model))
         blendshapes = np.full((n, N_BLENDSHAPES), np.nan) if labelled.blendshapes is None else labelled.blendshapes
         self._columns: dict[str, Any] = {
             **{name: np.broadcast_to(value, n) for name, value in constant.items()},
             "names": observations.names,
-            "landmarks68": transform_points(self._crop, landmarks),
+            "landmarks68": transform_points(self._crop, self._landmarks),
             "visibility68": observations.visibility,
-            "params": self._vectors(labels.faces.transform(self._crop)),
-            "pose_deg": matrix_to_euler(labels.faces.rotation).rad2deg().numpy(),
+            "params": self._vectors(self._faces.transform(self._crop)),
+            "pose_deg": matrix_to_euler(self._faces.rotation).rad2deg().numpy(),
             "weight": labels.weight.numpy(),
             "residual": labels.residual.numpy(),
             "annotated68": annotated[:, :68],
@@ -117,12 +118,11 @@ class RowMaker:
     def _profiled_rows(self, i: int, photo: NDArray[np.uint8], row: Row) -> list[Row]:
         assert self._profiler is not None
         faces = self._faces[i : i + 1]
-        landmarks = flip_y(faces.project(self._model))[0].numpy()
         visibility = np.where(row["visibility68"] == OCCLUDED, OCCLUDED, VISIBLE)
         unknown = {name: np.full_like(row[name], np.nan) for name in _PHOTO_ONLY}
         rows = []
-        for view in self._profiler.draw(photo, landmarks, faces.rotation[0].numpy()):
-            rotated = faces.rotate(view.rotation, flip_y(view.centre)).transform(view.crop[None])
+        for view in self._profiler.draw(photo, self._landmarks[i], faces.rotation[0].numpy()):
+            rotated = faces.rotate(view.rotation, view.centre).transform(view.crop[None])
             pose_deg = matrix_to_euler(rotated.rotation)[0].rad2deg().numpy()
             rows.append({
                 **row,
@@ -130,7 +130,7 @@ class RowMaker:
                 "image": view.image,
                 "names": f"{row['names']}#yaw{pose_deg[1]:+.0f}",
                 "sources": f"{row['sources']}+profile",
-                "landmarks68": centre_depth(view.landmarks),
+                "landmarks68": view.landmarks,
                 "visibility68": np.where(view.visible, visibility, SELF_OCCLUDED),
                 "params": self._vectors(rotated)[0],
                 "pose_deg": pose_deg,
@@ -138,12 +138,6 @@ class RowMaker:
             })  # fmt: skip
         return rows
 
-    def _landmarks(self, faces: FaceParameters) -> Floats:
-        """Return landmarks (N, 68, 3) in image pixels, y down, z with zero mean."""
-        return flip_y(centre_depth(faces.project(self._model))).numpy()
-
     def _vectors(self, faces: FaceParameters) -> Floats:
-        """Return parameter vectors (N, 12 + K) of faces in the crop whose landmarks have z with zero mean."""
-        depth = faces.project(self._model)[..., 2].mean(1)
-        translation = faces.translation - depth[:, None] * torch.tensor([0.0, 0.0, 1.0])
-        return replace(faces, translation=translation).to_vectors(self._model, float(CROP_SIZE)).numpy()
+        """Return the parameter vectors (N, 12 + K) of faces in the frame of the crop."""
+        return faces.to_vectors(self._model, float(CROP_SIZE)).numpy()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from synergy.errors import UserError
-from synergy.geometry import flip_y, geodesic_angle
+from synergy.geometry import geodesic_angle
 from train.annotate.faces import PointModel
 from train.annotate.predictions import Prediction
 from train.annotate.teachers import (
@@ -30,7 +30,7 @@ def disturbed(truth, generator, angle, position):
 
 
 def as_prediction(name, faces, model, kind="solid"):
-    landmarks = flip_y(faces.project(PointModel.create(model.morphable_model))).numpy()
+    landmarks = faces.landmarks(PointModel.create(model.morphable_model))
     if kind == "flat":
         return Prediction(name, landmarks[..., :2], None)
     return Prediction(name, None if kind == "pose" else landmarks, faces.rotation.numpy())
