@@ -1,7 +1,8 @@
 """MobileNetV1 and MobileNetV2 with a width multiplier, from images to pooled features.
 
 V1: Howard et al. 2017 (arXiv 1704.04861), table 1. V2: Sandler et al. 2018 (arXiv 1801.04381), table 2.
-"mobilenet_v1_thin" is V1 with fewer channels in every layer, chosen by its time in onnxruntime (docs/journal.md).
+"mobilenet_v1_thin" and "mobilenet_v1_small" are V1 with fewer channels, chosen by their time in onnxruntime
+(docs/journal.md).
 All reduce the image 32-fold. At 120x120 pixels a 4x4 feature map is left, which is averaged.
 """
 
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 _V1_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 # Output channels of the first convolution and of the 13 blocks.
 _V1_CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
-# The same with fewer channels, most of all where the feature maps are large. Most of the time of a CPU is spent there.
+# Fewer channels, most of all where the feature maps are large: a CPU needs more time for a multiplication there.
 _THIN_CHANNELS = (16, 32, 64, 64, 160, 160, 384, 384, 384, 384, 384, 384, 640, 640)
+_SMALL_CHANNELS = (8, 16, 32, 32, 64, 64, 256, 256, 256, 256, 256, 256, 512, 512)
 # Expansion, output channels, number of blocks and stride of the first block of each stage of inverted residuals.
 _V2_STAGES = (
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
@@ -119,6 +121,7 @@ Backbone = MobileNetV1 | MobileNetV2
 _BACKBONES: dict[str, Callable[[float], Backbone]] = {
     "mobilenet_v1": MobileNetV1,
     "mobilenet_v1_thin": partial(MobileNetV1, channels=_THIN_CHANNELS),
+    "mobilenet_v1_small": partial(MobileNetV1, channels=_SMALL_CHANNELS),
     "mobilenet_v2": MobileNetV2,
 }
 
@@ -127,7 +130,7 @@ def build_backbone(name: str, width: float) -> Backbone:
     """Build a backbone.
 
     Args:
-        name: "mobilenet_v1", "mobilenet_v1_thin" or "mobilenet_v2".
+        name: a key of `_BACKBONES`.
         width: width multiplier.
 
     Raises:
