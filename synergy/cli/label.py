@@ -196,6 +196,29 @@ def aflw2000(
     _print_table(measure_aflw2000(data, peer, model, calibration))
 
 
+@quality.command()
+def blendshapes(
+    pack: Annotated[Path, typer.Argument(help="A pack with blendshape scores, or of rendered faces.")],
+    weights: NetworkOption = "synergynet",
+    bfm: BfmOption = None,
+    best: Annotated[int, typer.Option(help="The mean is over so many shapes whose scores vary most.")] = 20,
+) -> None:
+    """Compare a network's blendshape weights with scores, or with the weights of rendered faces."""
+    with _progress("Predicting") as (update, _):
+        from synergy.predictor import FacePredictor
+        from synergy.registry import open_network
+        from train.blendshape_quality import measure_blendshapes
+
+        shapes = measure_blendshapes(pack, FacePredictor(open_network(weights, bfm)), update)
+    typer.echo("| shape | mean | standard deviation | correlation | mean absolute error | on neutral faces |")
+    typer.echo("|---|---|---|---|---|---|")
+    for shape in shapes:
+        figures = (shape.true_mean, shape.true_std, shape.correlation, shape.error, shape.neutral)
+        typer.echo(f"| {shape.name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
+    most = shapes[:best]
+    typer.echo(f"mean correlation of the first {len(most)}: {sum(shape.correlation for shape in most) / len(most):.3f}")
+
+
 def _print_table(table: dict[str, str]) -> None:
     for name, line in table.items():
         typer.echo(f"{name:28} {line}")
