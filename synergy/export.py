@@ -59,8 +59,9 @@ def write_json_rows(path: str | Path, rows: Iterable[tuple[str, list[FaceDict]]]
 def write_csv_rows(path: str | Path, rows: Iterable[tuple[str, list[FaceDict]]], blendshapes: Sequence[str]) -> None:
     """Write one CSV row per face from image names and dictionaries of faces.
 
-    Columns: image, index of the face, score, box, pitch, yaw and roll in degrees, x, y, z of the 68 landmarks, then one
-    column per blendshape. An image name that a spreadsheet would run as a formula begins with an apostrophe.
+    Columns: image, index of the face, score, confidence, box, pitch, yaw and roll in degrees, x, y, z of the 68
+    landmarks, their standard deviations, then one column per blendshape. Cells of unknown values are empty. An image
+    name that a spreadsheet would run as a formula begins with an apostrophe.
 
     Args:
         path: file to write.
@@ -68,17 +69,20 @@ def write_csv_rows(path: str | Path, rows: Iterable[tuple[str, list[FaceDict]]],
         blendshapes: names of the blendshape columns; a face without such a weight leaves its cell empty.
     """
     axes = [f"{axis}{i}" for i in range(1, 69) for axis in "xyz"]
+    stds = [f"std{i}" for i in range(1, 69)]
     box = ["box_x0", "box_y0", "box_x1", "box_y1"]
     angles = ["pitch", "yaw", "roll"]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "face", "score", *box, *angles, *axes, *blendshapes])
+        writer.writerow(["image", "face", "score", "confidence", *box, *angles, *axes, *stds, *blendshapes])
         for name, faces in rows:
             for i, face in enumerate(faces):
                 pose = [face["pose_deg"][angle] for angle in angles]
                 landmarks = [value for point in face["landmarks68"] for value in point]
                 weights = [face["blendshapes"].get(key, "") for key in blendshapes]
-                writer.writerow([_cell(name), i, face["score"], *face["box"], *pose, *landmarks, *weights])
+                std = face.get("landmarks68_std") or [""] * len(stds)
+                scores = [face["score"], face.get("confidence", "")]
+                writer.writerow([_cell(name), i, *scores, *face["box"], *pose, *landmarks, *std, *weights])
 
 
 def _rows(faces_by_image: Mapping[str, Sequence[Face]]) -> Iterator[tuple[str, list[FaceDict]]]:

@@ -64,6 +64,13 @@ class Face:
         crop_size: side of the crop in pixels.
         model_id: which weights predicted it.
         morphable_model: the 3DMM that `params` belong to.
+        landmarks68_std: (68,) float32 standard deviation of x, and of y, of each landmark in image pixels. Its errors
+            are those against labels of a training pack (docs/training.md). None for weights without uncertainty.
+        rotation_covariance: (3, 3) float32 covariance of the error of `pose.matrix` in radians squared: of the rotation
+            vector w in the camera's frame (x right, y up, z towards the camera), with true rotation = exp(w) matrix.
+            None for weights without uncertainty.
+        confidence: probability in 0..1, predicted from the crop, that it shows a face. None for weights without
+            uncertainty. `score` is of the detector.
 
     Example:
         >>> from synergy import FacePredictor
@@ -81,6 +88,9 @@ class Face:
     crop_size: int
     model_id: str
     morphable_model: MorphableModel = field(repr=False)
+    landmarks68_std: Floats | None = None
+    rotation_covariance: Floats | None = None
+    confidence: float | None = None
 
     def vertices(self) -> Floats:
         """Compute the dense mesh; its triangles are `morphable_model.triangles`.
@@ -115,13 +125,16 @@ class Face:
         return blendshape_weights(self.morphable_model, expression)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the face as plain lists and numbers, ready for JSON."""
+        """Return the face as plain lists and numbers, ready for JSON. What the weights do not predict is None."""
         return {
             "box": _rounded(self.box, 2),
             "score": round(self.score, 4),
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
             "landmarks68": _rounded(self.landmarks68, 3),
+            "landmarks68_std": None if self.landmarks68_std is None else _rounded(self.landmarks68_std, 3),
             "pose_deg": {name: round(getattr(self.pose, name), 3) for name in ("pitch", "yaw", "roll")},
             "rotation": _rounded(self.pose.matrix, 6),
+            "rotation_covariance": None if self.rotation_covariance is None else _rounded(self.rotation_covariance, 8),
             "scale": round(self.pose.scale, 6),
             "blendshapes": {name: round(weight, 4) for name, weight in self.blendshapes.items()},
             "params": [float(f"{value:.6g}") for value in self.params],

@@ -91,9 +91,20 @@ class Faces(Sequence[Face]):
         return self._stack((), lambda face: face.score)
 
     @property
+    def confidence(self) -> Floats:
+        """Probabilities (N,) float32 that the crops show a face; NaN for weights without uncertainty."""
+        return self._stack((), lambda face: np.nan if face.confidence is None else face.confidence)
+
+    @property
     def landmarks68(self) -> Floats:
         """Landmarks (N, 68, 3) float32 in image pixels, larger z is nearer."""
         return self._stack((68, 3), lambda face: face.landmarks68)
+
+    @property
+    def landmarks68_std(self) -> Floats:
+        """Standard deviations (N, 68) float32 of the landmarks in image pixels; NaN for weights without uncertainty."""
+        unknown = np.full(68, np.nan)
+        return self._stack((68,), lambda face: unknown if face.landmarks68_std is None else face.landmarks68_std)
 
     @property
     def pose(self) -> Poses:

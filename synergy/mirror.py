@@ -47,6 +47,12 @@ def mirror_pose(pose: Tensor, side: int) -> Tensor:
     )
 
 
+def mirror_rotation_covariance(covariance: Tensor) -> Tensor:
+    """Mirror covariances (B, 3, 3) of rotation vectors. A mirrored rotation vector (x, y, z) is (x, -y, -z)."""
+    sign = covariance.new_tensor([1.0, -1.0, -1.0])
+    return covariance * sign[:, None] * sign
+
+
 class MirrorCoefficients:
     """Affine map from the coefficients of a face to those of the mirrored face.
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bfm_assets import MorphableModel
-from synergy.crop import invert_affine, landmark_box, square_crop, transform_points, warp
+from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
 from synergy.detect import CenterFace, Detector
 from synergy.face import Face, pose_from_params
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
-from synergy.mirror import MirrorCoefficients, mirror_landmarks
+from synergy.landmarks import FLIP68
+from synergy.mirror import MirrorCoefficients, mirror_landmarks, mirror_rotation_covariance
 from synergy.models.synergynet import SynergyOutput
 from synergy.weights import load
 
@@ -45,6 +46,28 @@ class Network(Protocol):
     def eval(self) -> object:
         """Switch the network to evaluation mode."""
         ...
+
+
+class CropPredictions(NamedTuple):
+    """Predictions for N crops, in crop pixels. The last three are None for a network without uncertainty heads.
+
+    Attributes:
+        landmarks: (N, 68, 3).
+        params: (N, 12 + S + E) parameters of a mesh that follows the landmarks.
+        landmark_std: (N, 68) standard deviation of x, and of y, of each landmark.
+        rotation_covariance: (N, 3, 3) covariance of the rotation's error in radians squared, in the camera's frame.
+        confidence: (N,) probability in 0..1 that the crop shows a face.
+    """
+
+    landmarks: Floats
+    params: Floats
+    landmark_std: Floats | None = None
+    rotation_covariance: Floats | None = None
+    confidence: Floats | None = None
+
+    def rows(self, start: int, stop: int) -> CropPredictions:
+        """Return the predictions for crops start..stop - 1."""
+        return CropPredictions(*(None if array is None else array[start:stop] for array in self))  # type: ignore[arg-type]
 
 
 class FacePredictor:
@@ -141,19 +164,22 @@ class FacePredictor:
         crops = [
             warp(image, a, self.net.size) for image, per_image in zip(arrays, affines, strict=True) for a in per_image
         ]
-        points, params = self.predict_crops(np.stack(crops)) if crops else (np.empty(0), np.empty(0))
+        none = np.empty(0, np.float32)
+        predicted = self.predict_crops(np.stack(crops)) if crops else CropPredictions(none, none)
 
         faces: list[Faces] = []
         n = 0
         for (face_boxes, scores, _), per_image in zip(found, affines, strict=True):
-            end = n + len(per_image)
-            rows = zip(face_boxes, scores, per_image, points[n:end], params[n:end], strict=True)
-            faces.append(Faces(self._face(*row) for row in rows))
-            n = end
+            rows = zip(face_boxes, scores, per_image, strict=True)
+            faces.append(Faces(self._face(*row, predicted.rows(i, i + 1)) for i, row in enumerate(rows, n)))
+            n += len(per_image)
         return faces
 
-    def _face(self, box: Floats, score: float, affine: NDArray[np.float64], points: Floats, params: Floats) -> Face:
-        """Put one face together from its box, its crop's affine map, and its landmarks and parameters in the crop."""
+    def _face(self, box: Floats, score: float, affine: NDArray[np.float64], predicted: CropPredictions) -> Face:
+        """Put one face together from its box, its crop's affine map, and the predictions (1 row) for its crop."""
+        points, params, std, covariance, confidence = (None if array is None else array[0] for array in predicted)
+        assert points is not None
+        assert params is not None
         return Face(
             box=box,
             score=float(score),
@@ -164,31 +190,51 @@ class FacePredictor:
             crop_size=self.net.size,
             model_id=self.net.model_id,
             morphable_model=self.net.morphable_model,
+            landmarks68_std=None if std is None else (std / affine_scale(affine)).astype(np.float32),
+            rotation_covariance=covariance,
+            confidence=None if confidence is None else float(confidence),
         )
 
     @torch.inference_mode()
-    def predict_crops(self, crops: Image) -> tuple[Floats, Floats]:
-        """Predict landmarks and parameters of crops.
-
-        Args:
-            crops: (N, size, size, 3) uint8 RGB.
-
-        Returns:
-            Landmarks (N, 68, 3) in crop pixels, and the parameters (N, 12 + S + E) of a mesh that follows them.
-        """
-        landmarks, params = [], []
+    def predict_crops(self, crops: Image) -> CropPredictions:
+        """Predict crops (N, size, size, 3) uint8 RGB."""
+        batches = []
         for start in range(0, len(crops), self.batch_size):
             batch = torch.from_numpy(crops[start : start + self.batch_size]).permute(0, 3, 1, 2).to(self.device)
             output = self.net(batch)
-            points, parameters = output.landmarks, output.params
             if self.mirror is not None:
-                other, size = self.net(batch.flip(-1)), self.net.size
-                points = (points + mirror_landmarks(other.landmarks, size)) / 2
-                parameters = (parameters + self.mirror.mirror(other.params, size)) / 2
-            parameters = self.net.match_landmarks(parameters, points)
-            landmarks.append(points.float().cpu())
-            params.append(parameters.float().cpu())
-        return torch.cat(landmarks).numpy(), torch.cat(params).numpy()
+                output = self._mean_with_mirrored(output, self.net(batch.flip(-1)), self.mirror)
+            params = self.net.match_landmarks(output.params, output.landmarks)
+            confidence = None if output.face_logit is None else output.face_logit.sigmoid()
+            arrays = (output.landmarks, params, output.landmark_std, output.rotation_covariance, confidence)
+            batches.append([None if array is None else array.float().cpu() for array in arrays])
+        joined = (None if arrays[0] is None else torch.cat(arrays).numpy() for arrays in zip(*batches, strict=True))
+        return CropPredictions(*joined)  # type: ignore[arg-type]
+
+    def _mean_with_mirrored(
+        self, output: SynergyOutput, mirrored: SynergyOutput, mirror: MirrorCoefficients
+    ) -> SynergyOutput:
+        """Return the mean of the outputs for crops and for the mirrored crops.
+
+        Their errors are taken as equal, so standard deviations are averaged and do not become smaller.
+        """
+        size = self.net.size
+        mean = output._replace(
+            landmarks=(output.landmarks + mirror_landmarks(mirrored.landmarks, size)) / 2,
+            params=(output.params + mirror.mirror(mirrored.params, size)) / 2,
+        )
+        if output.landmark_std is None or mirrored.landmark_std is None:
+            return mean
+        assert output.rotation_covariance is not None
+        assert mirrored.rotation_covariance is not None
+        assert output.face_logit is not None
+        assert mirrored.face_logit is not None
+        return mean._replace(
+            landmark_std=(output.landmark_std + mirrored.landmark_std[:, FLIP68.tolist()]) / 2,
+            rotation_covariance=(output.rotation_covariance + mirror_rotation_covariance(mirrored.rotation_covariance))
+            / 2,
+            face_logit=(output.face_logit + mirrored.face_logit) / 2,
+        )
 
 
 def _as_boxes(boxes: ArrayLike) -> Floats:

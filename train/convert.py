@@ -172,7 +172,7 @@ def convert(net: SynergyNet, model: MorphableModel, crops: NDArray[np.uint8]) ->
     params = net.dewhiten(net.heads(feature))
     coefficients = split_pose(params)[1].double().numpy()
     mapping = fit_parameter_map(net.morphable_model, model, coefficients)
-    new = SynergyNet(model, **net.architecture)  # type: ignore[arg-type]
+    new = SynergyNet(model, **net.architecture)
     state = net.state_dict()
     own = new.state_dict()
     new.load_state_dict({name: state[name] if _is_kept(name, state, own) else own[name] for name in own})
@@ -185,7 +185,9 @@ def convert(net: SynergyNet, model: MorphableModel, crops: NDArray[np.uint8]) ->
 
 def _is_kept(name: str, old: dict[str, Tensor], new: dict[str, Tensor]) -> bool:
     """Return whether a tensor of the state has the same meaning with both morphable models."""
-    return name in old and old[name].shape == new[name].shape and name.startswith(("backbone.", "mafa."))
+    return (
+        name in old and old[name].shape == new[name].shape and name.startswith(("backbone.", "mafa.", "uncertainty."))
+    )
 
 
 def _linears(net: SynergyNet) -> list[nn.Linear]:

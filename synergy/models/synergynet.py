@@ -1,8 +1,11 @@
-"""SynergyNet (Wu, Xu, Neumann 2021, arXiv 2110.09772): 3DMM parameters and refined landmarks from one image."""
+"""SynergyNet (Wu, Xu, Neumann 2021, arXiv 2110.09772): 3DMM parameters and refined landmarks from one image.
+
+The uncertainty heads are an addition of this project.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,7 @@ from synergy.models.face_model import LinearFaceModel
 from synergy.models.mobilenet import build_backbone
 from synergy.models.pointnet import MAFA, LandmarkTo3DMM
 from synergy.models.shape_fit import ShapeFit
+from synergy.models.uncertainty import UncertaintyHeads
 from synergy.parameters import N_POSE, Whitening, count_parameters, make_pose_rigid, split_pose
 
 
@@ -24,12 +28,17 @@ class SynergyOutput(NamedTuple):
         coarse: (B, 68, 3) landmarks projected from `params`.
         params: (B, 12 + S + E) parameters (see `synergy.parameters`).
         whitened: (B, 12 + S + E) whitened parameters, the direct output of the heads.
+        landmark_std, rotation_covariance, face_logit: the uncertainty (`synergy.models.uncertainty.Uncertainty`). None
+            for a network without uncertainty heads.
     """
 
     landmarks: Tensor
     coarse: Tensor
     params: Tensor
     whitened: Tensor
+    landmark_std: Tensor | None = None
+    rotation_covariance: Tensor | None = None
+    face_logit: Tensor | None = None
 
 
 class SynergyNet(nn.Module):
@@ -44,6 +53,7 @@ class SynergyNet(nn.Module):
         width: the backbone's width multiplier.
         size: side of the square input crop in pixels.
         mafa_width: MAFA's width multiplier (see `MAFA`).
+        uncertainty: whether the network has uncertainty heads (`synergy.models.uncertainty`).
 
     Attributes:
         morphable_model: `model`.
@@ -63,9 +73,16 @@ class SynergyNet(nn.Module):
         width: float = 1.0,
         size: int = 120,
         mafa_width: float = 1.0,
+        uncertainty: bool = False,
     ) -> None:
         super().__init__()
-        self.architecture = {"backbone": backbone, "width": width, "size": size, "mafa_width": mafa_width}
+        self.architecture: dict[str, Any] = {
+            "backbone": backbone,
+            "width": width,
+            "size": size,
+            "mafa_width": mafa_width,
+            "uncertainty": uncertainty,
+        }
         self.size = size
         self.model_id = "untrained"
         self.morphable_model = model
@@ -77,6 +94,7 @@ class SynergyNet(nn.Module):
         self.shape_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, model.n_shape))
         self.expression_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, model.n_expression))
         self.mafa = MAFA(n_features, model.n_shape + model.n_expression, mafa_width)
+        self.uncertainty = UncertaintyHeads(n_features, size) if uncertainty else None
         self.landmark_to_3dmm = LandmarkTo3DMM(n_params)
         self.face_model = LinearFaceModel(model, landmarks_only=True)
         self.shape_fit = ShapeFit(model)
@@ -116,8 +134,9 @@ class SynergyNet(nn.Module):
             whitened = self.heads(feature)
             params = make_pose_rigid(self.dewhiten(whitened))
             coarse = self.project(params)
+            uncertainty = () if self.uncertainty is None else self.uncertainty(feature)
         landmarks = self.mafa(coarse, feature, split_pose(whitened)[1])
-        return SynergyOutput(landmarks, coarse, params, whitened)
+        return SynergyOutput(landmarks, coarse, params, whitened, *uncertainty)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the backbone's features (B, F) of crops (B, 3, size, size)."""

@@ -54,7 +54,7 @@ def test_csv_names_are_no_formulas_and_numbers_stay_numbers(tmp_path, face, name
     with (tmp_path / "p.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row.pop("image") == cell
-    assert min(float(value) for value in row.values()) < 0
+    assert min(float(value) for value in row.values() if value) < 0
 
 
 def test_blendshapes_are_columns(tmp_path, face):
@@ -65,6 +65,22 @@ def test_blendshapes_are_columns(tmp_path, face):
     for name, weight in face.blendshapes.items():
         assert float(row[name]) == pytest.approx(weight, abs=1e-4)
         assert without[name] == ""
+
+
+def test_uncertainty_is_in_both_files_where_it_is_known(tmp_path, face):
+    uncertain = dataclasses.replace(
+        face, landmarks68_std=np.arange(68, dtype=np.float32), rotation_covariance=np.eye(3), confidence=0.75
+    )
+    write_csv(tmp_path / "p.csv", {"a.jpg": [face, uncertain]})
+    with (tmp_path / "p.csv").open() as file:
+        without, row = csv.DictReader(file)
+    assert (without["confidence"], without["std1"], without["std68"]) == ("", "", "")
+    assert (row["confidence"], row["std1"], row["std68"]) == ("0.75", "0.0", "67.0")
+    write_json(tmp_path / "p.json", {"a.jpg": [face, uncertain]})
+    without, with_it = json.loads((tmp_path / "p.json").read_text())["images"][0]["faces"]
+    for name in ("landmarks68_std", "rotation_covariance", "confidence"):
+        assert without[name] is None
+        np.testing.assert_allclose(with_it[name], getattr(uncertain, name))
 
 
 def test_pts_counts_from_one(tmp_path, face):

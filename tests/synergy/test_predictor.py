@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from bfm_assets import open_face
 from synergy.crop import square_crop, transform_points
@@ -13,9 +14,10 @@ from synergy.detect import Detection
 from synergy.errors import UserError
 from synergy.faces import Faces
 from synergy.images import read_image
-from synergy.mirror import mirror_landmarks, mirror_pose
+from synergy.landmarks import FLIP68
+from synergy.mirror import mirror_landmarks, mirror_pose, mirror_rotation_covariance
 from synergy.models import SynergyNet
-from synergy.predictor import FacePredictor
+from synergy.predictor import CropPredictions, FacePredictor
 
 BOX = [40.0, 30.0, 120.0, 110.0]
 
@@ -47,7 +49,7 @@ def test_a_face_has_everything_in_image_pixels(predictor, images):
     assert face.landmarks68.shape == (68, 3)
     assert face.landmarks68.dtype == np.float32
     np.testing.assert_allclose(face.crop, square_crop(np.array(BOX), 120))
-    crop_landmarks, params = predictor.predict_crops(_crop(face, images[0])[None])
+    crop_landmarks, params, *_ = predictor.predict_crops(_crop(face, images[0])[None])
     np.testing.assert_allclose(transform_points(face.crop, face.landmarks68), crop_landmarks[0], atol=1e-2)
     np.testing.assert_allclose(face.params, params[0], atol=1e-4)
 
@@ -134,19 +136,60 @@ def test_arrays_that_are_not_images(predictor):
         predictor(np.zeros((10, 10, 3)))
 
 
-def test_the_mean_with_the_mirror_image_turns_with_the_image():
-    """Whatever the network, and exactly so for a symmetric morphable model."""
+@pytest.fixture
+def uncertain_net():
+    """An untrained network with uncertainty heads whose outputs depend on the image."""
     torch.manual_seed(0)
-    net = SynergyNet(open_face(), width=0.25).eval()
+    net = SynergyNet(open_face(), width=0.25, uncertainty=True).eval()
     net.set_whitening(torch.randn_like(net.param_mean), torch.rand_like(net.param_std))
+    torch.nn.init.normal_(net.uncertainty.out.weight)
+    torch.nn.init.normal_(net.uncertainty.out.bias)
+    return net
+
+
+def test_the_mean_with_the_mirror_image_turns_with_the_image(uncertain_net):
+    """Whatever the network, and exactly so for a symmetric morphable model."""
     crops = np.random.default_rng(0).integers(0, 256, (3, 120, 120, 3), dtype=np.uint8)
-    predictor = FacePredictor(net, mirror=True)
-    landmarks, params = map(torch.from_numpy, predictor.predict_crops(crops))
-    other_landmarks, other_params = map(torch.from_numpy, predictor.predict_crops(crops[:, :, ::-1].copy()))
-    torch.testing.assert_close(mirror_landmarks(other_landmarks, 120), landmarks, atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(mirror_pose(other_params[:, :12], 120), params[:, :12], atol=1e-3, rtol=1e-3)
-    plain, _ = FacePredictor(net).predict_crops(crops)
-    assert np.abs(plain - landmarks.numpy()).max() > 1
+    predictor = FacePredictor(uncertain_net, mirror=True)
+    landmarks, params, std, covariance, confidence = map(torch.from_numpy, predictor.predict_crops(crops))
+    other = CropPredictions(*map(torch.from_numpy, predictor.predict_crops(crops[:, :, ::-1].copy())))
+    torch.testing.assert_close(mirror_landmarks(other.landmarks, 120), landmarks, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(mirror_pose(other.params[:, :12], 120), params[:, :12], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(other.landmark_std[:, FLIP68.tolist()], std)
+    torch.testing.assert_close(other.confidence, confidence)
+    # A mirrored rotation D R D has the rotation vector (x, -y, -z).
+    torch.testing.assert_close(mirror_rotation_covariance(other.rotation_covariance), covariance)
+    plain = FacePredictor(uncertain_net).predict_crops(crops)
+    assert np.abs(plain.landmarks - landmarks.numpy()).max() > 1
+    assert np.abs(plain.landmark_std - std.numpy()).max() > 1e-3
+
+
+def test_the_mirrored_rotation_vector_has_the_mirrored_covariance():
+    vectors = torch.randn(500, 3, dtype=torch.float64) * 0.3
+    mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))
+    rotations = Rotation.from_rotvec(vectors.numpy()).as_matrix()
+    mirrored = torch.from_numpy(Rotation.from_matrix(mirror.numpy() @ rotations @ mirror.numpy()).as_rotvec())
+    torch.testing.assert_close(mirror_rotation_covariance(vectors.T.cov()[None])[0], mirrored.T.cov())
+
+
+def test_standard_deviations_scale_with_the_crop(uncertain_net, images):
+    predictor = FacePredictor(uncertain_net)
+    small = predictor(images[0], boxes=[[60, 60, 80, 80]])[0]
+    enlarged = np.repeat(np.repeat(images[0], 2, 0), 2, 1)
+    large = predictor(enlarged, boxes=[[120.5, 120.5, 160.5, 160.5]])[0]
+    in_crop = predictor.predict_crops(np.stack([_crop(small, images[0])])).landmark_std[0]
+    np.testing.assert_allclose(small.landmarks68_std * 120 / (20 * 2**0.5), in_crop, rtol=1e-4)
+    np.testing.assert_allclose(large.landmarks68_std, 2 * small.landmarks68_std, rtol=0.2)
+    assert np.linalg.eigvalsh(small.rotation_covariance).min() > 0
+    assert 0 < small.confidence < 1
+
+
+def test_weights_without_uncertainty_leave_it_unknown(predictor, images):
+    faces = predictor(images[0], boxes=[BOX])
+    assert faces[0].landmarks68_std is faces[0].rotation_covariance is faces[0].confidence is None
+    assert np.isnan(faces.confidence).all()
+    assert faces.landmarks68_std.shape == (1, 68)
+    assert faces.to_dict()["faces"][0]["confidence"] is None
 
 
 @pytest.fixture(scope="module")

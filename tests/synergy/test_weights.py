@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from bfm_assets import open_face
 from synergy.errors import UserError
+from synergy.models import SynergyNet
 from synergy.weights import DEFAULT, bundled_weights, load, save_weights
 
 
@@ -26,9 +27,32 @@ def test_round_trip_predicts_the_same(saved, small_net):
 
 def test_description_says_what_the_weights_are(saved):
     facts = json.loads(saved.with_suffix(".json").read_text())
-    assert facts["architecture"] == {"backbone": "mobilenet_v1", "width": 0.25, "size": 120}
+    assert facts["architecture"] == {
+        "backbone": "mobilenet_v1",
+        "width": 0.25,
+        "size": 120,
+        "mafa_width": 1.0,
+        "uncertainty": False,
+    }
     assert facts["morphable_model"] == {"name": open_face().name, "digest": open_face().digest}
     assert facts["metrics"] == {"nme": 3.0}
+
+
+def test_weights_with_uncertainty_keep_it(tmp_path):
+    net = SynergyNet(open_face(), width=0.25, uncertainty=True).eval()
+    torch.nn.init.normal_(net.uncertainty.out.weight)
+    net.uncertainty.temperature.copy_(torch.tensor([1.5, 0.5, 2.0]))
+    save_weights(net, tmp_path / "net.safetensors", {}, open_face())
+    crops = torch.rand(2, 3, 120, 120) * 255
+    expected, found = net(crops), load(tmp_path / "net.safetensors")(crops)
+    for name in ("landmark_std", "rotation_covariance", "face_logit"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+
+
+def test_weights_from_before_uncertainty_existed_load(saved):
+    architecture = {"backbone": "mobilenet_v1", "width": 0.25, "size": 120}
+    change_description(saved, architecture=architecture)
+    assert load(saved)(torch.zeros(1, 3, 120, 120)).landmark_std is None
 
 
 def test_the_training_branch_is_left_out(saved):

@@ -150,7 +150,7 @@ def predict_pack(
     landmarks, rotations = [], []
     for start in range(0, len(photos), _BATCH):
         some = photos[start : start + _BATCH]
-        in_crop, params = predictor.predict_crops(np.stack([pack.image(int(i)) for i in some]))
+        in_crop, params, *_ = predictor.predict_crops(np.stack([pack.image(int(i)) for i in some]))
         left, top, scale = pack.crop[some].T
         zero = np.zeros_like(scale)
         affine = np.stack([scale, zero, -left * scale, zero, scale, -top * scale], -1).reshape(-1, 2, 3)
