@@ -19,7 +19,7 @@ from train.packs.pack import Pack
 
 Floats = NDArray[np.floating]
 
-# A face is neutral if no true weight, except those of the gaze, is larger than this.
+# A face is neutral if no true weight, except those of the eyes, is larger than this. Scores of eyes are never zero.
 _NEUTRAL = 0.1
 _BATCH = 256
 
@@ -55,8 +55,8 @@ def compare_weights(names: tuple[str, ...], predicted: Floats, true: Floats) -> 
     Returns:
         One entry per shape, the one with the largest standard deviation of the true weights first.
     """
-    gaze = np.array([name.startswith("eyeLook") for name in names])
-    is_neutral = (true[:, ~gaze] <= _NEUTRAL).all(1)
+    eyes = np.array([name.startswith("eye") for name in names])
+    is_neutral = (true[:, ~eyes] <= _NEUTRAL).all(1)
     found = []
     for i, name in enumerate(names):
         mine, other = predicted[:, i], true[:, i]
