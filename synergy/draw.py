@@ -1,7 +1,8 @@
 """Draw predictions over an image: points, contours, pose axes, pose box, wireframe and shaded mesh.
 
-Every function takes an (H, W, 3) uint8 RGB image and returns a new one. Coordinates are those of `synergy.geometry`.
-A colour is a tuple of red, green and blue in 0..255.
+Every function takes an (H, W, 3) uint8 RGB image and returns a new one. Only the pixels near a face are computed: the
+rest of the image is copied once. Coordinates are those of
+`synergy.geometry`. A colour is a tuple of red, green and blue in 0..255.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _AXES: tuple[Colour, Colour, Colour] = ((255, 70, 60), (60, 220, 60), (70, 120, 
 _SHIFT = 4
 # Direction towards the light in image space.
 _LIGHT = np.array([0.25, -0.35, 0.9]) / np.linalg.norm([0.25, -0.35, 0.9])
+# A mesh is drawn in horizontal bands of about this many pixels, which limits the memory that large faces need.
+_BAND_PIXELS = 1 << 18
+# Distance in pixels around the vertices within which a wireframe changes the image.
+_LINE_MARGIN = 2
 
 
 def draw_points(image: Image, points: Array, colour: Colour = _POINT, radius: float | None = None) -> Image:
@@ -45,9 +50,7 @@ def draw_points(image: Image, points: Array, colour: Colour = _POINT, radius: fl
         (H, W, 3) uint8 RGB.
     """
     out = image.copy()
-    radius = _line_width(points) * 0.8 if radius is None else radius
-    for centre in _fixed_point(points):
-        cv2.circle(out, centre, round(radius * 2**_SHIFT), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+    _paint_points(out, points, colour, radius)
     return out
 
 
@@ -63,10 +66,7 @@ def draw_contours(image: Image, landmarks68: Array, colour: Colour = _CONTOUR) -
         (H, W, 3) uint8 RGB.
     """
     out = image.copy()
-    thickness = max(1, round(_line_width(landmarks68) * 0.8))
-    for first, last, closed in CONTOURS.values():
-        curve = np.array(_fixed_point(landmarks68[first:last]))
-        cv2.polylines(out, [curve], closed, colour, thickness, cv2.LINE_AA, _SHIFT)
+    _paint_contours(out, landmarks68, colour)
     return out
 
 
@@ -83,12 +83,7 @@ def draw_axes(image: Image, pose: Pose, origin: Array, length: float) -> Image:
         (H, W, 3) uint8 RGB.
     """
     out = image.copy()
-    thickness = max(1, round(length / 30))
-    tips = _camera_to_image(pose.matrix.T * length, origin)
-    # The axes are drawn from the farthest to the nearest.
-    for i in np.argsort(pose.matrix[2]):
-        start, end = _fixed_point(np.stack([origin[:2], tips[i, :2]]))
-        cv2.line(out, start, end, _AXES[i], thickness, cv2.LINE_AA, _SHIFT)
+    _paint_axes(out, pose, origin, length)
     return out
 
 
@@ -132,9 +127,14 @@ def draw_wireframe(image: Image, vertices: Array, triangles: NDArray[np.integer]
     """
     out = image.copy()
     visible = triangles[facing(vertices, triangles)]
-    points = np.array(_fixed_point(vertices))
-    cv2.polylines(out, list(points[visible]), True, colour, 1, cv2.LINE_AA, _SHIFT)
-    return np.asarray(cv2.addWeighted(out, 0.4, image, 0.6, 0), np.uint8)
+    rows, columns = _region(vertices, visible, image, _LINE_MARGIN)
+    before = image[rows, columns]
+    if before.size:
+        lines = before.copy()
+        points = np.array(_fixed_point(vertices)) - np.array([columns.start, rows.start]) * 2**_SHIFT
+        cv2.polylines(lines, list(points[visible]), True, colour, 1, cv2.LINE_AA, _SHIFT)
+        out[rows, columns] = cv2.addWeighted(lines, 0.4, before, 0.6, 0)
+    return out
 
 
 def draw_mesh(
@@ -158,14 +158,9 @@ def draw_mesh(
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    height, width = image.shape[:2]
-    front = triangles[facing(vertices, triangles)]
-    fragments = rasterizer(vertices, front, height, width)
-    base = np.full((len(vertices), 3), 200.0) if colours is None else colours.astype(np.float64)
-    lit = base * (0.3 + 0.7 * np.clip(vertex_normals(vertices, triangles) @ _LIGHT, 0, 1))[:, None]
-    colour = fragments.interpolate(lit, front)
-    blended = image * (1 - alpha) + colour * alpha
-    return np.where(fragments.mask[..., None], blended, image).round().astype(np.uint8)
+    out = image.copy()
+    _paint_mesh(out, vertices, triangles, colours, alpha, rasterizer)
+    return out
 
 
 def vertex_normals(vertices: Array, triangles: NDArray[np.integer]) -> Array:
@@ -195,16 +190,19 @@ def overlay(image: Image, faces: Sequence[Face]) -> Image:
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    out = image
+    out = image.copy()
     for face in faces:
         size = float(np.ptp(face.landmarks68[:, :2], axis=0).max())
-        out = draw_points(draw_contours(out, face.landmarks68), face.landmarks68)
-        out = draw_axes(out, face.pose, face.landmarks68[30], size * 0.5)
+        _paint_contours(out, face.landmarks68, _CONTOUR)
+        _paint_points(out, face.landmarks68, _POINT, None)
+        _paint_axes(out, face.pose, face.landmarks68[30], size * 0.5)
     return out
 
 
-def mesh_overlay(image: Image, faces: Sequence[Face], alpha: float = 0.75, rasterizer: Rasterizer = rasterize) -> Image:
-    """Draw the shaded mesh of every face over the image, the smallest face first.
+def mesh_overlay(image: Image, faces: Sequence[Face], alpha: float = 0.5, rasterizer: Rasterizer = rasterize) -> Image:
+    """Draw the shaded face region of every mesh over the image, the smallest face first.
+
+    The face region is `MorphableModel.face_triangles`: without ears, neck and skull, if the model names it.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -215,10 +213,79 @@ def mesh_overlay(image: Image, faces: Sequence[Face], alpha: float = 0.75, raste
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    out = image
+    out = image.copy()
     for face in sorted(faces, key=lambda face: face.pose.scale):
-        out = draw_mesh(out, face.vertices(), face.morphable_model.face_triangles, None, alpha, rasterizer)
+        _paint_mesh(out, face.vertices(), face.morphable_model.face_triangles, None, alpha, rasterizer)
     return out
+
+
+# The functions below change the image that they are given.
+
+
+def _paint_points(out: Image, points: Array, colour: Colour, radius: float | None) -> None:
+    """Draw discs into the image; see `draw_points`."""
+    radius = _line_width(points) * 0.8 if radius is None else radius
+    for centre in _fixed_point(points):
+        cv2.circle(out, centre, round(radius * 2**_SHIFT), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+
+
+def _paint_contours(out: Image, landmarks68: Array, colour: Colour) -> None:
+    """Draw the curves of the landmarks into the image; see `draw_contours`."""
+    thickness = max(1, round(_line_width(landmarks68) * 0.8))
+    for first, last, closed in CONTOURS.values():
+        curve = np.array(_fixed_point(landmarks68[first:last]))
+        cv2.polylines(out, [curve], closed, colour, thickness, cv2.LINE_AA, _SHIFT)
+
+
+def _paint_axes(out: Image, pose: Pose, origin: Array, length: float) -> None:
+    """Draw the head's axes into the image; see `draw_axes`."""
+    thickness = max(1, round(length / 30))
+    tips = _camera_to_image(pose.matrix.T * length, origin)
+    # The axes are drawn from the farthest to the nearest.
+    for i in np.argsort(pose.matrix[2]):
+        start, end = _fixed_point(np.stack([origin[:2], tips[i, :2]]))
+        cv2.line(out, start, end, _AXES[i], thickness, cv2.LINE_AA, _SHIFT)
+
+
+def _paint_mesh(
+    out: Image,
+    vertices: Array,
+    triangles: NDArray[np.integer],
+    colours: NDArray[np.uint8] | None,
+    alpha: float,
+    rasterizer: Rasterizer,
+) -> None:
+    """Draw a shaded mesh into the image, band by band; see `draw_mesh`."""
+    front = triangles[facing(vertices, triangles)]
+    rows, columns = _region(vertices, front, out)
+    light = 0.3 + 0.7 * np.clip(vertex_normals(vertices, triangles) @ _LIGHT, 0, 1)[:, None]
+    lit = light * 200.0 if colours is None else light * colours
+    band = max(1, _BAND_PIXELS // max(1, columns.stop - columns.start))
+    for top in range(rows.start, rows.stop, band):
+        target = out[top : min(top + band, rows.stop), columns]
+        shifted = np.asarray(vertices - [columns.start, top, 0], np.float32)
+        fragments = rasterizer(shifted, front, *target.shape[:2])
+        painted = fragments.interpolate_covered(lit, front)
+        below = target[fragments.mask].astype(np.float32)
+        target[fragments.mask] = np.rint(below + (painted - below) * np.float32(alpha)).astype(np.uint8)
+
+
+def _region(vertices: Array, triangles: NDArray[np.integer], image: Image, margin: int = 0) -> tuple[slice, slice]:
+    """Return the rows and columns of the image that triangles can cover.
+
+    Args:
+        vertices: (V, 2 or 3) in image pixels.
+        triangles: (F, 3) vertex indices.
+        image: (H, W, 3).
+        margin: number of pixels around the triangles that belong to the region.
+    """
+    height, width = image.shape[:2]
+    if not len(triangles):
+        return slice(0, 0), slice(0, 0)
+    used = vertices[np.unique(triangles), :2]
+    x0, y0 = np.clip(np.floor(used.min(0)).astype(int) - margin, 0, [width, height]).tolist()
+    x1, y1 = np.clip(np.ceil(used.max(0)).astype(int) + margin + 1, [x0, y0], [width, height]).tolist()
+    return slice(y0, y1), slice(x0, x1)
 
 
 def _camera_to_image(offsets: Array, origin: Array) -> Array:

@@ -8,8 +8,11 @@ Points are in image space (`synergy.geometry`): x right, y down in pixels with c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +23,12 @@ from synergy.errors import UserError
 Floats = NDArray[np.float32]
 
 # Number of candidate pixels that are processed at once. It limits the memory that large triangles need.
-_CHUNK = 1 << 20
+_CHUNK = 1 << 19
+# A pixel belongs to a triangle if its three barycentric weights are at least minus this, so that rounding leaves no gap
+# between neighbours.
+_TOLERANCE = 1e-9
+# Triangles of less than half this area in square pixels are not drawn.
+_MIN_AREA = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +45,7 @@ class Fragments:
     barycentric: Floats
     depth: Floats
 
-    @property
+    @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """The pixels (H, W) that the mesh covers."""
         return self.face_index >= 0
@@ -53,9 +61,19 @@ class Fragments:
             (H, W, C) float32, 0 where there is no triangle.
         """
         out = np.zeros((*self.face_index.shape, values.shape[-1]), np.float32)
-        corners = values[triangles[self.face_index[self.mask]]]
-        out[self.mask] = np.einsum("pkc,pk->pc", corners, self.barycentric[self.mask])
+        out[self.mask] = self.interpolate_covered(values, triangles)
         return out
+
+    def interpolate_covered(self, values: NDArray[np.floating], triangles: NDArray[np.integer]) -> Floats:
+        """Interpolate vertex attributes at the P pixels of `mask`, in its order; see `interpolate`.
+
+        Returns:
+            (P, C) float32.
+        """
+        corners = triangles[self.face_index[self.mask]]
+        weights = self.barycentric[self.mask]
+        single = np.asarray(values, np.float32)
+        return np.asarray(sum(single[corners[:, k]] * weights[:, k, None] for k in range(3)), np.float32)
 
 
 Rasterizer = Callable[[Floats, NDArray[np.integer], int, int], Fragments]
@@ -93,52 +111,114 @@ def rasterize(points: Floats, triangles: NDArray[np.integer], height: int, width
         >>> rasterize(points, np.array([[0, 1, 2]]), height=3, width=4).mask.astype(int).tolist()
         [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]]
     """
-    points = np.asarray(points, np.float64)
-    corners = points[triangles]
-    xy = corners[..., :2]
-    low = np.maximum(np.ceil(xy.min(1)).astype(np.int64), 0)
-    high = np.minimum(np.floor(xy.max(1)).astype(np.int64), [width - 1, height - 1])
-    edges = xy[:, 1:] - xy[:, :1]
-    area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
-    extent = np.maximum(high - low + 1, 0)
-    counts = extent.prod(1) * (np.abs(area) > 1e-12)
-
-    nearest = np.full(height * width, -np.inf, np.float64)
+    corners = np.asarray(points, np.float64)[triangles]
+    nearest = np.full(height * width, -np.inf)
     face_index = np.full(height * width, -1, np.int32)
+    for spans in _chunks(_spans(corners, height, width)):
+        span = np.repeat(np.arange(len(spans.face), dtype=np.int32), spans.length)
+        step = np.arange(len(span)) - (np.cumsum(spans.length) - spans.length)[span]
+        pixel = spans.pixel[span] + step
+        depth = spans.depth[span] + spans.slope[span] * step
+        face = spans.face[span]
+        # Each pass writes the candidates that are nearer than what is stored. Several candidates of one pixel overwrite
+        # each other in any order, so passes follow until no candidate is nearer. Of triangles at equal depth the one
+        # with the lowest index is drawn.
+        while len(pixel):
+            stored = nearest[pixel]
+            nearer = (depth > stored) | ((depth == stored) & (face < face_index[pixel]))
+            pixel, depth, face = pixel[nearer], depth[nearer], face[nearer]
+            nearest[pixel], face_index[pixel] = depth, face
+    covered = np.flatnonzero(face_index >= 0)
     weights = np.zeros((height * width, 3), np.float32)
-    faces = np.flatnonzero(counts)
-    for chunk in _chunks(faces, counts[faces]):
-        face = np.repeat(chunk, counts[chunk])
-        ordinal = np.arange(len(face)) - np.repeat(np.cumsum(counts[chunk]) - counts[chunk], counts[chunk])
-        x = low[face, 0] + ordinal % extent[face, 0]
-        y = low[face, 1] + ordinal // extent[face, 0]
-        offset = np.stack([x, y], 1) - xy[face, 0]
-        e = edges[face]
-        b1 = (offset[:, 0] * e[:, 1, 1] - offset[:, 1] * e[:, 1, 0]) / area[face]
-        b2 = (e[:, 0, 0] * offset[:, 1] - e[:, 0, 1] * offset[:, 0]) / area[face]
-        bary = np.stack([1 - b1 - b2, b1, b2], 1)
-        inside = (bary >= -1e-9).all(1)
-        face, bary, pixel = face[inside], bary[inside], (y * width + x)[inside]
-        depth = (bary * corners[face, :, 2]).sum(1)
-        # The nearest triangle comes last and therefore overwrites the others. Of triangles at equal depth the one with
-        # the lowest index is drawn.
-        order = np.lexsort((-face, depth))
-        pixel, depth, face, bary = pixel[order], depth[order], face[order], bary[order]
-        winner = np.full(height * width, -1, np.int64)
-        winner[pixel] = np.arange(len(pixel))
-        covered = np.flatnonzero(winner >= 0)
-        index = winner[covered]
-        nearer = depth[index] > nearest[covered]
-        covered, index = covered[nearer], index[nearer]
-        nearest[covered], face_index[covered], weights[covered] = depth[index], face[index], bary[index]
+    weights[covered] = _barycentric(corners, face_index[covered], covered % width, covered // width)
     shape = (height, width)
     return Fragments(face_index.reshape(shape), weights.reshape(*shape, 3), nearest.reshape(shape).astype(np.float32))
 
 
-def _chunks(faces: NDArray[np.int64], counts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Split triangles into groups that have about `_CHUNK` candidate pixels each."""
-    boundaries = np.flatnonzero(np.diff(np.cumsum(counts) // _CHUNK)) + 1
-    return np.split(faces, boundaries)
+class _Spans(NamedTuple):
+    """Horizontal runs of pixels, each inside one triangle.
+
+    Attributes:
+        face: (N,) int32 index of the triangle.
+        pixel: (N,) flat index of the leftmost pixel.
+        length: (N,) number of pixels, at least 1.
+        depth: (N,) z of the triangle at the leftmost pixel.
+        slope: (N,) change of z from one pixel to the next.
+    """
+
+    face: NDArray[np.int32]
+    pixel: NDArray[np.int64]
+    length: NDArray[np.int64]
+    depth: NDArray[np.float64]
+    slope: NDArray[np.float64]
+
+
+def _spans(corners: NDArray[np.float64], height: int, width: int) -> _Spans:
+    """Find the pixels inside each triangle, row by row.
+
+    Args:
+        corners: (F, 3, 3) corners of the triangles in image space.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+    """
+    xy, z = corners[..., :2], corners[..., 2]
+    top = np.maximum(np.ceil(xy[..., 1].min(1)), 0).astype(np.int64)
+    bottom = np.minimum(np.floor(xy[..., 1].max(1)), height - 1).astype(np.int64)
+    gradient, area = _gradients(xy)
+    rows = np.where(np.abs(area) > _MIN_AREA, np.maximum(bottom - top + 1, 0), 0)
+    face = np.repeat(np.arange(len(corners), dtype=np.int32), rows)
+    y = np.arange(len(face)) - (np.cumsum(rows) - rows - top)[face]
+    # Along a row each barycentric weight is a linear function of x - x0, where x0 is the first corner. Where it rises,
+    # it limits the pixels on the left, where it falls, on the right.
+    dx = gradient[face, :, 0]
+    at_corner = gradient[face, :, 1] * (y - xy[face, 0, 1])[:, None] + [1.0, 0.0, 0.0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        limit = -(at_corner + _TOLERANCE) / dx
+    x0 = xy[face, 0, 0]
+    left = np.ceil(np.where(dx > 0, limit, -np.inf).max(1) + x0)
+    right = np.floor(np.where(dx < 0, limit, np.inf).min(1) + x0)
+    left, right = np.maximum(left, 0), np.minimum(right, width - 1)
+    inside = (right >= left) & ((dx != 0) | (at_corner >= -_TOLERANCE)).all(1)
+    face, y, x0, left, right = face[inside], y[inside], x0[inside], left[inside], right[inside]
+    weights = at_corner[inside] + dx[inside] * (left - x0)[:, None]
+    depth, slope = (weights * z[face]).sum(1), (dx[inside] * z[face]).sum(1)
+    first = left.astype(np.int64)
+    return _Spans(face, y * width + first, right.astype(np.int64) - first + 1, depth, slope)
+
+
+def _gradients(xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Differentiate the barycentric weights of triangles with respect to the position.
+
+    Args:
+        xy: (F, 3, 2) corners.
+
+    Returns:
+        Derivatives (F, 3, 2) of the three weights with respect to x and y, and twice the signed areas (F,).
+    """
+    a, b = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
+    area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        second = np.stack([b[:, 1], -b[:, 0]], 1) / area[:, None]
+        third = np.stack([-a[:, 1], a[:, 0]], 1) / area[:, None]
+        return np.stack([-second - third, second, third], 1), area
+
+
+def _barycentric(
+    corners: NDArray[np.float64], face: NDArray[np.int32], x: NDArray[np.int64], y: NDArray[np.int64]
+) -> Floats:
+    """Return the barycentric weights (N, 3) of pixels (N,) in the triangles (N,) that cover them."""
+    gradient = _gradients(corners[..., :2])[0]
+    dx, dy = x - corners[face, 0, 0], y - corners[face, 0, 1]
+    second, third = (gradient[face, k, 0] * dx + gradient[face, k, 1] * dy for k in (1, 2))
+    return np.stack([1 - second - third, second, third], 1).astype(np.float32)
+
+
+def _chunks(spans: _Spans) -> Iterator[_Spans]:
+    """Split spans into groups of about `_CHUNK` pixels each."""
+    boundaries = np.flatnonzero(np.diff(np.cumsum(spans.length) // _CHUNK)) + 1
+    for start, end in itertools.pairwise([0, *boundaries.tolist(), len(spans.face)]):
+        part = slice(start, end)
+        yield _Spans(spans.face[part], spans.pixel[part], spans.length[part], spans.depth[part], spans.slope[part])
 
 
 def facing(points: Floats, triangles: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -1,7 +1,9 @@
 """Golden tests by properties: where points must be, which pixels the mesh covers."""
 
 import dataclasses
+import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ from synergy.draw import (
 )
 from synergy.geometry import euler_to_matrix
 from synergy.landmarks import CONTOURS
-from synergy.raster import rasterize
+from synergy.raster import facing, rasterize
 
 GREY = np.full((256, 256, 3), 90, np.uint8)
 
@@ -139,3 +141,98 @@ def test_the_pose_box_of_a_frontal_face_is_two_squares(face):
     stroke = max(2, round(half / 40)) / 2 + 2
     expected = np.clip(centre[0] + half * np.array([-1, 1]), 0, 255)
     np.testing.assert_allclose([x.min(), x.max()], expected, atol=stroke)
+
+
+def placed(face, height, centre):
+    """The face in an image where its landmarks are `height` pixels high around a centre."""
+    scale = np.ptp(face.landmarks68[:, 1]) / height
+    middle = face.landmarks68[:, :2].mean(0)
+    crop = np.array([[scale, 0, middle[0] - scale * centre[0]], [0, scale, middle[1] - scale * centre[1]]])
+    pose = dataclasses.replace(face.pose, scale=face.pose.scale / scale)
+    moved = dataclasses.replace(face, crop=crop, pose=pose)
+    return dataclasses.replace(moved, landmarks68=moved.vertices()[face.morphable_model.landmarks])
+
+
+def plain_blend(image, vertices, triangles, alpha):
+    """A shaded grey mesh over the image, computed in float64 for every pixel of the image."""
+    front = triangles[facing(vertices, triangles)]
+    fragments = rasterize(vertices, front, *image.shape[:2])
+    light = np.array([0.25, -0.35, 0.9]) / np.linalg.norm([0.25, -0.35, 0.9])
+    lit = 200 * (0.3 + 0.7 * np.clip(vertex_normals(vertices, triangles) @ light, 0, 1))
+    colour = (lit[front[fragments.face_index]] * fragments.barycentric).sum(-1)[..., None]
+    return np.where(fragments.mask[..., None], image * (1 - alpha) + colour * alpha, image)
+
+
+PLACES = [
+    # height of the landmarks, centre; the image has 260 x 300 pixels
+    (100, (150, 120)),
+    (180, (30, 20)),  # partly outside on the left and above
+    (180, (290, 250)),  # partly outside on the right and below
+    (900, (150, 100)),  # larger than the image
+    (12, (150, 100)),
+    (100, (900, 900)),  # outside
+]
+
+
+@pytest.mark.parametrize("band", [1 << 18, 5000])
+@pytest.mark.parametrize(("height", "centre"), PLACES)
+def test_a_mesh_is_the_blend_over_the_whole_image(face, monkeypatch, height, centre, band):
+    monkeypatch.setattr("synergy.draw._BAND_PIXELS", band)
+    image = np.random.default_rng(0).integers(0, 256, (260, 300, 3), dtype=np.uint8)
+    one = placed(face, height, centre)
+    expected = plain_blend(image, one.vertices(), one.morphable_model.face_triangles, 0.5)
+    drawn = mesh_overlay(image, [one])
+    np.testing.assert_allclose(drawn.astype(float), expected, atol=1)
+    np.testing.assert_array_equal(
+        drawn, draw_mesh(image, one.vertices(), one.morphable_model.face_triangles, alpha=0.5)
+    )
+
+
+@pytest.mark.parametrize(("height", "centre"), PLACES)
+def test_a_wireframe_is_the_blend_over_the_whole_image(face, height, centre):
+    image = np.random.default_rng(0).integers(0, 256, (260, 300, 3), dtype=np.uint8)
+    one = placed(face, height, centre)
+    vertices, triangles = one.vertices(), one.morphable_model.face_triangles
+    corners = np.rint(vertices[triangles[facing(vertices, triangles)], :2] * 16).astype(np.int32)
+    lines = cv2.polylines(image.copy(), list(corners), True, (120, 200, 255), 1, cv2.LINE_AA, 4)
+    expected = image * 0.6 + lines * 0.4
+    np.testing.assert_allclose(draw_wireframe(image, vertices, triangles).astype(float), expected, atol=1)
+
+
+@pytest.mark.parametrize("paint", [overlay, mesh_overlay])
+def test_pictures_are_those_of_the_input_away_from_the_faces(face, paint):
+    image = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
+    faces = [placed(face, 80, centre) for centre in ((120, 150), (430, 260))]
+    near = np.zeros((400, 600), bool)
+    for one in faces:
+        points = np.concatenate([one.vertices()[:, :2], one.landmarks68[:, :2]])
+        # The axes of the pose start at the nose and are half as long as the landmarks' extent.
+        reach = np.ptp(one.landmarks68[:, :2], axis=0).max() * 0.5 + 3
+        points = np.concatenate([points, one.landmarks68[30, :2] + reach * np.array([[-1, -1], [1, 1]])])
+        (x0, y0), (x1, y1) = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int) + 1
+        near[max(0, y0) : y1, max(0, x0) : x1] = True
+    painted = changed(paint(image, faces), image)
+    assert near.mean() < 0.5
+    assert painted.any()
+    assert not painted[~near].any()
+
+
+@pytest.mark.parametrize("paint", [overlay, mesh_overlay])
+def test_a_large_photo_needs_little_memory(face, paint):
+    """50 megapixels: the result, and less than 100 MB to work with."""
+    image = np.zeros((5000, 10000, 3), np.uint8)
+    faces = [placed(face, 900, (2000 * i + 1500, 2000)) for i in range(3)]
+    tracemalloc.start()
+    try:
+        paint(image, faces)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < image.nbytes + 100e6
+
+
+def test_face_region_at_half_opacity_is_the_default(face):
+    triangles = face.morphable_model.face_triangles
+    assert len(triangles) < len(face.morphable_model.triangles)
+    expected = draw_mesh(GREY, face.vertices(), triangles, alpha=0.5)
+    np.testing.assert_array_equal(mesh_overlay(GREY, [face]), expected)
