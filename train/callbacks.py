@@ -131,5 +131,6 @@ class RunProgressBar(RichProgressBar):
             metrics["run"] = f"{pl_module.progress():.0%}"
         return metrics
 
+    @override
     def _get_train_description(self, current_epoch: int) -> str:
         return f"Epoch {current_epoch}".ljust(len(self.validation_description))

@@ -320,7 +320,8 @@ class SynergyModule(pl.LightningModule):
     @override
     def on_validation_epoch_end(self) -> None:
         for name, score in self.scores.items():
-            self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()})
+            # Every process has scored all faces (`FaceDataModule`), so the mean over the processes changes nothing.
+            self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()}, sync_dist=True)
 
 
 def net_state(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:

@@ -38,6 +38,9 @@ class FaceScores(Metric):
     If every annotated face of the set has all 68 points, the face box is sqrt(w h) of these points. Otherwise the box
     of the points would depend on which points are known. It is then the face box of the crop, side / sqrt(2).
 
+    Every process of a distributed run scores all faces (`train.data.FaceDataModule`). The state is therefore not
+    synchronised: each face would count once per process.
+
     Args:
         side: side of the crop in pixels.
     """
@@ -46,7 +49,7 @@ class FaceScores(Metric):
     rows: list[Tensor]
 
     def __init__(self, side: int = 120) -> None:
-        super().__init__()
+        super().__init__(sync_on_compute=False)
         self.side = side
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 

@@ -1,6 +1,7 @@
-"""Four steps with global batches of 16 on 1 or 2 CPU processes: MODEL PACK OUT DEVICES. Run by test_module.py."""
+"""Validate, then train four steps of 16 samples on 1 or 2 CPU processes: MODEL PACK OUT DEVICES. For test_module.py."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -18,7 +19,9 @@ trainer = pl.Trainer(
     strategy="ddp",
     max_steps=4,
     max_epochs=-1,
-    limit_val_batches=0,
+    limit_val_batches=1.0,
+    check_val_every_n_epoch=None,
+    val_check_interval=100,
     num_sanity_val_steps=0,
     logger=False,
     enable_checkpointing=False,
@@ -26,6 +29,10 @@ trainer = pl.Trainer(
     enable_model_summary=False,
     use_distributed_sampler=False,
 )
-trainer.fit(module, PackData(Path(pack), model, batch_size=16 // int(devices)))
+data = PackData(Path(pack), model, batch_size=16 // int(devices))
+warnings.filterwarnings("error", message=".*sync_dist")
+(figures,) = trainer.validate(module, data, verbose=False)
+trainer.fit(module, data)
 if trainer.is_global_zero:
-    torch.save({"steps": trainer.global_step, "state": module.state_dict()}, Path(out) / f"{devices}.pt")
+    content = {"steps": trainer.global_step, "state": module.state_dict(), "figures": figures}
+    torch.save(content, Path(out) / f"{devices}.pt")

@@ -292,7 +292,7 @@ def test_resume_after_sigkill_gives_the_same_losses_and_weights(model_file: Path
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(model_file: Path, pack: Path, tmp_path: Path) -> None:
+def test_two_processes_validate_and_train_as_one_does(model_file: Path, pack: Path, tmp_path: Path) -> None:
     script = Path(__file__).with_name("ddp_run.py")
     for devices in ("1", "2"):
         command = [sys.executable, str(script), str(model_file), str(pack), str(tmp_path), devices]
@@ -300,6 +300,8 @@ def test_two_processes_train_as_one_does(model_file: Path, pack: Path, tmp_path:
     one, two = read_checkpoint(tmp_path / "1.pt"), read_checkpoint(tmp_path / "2.pt")
     # Random views and BatchNorm are each process's own: the weights agree only roughly, the steps exactly.
     assert one["steps"] == two["steps"] == 4
+    assert one["figures"] == pytest.approx(two["figures"], rel=1e-5)
+    assert any(name.endswith("/label_nme_all") for name in one["figures"])
     assert all(value.isfinite().all() for value in two["state"].values())
     change = torch.cat([(one["state"][k] - two["state"][k]).float().flatten() for k in one["state"] if "head" in k])
     assert change.abs().max() < 0.1
