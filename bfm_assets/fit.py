@@ -31,7 +31,7 @@ class LandmarkFit:
         rotation: (N, 3, 3) from model space to the space of the target.
         translation: (N, 3), or (N, 2) for a fit to 2D points.
         points: (N, K, 3) or (N, K, 2) fitted points in the space of the target.
-        residual: (N,) mean distance to the target in per cent of `face_size` of the target.
+        residual: (N,) mean distance to the target in percent of `face_size` of the target.
     """
 
     shape: Array

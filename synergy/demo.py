@@ -24,7 +24,7 @@ from synergy.parameters import join_parameters
 from synergy.predictor import FacePredictor
 
 _SIZE = 256
-# Height of the 68 landmarks in a rendered picture, as a share of the picture: the whole head fits in.
+# Height of the 68 landmarks in a rendered picture, as a fraction of its height. The whole head is then visible.
 _LANDMARK_HEIGHT = 0.42
 # Pitch, yaw, roll in degrees of the rendered faces, with one random person and expression each.
 _POSES = ((0, 0, 0), (0, 30, 0), (0, -60, 0), (20, 15, 10), (-20, -30, -15))

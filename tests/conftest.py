@@ -29,7 +29,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def shared_data() -> Path:
     """The folder of real data; tests that ask for it are skipped where it is absent."""
     if not SHARED.is_dir():
-        pytest.skip("needs the real data beside the project (../shared/data)")
+        pytest.skip("needs the real data next to the project (../shared/data)")
     return SHARED
 
 

@@ -42,7 +42,7 @@ class ParameterMap:
     Attributes:
         matrix: (P', P).
         offset: (P',).
-        residual: mean distance over faces and landmarks between the two models' landmarks, in per cent of the mean
+        residual: mean distance over faces and landmarks between the two models' landmarks, in percent of the mean
             face's size sqrt(width * height).
         below_zero: mean of what the mapped weights of named expressions are below 0, over faces and expressions.
     """

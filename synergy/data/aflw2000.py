@@ -10,7 +10,7 @@ import numpy as np
 
 from bfm_assets.matfile import read_mat_numbers
 from synergy.data.pairs import pair_up
-from synergy.data.reader import FaceReader, checked_points, stem, visibility_of
+from synergy.data.reader import FaceReader, checked_points, stem
 from synergy.data.sample import FaceSample
 from synergy.data.w300lp_format import MATLAB_ORIGIN, VARIABLES, read_parameters, read_pose_deg
 
@@ -36,13 +36,5 @@ class AFLW2000Reader(FaceReader):
         mat = read_mat_numbers(self.tree.read(file), file, ("pt3d_68", *VARIABLES))
         landmarks = checked_points(mat["pt3d_68"].T, 68, (3,), f"{file}: pt3d_68 transposed")
         landmarks -= np.array([MATLAB_ORIGIN, MATLAB_ORIGIN, landmarks[:, 2].mean()], np.float32)
-        return FaceSample(
-            name=name,
-            image=self._image(name, image),
-            landmarks68=landmarks,
-            visibility68=visibility_of(landmarks),
-            params=read_parameters(mat, file),
-            pose_deg=read_pose_deg(mat, file),
-            source=self.source,
-            licence=self.licence,
-        )
+        params, pose_deg = read_parameters(mat, file), read_pose_deg(mat, file)
+        return self._sample(name, self._image(name, image), landmarks, params=params, pose_deg=pose_deg)

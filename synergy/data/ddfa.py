@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bfm_assets.schema import MorphableModel
 from bfm_assets.unpickle import read_pickle
 from synergy.compat.whitening import N_PARAMS, N_SHAPE, read_whitening, to_zero_based
-from synergy.data.reader import CROP_SIZE, FaceReader, box_of_crop, checked_points, visibility_of
+from synergy.data.reader import CROP_SIZE, FaceReader, box_of_crop, checked_points
 from synergy.data.sample import FaceSample
 from synergy.data.w300lp_format import project_vertices
 from synergy.errors import UserError
@@ -82,16 +82,8 @@ class DDFAReader(FaceReader):
         landmarks = np.full((68, 2), np.nan, np.float32)
         if self._model is not None:
             landmarks = project_vertices(params, self._model, CROP_SIZE, n_shape=N_SHAPE)
-        return FaceSample(
-            name=name,
-            image=self._image(name, image),
-            landmarks68=landmarks,
-            visibility68=visibility_of(landmarks),
-            params=params,
-            box=box_of_crop(CROP_SIZE, CROP_SIZE),
-            source=self.source,
-            licence=self.licence,
-        )
+        box = box_of_crop(CROP_SIZE, CROP_SIZE)
+        return self._sample(name, self._image(name, image), landmarks, params=params, box=box)
 
 
 def _read_params(params_file: str | Path, whitening_file: str | Path) -> NDArray[np.float32]:

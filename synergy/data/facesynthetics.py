@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from synergy.data.pairs import pair_up
-from synergy.data.reader import FaceReader, SampleError, checked_points, stem, visibility_of
+from synergy.data.reader import FaceReader, SampleError, checked_points, stem
 from synergy.data.sample import FaceSample
 
 _ENDING = "_ldmks.txt"
@@ -42,11 +42,4 @@ class FaceSyntheticsReader(FaceReader):
         except ValueError:
             raise SampleError(f"{file} has a line that is not a point 'x y'") from None
         landmarks = checked_points(points, 70, (2,), file)[:68]
-        return FaceSample(
-            name=name,
-            image=self._image(name, image),
-            landmarks68=landmarks,
-            visibility68=visibility_of(landmarks),
-            source=self.source,
-            licence=self.licence,
-        )
+        return self._sample(name, self._image(name, image), landmarks)

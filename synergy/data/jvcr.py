@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from synergy.data.reader import FaceReader, SampleError, checked_points, visibility_of
+from synergy.data.reader import FaceReader, SampleError, checked_points
 from synergy.data.sample import FaceSample
 from synergy.data.w300lp_format import MATLAB_ORIGIN
 from synergy.errors import UserError
@@ -76,11 +76,5 @@ class JVCRReader(FaceReader):
         except TypeError:
             raise SampleError("its landmarks hold something that is not a number") from None
         landmarks -= np.array([MATLAB_ORIGIN, MATLAB_ORIGIN, landmarks[:, 2].mean()], np.float32)
-        return FaceSample(
-            name=name,
-            image=self._image(str(PurePosixPath(entry["img_paths"])), image),
-            landmarks68=landmarks,
-            visibility68=visibility_of(landmarks),
-            source=self.source,
-            licence=self.licence,
-        )
+        pixels = self._image(str(PurePosixPath(entry["img_paths"])), image)
+        return self._sample(name, pixels, landmarks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from synergy.data.pairs import pair_up
 from synergy.data.ptsfile import read_pts
-from synergy.data.reader import FaceReader, stem, visibility_of
+from synergy.data.reader import FaceReader, stem
 from synergy.data.sample import FaceSample
 
 
@@ -31,11 +31,4 @@ class PtsReader(FaceReader):
     def _read(self, name: str, image: bool) -> FaceSample:
         file = stem(name) + ".pts"
         landmarks = read_pts(self.tree.read(file), file)
-        return FaceSample(
-            name=name,
-            image=self._image(name, image),
-            landmarks68=landmarks,
-            visibility68=visibility_of(landmarks),
-            source=self.source,
-            licence=self.licence,
-        )
+        return self._sample(name, self._image(name, image), landmarks)

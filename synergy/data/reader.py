@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -137,6 +138,25 @@ class FaceReader(ABC):
     def skip(self, name: str, reason: str) -> None:
         """Add a file to `problems`, if it is not in it."""
         self._problems.setdefault(name, Problem(name, reason))
+
+    def _sample(self, name: str, image: NDArray[np.uint8], landmarks: NDArray[np.float32], **known: Any) -> FaceSample:
+        """Return a sample of a data set that does not state visibility: all known landmarks count as visible.
+
+        Args:
+            name: its name.
+            image: (H, W, 3) uint8 RGB.
+            landmarks: (68, 2) or (68, 3) in pixels, NaN where unknown.
+            **known: further attributes of `FaceSample`.
+        """
+        return FaceSample(
+            name=name,
+            image=image,
+            landmarks68=landmarks,
+            visibility68=visibility_of(landmarks),
+            source=self.source,
+            licence=self.licence,
+            **known,
+        )
 
     def _image(self, name: str, wanted: bool) -> NDArray[np.uint8]:
         return decode_image(self.tree.read(name)) if wanted else NO_IMAGE

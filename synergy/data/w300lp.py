@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bfm_assets.matfile import read_mat_numbers
 from bfm_assets.schema import MorphableModel
 from synergy.data.pairs import pair_up
-from synergy.data.reader import FaceReader, checked_points, stem, visibility_of
+from synergy.data.reader import FaceReader, checked_points, stem
 from synergy.data.sample import FaceSample
 from synergy.data.w300lp_format import MATLAB_ORIGIN, VARIABLES, project_vertices, read_parameters, read_pose_deg
 from synergy.landmarks import FLIP68, OUTER_EYE_CORNERS
@@ -74,16 +74,7 @@ class W300LPReader(FaceReader):
         params = read_parameters(mat, file)
         pixels = self._image(name, image or self._model is not None)  # the projection needs the height
         landmarks = self._landmarks(name, file, mat, params, len(pixels))
-        return FaceSample(
-            name=name,
-            image=pixels,
-            landmarks68=landmarks,
-            visibility68=visibility_of(landmarks),
-            params=params,
-            pose_deg=read_pose_deg(mat, file),
-            source=self.source,
-            licence=self.licence,
-        )
+        return self._sample(name, pixels, landmarks, params=params, pose_deg=read_pose_deg(mat, file))
 
     def _landmarks(
         self, name: str, file: str, mat: dict[str, NDArray[np.float64]], params: NDArray[np.float32], height: int

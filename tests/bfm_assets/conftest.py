@@ -110,7 +110,7 @@ def write_bfm2009(tmp_path: Path, reference: MorphableModel) -> Write:
 
 @pytest.fixture
 def write_bfm2017(tmp_path: Path, reference: MorphableModel) -> Write:
-    """model2017-1_bfm_nomouth.h5 and a keypoint file beside it; `changes` replaces datasets, None leaves them out."""
+    """model2017-1_bfm_nomouth.h5 and a keypoint file next to it; `changes` replaces datasets, None leaves them out."""
 
     def write(keypoints: bool = True, **changes: Any) -> Path:
         path = tmp_path / "model2017-1_bfm_nomouth.h5"

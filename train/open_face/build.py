@@ -47,7 +47,7 @@ SOFTWARE.
 """`NOTICE` of the repository, which a test holds equal to this."""
 
 HALF_PITCH_TANGENT = 0.01225
-"""Tangent of half the angle by which ICT-FaceKit's head is turned about x, chin forward: 1.40 degrees.
+"""Tangent of half the angle by which ICT-FaceKit's head is rotated about x, chin forward: 1.40 degrees.
 
 This is the only thing taken from the Basel Face Model. Head poses of the public data sets refer to BFM's axes, and
 ICT-FaceKit's axes look down by this angle against them; `synergy assets report --bfm68 FILE` measures it on the
@@ -112,5 +112,5 @@ def _basis(displacements: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _rounded(values: NDArray[np.float64], step: float) -> NDArray[np.float32]:
-    # Adding zero turns -0 into 0.
+    # Adding zero changes -0 to 0.
     return np.ascontiguousarray(np.rint(values / step) * step + 0.0, np.float32)

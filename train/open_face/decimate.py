@@ -12,14 +12,13 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
-Indices = NDArray[np.intp]
+from train.open_face.arrays import Floats, Indices
 
 BORDER_WEIGHT = 10.0
 """Weight of the planes that keep border edges in place, relative to the planes of the triangles."""
 
 
-def plane_quadrics(normals: Points, offsets: Points, weights: Points) -> Points:
+def plane_quadrics(normals: Floats, offsets: Floats, weights: Floats) -> Floats:
     """Compute the quadrics (..., 10) of the squared distances to planes n.x + d = 0, times weights (...).
 
     Args:
@@ -34,14 +33,14 @@ def plane_quadrics(normals: Points, offsets: Points, weights: Points) -> Points:
     return np.stack([plane[i] * plane[j] * weights for i in range(4) for j in range(i, 4)], -1)
 
 
-def _monomials(points: Points) -> Points:
+def _monomials(points: Floats) -> Floats:
     """Factors (..., 10) whose product with a quadric, summed, is its value at points (..., 3)."""
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     one = np.ones_like(x)
     return np.stack([x * x, 2 * x * y, 2 * x * z, 2 * x, y * y, 2 * y * z, 2 * y, z * z, 2 * z, one], -1)
 
 
-def _cross(a: Points, b: Points) -> Points:
+def _cross(a: Floats, b: Floats) -> Floats:
     return np.stack(
         [
             a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1],
@@ -52,11 +51,11 @@ def _cross(a: Points, b: Points) -> Points:
     )
 
 
-def _dot(a: Points, b: Points) -> Points:
+def _dot(a: Floats, b: Floats) -> Floats:
     return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
 
 
-def _unit(a: Points) -> tuple[Points, Points]:
+def _unit(a: Floats) -> tuple[Floats, Floats]:
     """Unit vectors (..., 3) and lengths (...)."""
     length = np.sqrt(_dot(a, a))
     return a / np.maximum(length, 1e-12)[..., None], length
@@ -85,7 +84,7 @@ class Simplifier:
     """
 
     def __init__(
-        self, poses: Points, triangles: Indices, locked: NDArray[np.bool_], detail: Points, length_weight: float
+        self, poses: Floats, triangles: Indices, locked: NDArray[np.bool_], detail: Floats, length_weight: float
     ) -> None:
         self.neutral = poses[0]
         self.locked = locked.tolist()
@@ -106,7 +105,7 @@ class Simplifier:
             self.border[b].add(a)
         self.stamp = [0] * poses.shape[1]
 
-    def _initial_quadrics(self, poses: Points, triangles: Indices) -> Points:
+    def _initial_quadrics(self, poses: Floats, triangles: Indices) -> Floats:
         """Quadrics (V, P, 10) of the triangles around each vertex, and of walls along the borders."""
         quadrics = np.zeros((poses.shape[1], len(poses), 10))
         edges = border_edges(triangles)
@@ -146,7 +145,7 @@ class Simplifier:
         return [(c, removed, v, self.stamp[removed]) for c, v in zip(cost.tolist(), targets, strict=True)]
 
     def _is_allowed(self, removed: int, kept: int) -> bool:
-        """Whether the collapse keeps the surface a manifold and turns no triangle by more than about 75 degrees."""
+        """Whether the collapse keeps the surface a manifold and rotates no triangle by more than about 75 degrees."""
         shared = self._neighbours(removed).keys() & self._neighbours(kept).keys()
         common = [t for t in self.around[removed] if kept in self.triangles[t]]
         if len(shared) != len(common) or not common:

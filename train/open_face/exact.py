@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from train.open_face.arrays import Floats
 
 _EXACT = 2.0**53
 _SWEEPS = 40
 
 
-def product(a: Array, b: Array) -> Array:
+def product(a: Floats, b: Floats) -> Floats:
     """Multiply two matrices of whole numbers (N, K) and (K, M) exactly.
 
     Raises:
@@ -29,7 +29,7 @@ def product(a: Array, b: Array) -> Array:
     return np.asarray(a @ b)
 
 
-def eigenvectors(matrix: Array) -> tuple[Array, Array]:
+def eigenvectors(matrix: Floats) -> tuple[Floats, Floats]:
     """Diagonalise a symmetric matrix (N, N) by Jacobi rotations of disjoint pairs of rows.
 
     Golub and Van Loan, "Matrix Computations", 8.5 (parallel Jacobi). Eigenvectors are signed so that the component of
@@ -58,7 +58,7 @@ def eigenvectors(matrix: Array) -> tuple[Array, Array]:
     return values[largest_first], vectors * np.where(vectors[peak, np.arange(count)] < 0, -1.0, 1.0)
 
 
-def _rotate(a: Array, vectors: Array, p: NDArray[np.intp], q: NDArray[np.intp]) -> None:
+def _rotate(a: Floats, vectors: Floats, p: NDArray[np.intp], q: NDArray[np.intp]) -> None:
     """Apply the rotations that make a[p, q] zero for all pairs at once, in place."""
     off = a[p, q]
     active = off != 0

@@ -11,13 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from train.open_face.arrays import Floats
 from train.open_face.exact import eigenvectors, product
 from train.open_face.mesh import Mesh
 from train.open_face.source import MIRROR, SCLERAS, SKIN, Source
-
-Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,11 @@ BUMPS = (Bumps(60.0, 2.0), Bumps(30.0, 1.0))
 random people of the open face still look like people."""
 N_SYMMETRIC, N_ANTISYMMETRIC = 60, 10
 LANDMARK_WEIGHT = 0.9
-"""Share of the landmarks in what the modes have to explain; the rest is shared by the surface in proportion to area."""
+"""Weight of all landmarks in the principal components, of 1. The surface has the rest, in proportion to area."""
 _FIELD_UNIT, _VECTOR_UNIT, _WEIGHT_UNIT = 2.0**-8, 2.0**-16, 2.0**-18
 
 
-def identity_modes(source: Source, mesh: Mesh) -> Points:
+def identity_modes(source: Source, mesh: Mesh) -> Floats:
     """Compute the identity modes (N_SYMMETRIC + N_ANTISYMMETRIC, V, 3): displacements of one standard deviation in mm.
 
     They are the principal components of ICT-FaceKit's modes and the local corrections, largest first. Every mode is
@@ -55,7 +53,7 @@ def identity_modes(source: Source, mesh: Mesh) -> Points:
     return modes[np.argsort(-energy, kind="stable")]
 
 
-def _principal(fields: Points, weight: Points, count: int) -> tuple[Points, Points]:
+def _principal(fields: Floats, weight: Floats, count: int) -> tuple[Floats, Floats]:
     """Principal components (count, V, 3) of independent deformations (K, V, 3), and their weighted energy (count,)."""
     whole = np.rint(fields / _FIELD_UNIT).reshape(len(fields), -1)
     rows = np.repeat(np.rint(weight / _WEIGHT_UNIT), 3)
@@ -65,7 +63,7 @@ def _principal(fields: Points, weight: Points, count: int) -> tuple[Points, Poin
     return modes.reshape(count, *fields.shape[1:]), energy[:count]
 
 
-def _weights(neutral: Points, mesh: Mesh) -> Points:
+def _weights(neutral: Floats, mesh: Mesh) -> Floats:
     """What each vertex counts (V,): landmarks and the skin's area, each sharing its part of 1 equally."""
     corners = [neutral[mesh.triangles[:, i]] for i in range(3)]
     first, second = corners[1] - corners[0], corners[2] - corners[0]
@@ -85,7 +83,7 @@ def _weights(neutral: Points, mesh: Mesh) -> Points:
     return np.asarray((weight + weight[mesh.mirror]) / 2)
 
 
-def _bump_fields(neutral: Points, mesh: Mesh, bumps: Bumps) -> Points:
+def _bump_fields(neutral: Floats, mesh: Mesh, bumps: Bumps) -> Floats:
     """Symmetric deformations (K, V, 3): a bump at each landmark of x >= 0 along each axis, with its mirror image.
 
     A bump is Wendland's function (1 - r)^4 (4 r + 1) of the distance in units of the radius. Where bumps overlap they

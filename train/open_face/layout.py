@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from train.open_face.arrays import Floats, Indices
 from train.open_face.decimate import border_edges
 from train.open_face.mesh import Mesh
 from train.open_face.source import NARROW_FACE, TEETH_END, TEETH_STARTS
-
-Points = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 FACE_ZOOM = 1.5
 """The face is drawn this many times larger than the rest of the skin."""
@@ -29,7 +27,7 @@ _UNTANGLING = 500
 _LEAST_AREA = 1e-6
 
 
-def texture_coordinates(vertices: Points, mesh: Mesh) -> NDArray[np.float32]:
+def texture_coordinates(vertices: Floats, mesh: Mesh) -> NDArray[np.float32]:
     """Lay out the mesh in the unit square.
 
     Returns:
@@ -68,7 +66,7 @@ def texture_coordinates(vertices: Points, mesh: Mesh) -> NDArray[np.float32]:
     return np.asarray(np.rint(uv / UV_STEP) * UV_STEP, np.float32)
 
 
-def flatten(vertices: Points, triangles: Indices, zoom: Points, centre: int | None = None) -> Points:
+def flatten(vertices: Floats, triangles: Indices, zoom: Floats, centre: int | None = None) -> Floats:
     """Flatten a disc-like mesh onto the unit disc without overlaps.
 
     Tutte's embedding ("How to draw a graph", 1963): the border goes to the circle, every other vertex to a weighted
@@ -117,7 +115,7 @@ def flatten(vertices: Points, triangles: Indices, zoom: Points, centre: int | No
     return _untangled(flat, triangles, edges, free)[:count]
 
 
-def _untangled(flat: Points, triangles: Indices, edges: Indices, free: NDArray[np.bool_]) -> Points:
+def _untangled(flat: Floats, triangles: Indices, edges: Indices, free: NDArray[np.bool_]) -> Floats:
     """Move the corners of triangles that lie upside down to the mean of their neighbours until there are none."""
     both = np.concatenate([edges, edges[:, ::-1]])
     degree = np.bincount(both[:, 0], minlength=len(flat))
@@ -135,7 +133,7 @@ def _untangled(flat: Points, triangles: Indices, edges: Indices, free: NDArray[n
     return flat
 
 
-def _areas(vertices: Points, triangles: Indices) -> Points:
+def _areas(vertices: Floats, triangles: Indices) -> Floats:
     """A third of the area of the triangles around each vertex (N,)."""
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
     u, v = b - a, c - a
@@ -144,7 +142,7 @@ def _areas(vertices: Points, triangles: Indices) -> Points:
     return np.asarray(sum(np.bincount(triangles[:, i], sixth, len(vertices)) for i in range(3)))
 
 
-def _centred(flat: Points, middle: Points) -> Points:
+def _centred(flat: Floats, middle: Floats) -> Floats:
     """Move a point of the unit disc to its centre by the conformal map of the disc onto itself."""
     a, b = float(middle[0]), float(middle[1])
     x, y = flat[:, 0], flat[:, 1]
@@ -155,8 +153,8 @@ def _centred(flat: Points, middle: Points) -> Points:
     return np.stack([(top_x * low_x + top_y * low_y) / size, (top_y * low_x - top_x * low_y) / size], 1)
 
 
-def _spread(flat: Points, area: Points) -> Points:
-    """Move points of the unit disc outwards or inwards until circles enclose their share of the area (N,)."""
+def _spread(flat: Floats, area: Floats) -> Floats:
+    """Move points of the unit disc outwards or inwards until circles enclose their fraction of the area (N,)."""
     radius = np.minimum(np.sqrt(flat[:, 0] ** 2 + flat[:, 1] ** 2), 1.0)
     order = np.argsort(radius, kind="stable")
     enclosed = np.cumsum(area[order])
@@ -169,7 +167,7 @@ def _spread(flat: Points, area: Points) -> Points:
     return np.asarray(flat * (moved / np.maximum(radius, 1e-12))[:, None])
 
 
-def _circle(points: Points) -> Points:
+def _circle(points: Floats) -> Floats:
     """Positions (K, 2) on the unit circle, in proportion to the lengths along a closed border (K, 3)."""
     step = np.roll(points, -1, axis=0) - points
     along = np.cumsum(np.sqrt(step[:, 0] ** 2 + step[:, 1] ** 2 + step[:, 2] ** 2))
@@ -195,12 +193,12 @@ def _loops(edges: Indices) -> list[list[int]]:
     return loops
 
 
-def _length(vertices: Points, loop: list[int]) -> float:
+def _length(vertices: Floats, loop: list[int]) -> float:
     step = vertices[loop] - np.roll(vertices[loop], 1, axis=0)
     return float(np.cumsum(np.sqrt(step[:, 0] ** 2 + step[:, 1] ** 2 + step[:, 2] ** 2))[-1])
 
 
-def _settle(flat: Points, edges: Indices, weight: Points, free: NDArray[np.bool_]) -> Points:
+def _settle(flat: Floats, edges: Indices, weight: Floats, free: NDArray[np.bool_]) -> Floats:
     """Bring every free vertex to the weighted mean of its neighbours: conjugate gradients from the present places.
 
     Sums are taken in a fixed order, so that the result is the same on every machine.
@@ -209,12 +207,12 @@ def _settle(flat: Points, edges: Indices, weight: Points, free: NDArray[np.bool_
     count = len(flat)
     total = np.bincount(first, weight, count) + np.bincount(second, weight, count)
 
-    def pull(x: Points) -> Points:
+    def pull(x: Floats) -> Floats:
         """The Laplacian of values (N,), at the free vertices."""
         drawn = np.bincount(first, weight * x[second], count) + np.bincount(second, weight * x[first], count)
         return np.where(free, total * x - drawn, 0.0)
 
-    def dot(x: Points, y: Points) -> float:
+    def dot(x: Floats, y: Floats) -> float:
         return float(np.cumsum(x * y)[-1])
 
     out = flat.copy()

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from train.open_face.arrays import Floats, Indices
 from train.open_face.decimate import Simplifier, border_edges
 from train.open_face.source import (
     EYE_SOCKETS,
@@ -22,9 +23,6 @@ from train.open_face.source import (
     tooth,
 )
 
-Points = NDArray[np.float64]
-Indices = NDArray[np.intp]
-
 NECK_HEIGHT_MM, NECK_SLOPE = -134.0, -0.3
 """The plane that ends the neck, y = height + slope * z: from below the throat up to the nape."""
 EYEBALL_SEGMENTS, EYEBALL_STEP = 32, 2
@@ -34,7 +32,7 @@ EYEBALL_RINGS = (2, 3, 4, 6, 8, 9, 11, 13, 15, 17)
 PUPIL_RINGS, IRIS_RINGS = 3, 8
 """The last ring of the pupil and of the iris. The cornea ends at ring 9, 7.05 mm from its axis."""
 TOOTH_FRACTION = 0.55
-"""Share of a tooth's height that is kept, from the cutting edge; the root lies in the gums."""
+"""Fraction of the height of a tooth that is kept, from its cutting edge. The root lies in the gums."""
 POSES = ("jawOpen", "eyeBlinkLeft", "mouthSmileLeft", "mouthPucker", "browDownLeft")
 """Expressions in which the simplified surface has to stay close to the original one, next to the neutral face."""
 LENGTH_WEIGHT = 2e-3
@@ -58,13 +56,13 @@ class Mesh:
     """
 
     ends: Indices
-    fraction: Points
+    fraction: Floats
     rim_copy: NDArray[np.bool_]
     mirror: Indices
     triangles: Indices
     landmarks: Indices
 
-    def sample(self, field: Points) -> Points:
+    def sample(self, field: Floats) -> Floats:
         """Values (..., V, 3) of what is known at ICT-FaceKit's vertices, (..., W, 3)."""
         first, second = field[..., self.ends[:, 0], :], field[..., self.ends[:, 1], :]
         return np.asarray(first + self.fraction[:, None] * (second - first))
@@ -80,12 +78,12 @@ class Mesh:
 
 @dataclass(frozen=True, eq=False)
 class _Half:
-    """Points of the left half: ICT-FaceKit's vertices, then further points on its edges (see `Mesh`)."""
+    """Floats of the left half: ICT-FaceKit's vertices, then further points on its edges (see `Mesh`)."""
 
     ends: Indices
-    fraction: Points
+    fraction: Floats
 
-    def sample(self, field: Points) -> Points:
+    def sample(self, field: Floats) -> Floats:
         first, second = field[self.ends[:, 0]], field[self.ends[:, 1]]
         return np.asarray(first + self.fraction[:, None] * (second - first))
 
@@ -182,7 +180,7 @@ def _split_linings(half: _Half, triangles: Indices) -> tuple[_Half, Indices]:
     return split, np.concatenate([triangles[~lining], copy[triangles[lining]]])
 
 
-def cut(vertices: Points, triangles: Indices, height: float, slope: float) -> tuple[Indices, Indices, Points]:
+def cut(vertices: Floats, triangles: Indices, height: float, slope: float) -> tuple[Indices, Indices, Floats]:
     """Cut a mesh by the plane y = height + slope * z and keep what lies above.
 
     Returns:
@@ -214,7 +212,7 @@ def cut(vertices: Points, triangles: Indices, height: float, slope: float) -> tu
     return np.array(kept, np.intp), ends, first / (first - second)
 
 
-def _inner_parts(neutral: Points, left: Indices) -> list[tuple[Indices, int]]:
+def _inner_parts(neutral: Floats, left: Indices) -> list[tuple[Indices, int]]:
     """Triangles of gums and teeth of the left half, and how many vertices to keep of each."""
     found = [(_among(left, GUMS_AND_TONGUE), COUNTS["gums"])]
     for index in range(len(TEETH_STARTS)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from train.open_face.arrays import Floats
 from train.open_face.mesh import IRIS_RINGS, PUPIL_RINGS, Mesh, eyeball_rings
 from train.open_face.source import (
     FULL_FACE,
@@ -19,8 +20,6 @@ from train.open_face.source import (
     TEETH_STARTS,
     Source,
 )
-
-Points = NDArray[np.float64]
 
 REGIONS = (
     "skin", "blush", "lips", "brows", "lids", "hair", "sclera", "iris", "pupil", "eye lining", "mouth", "gums", "teeth",
@@ -53,9 +52,9 @@ def region_weights(source: Source, mesh: Mesh) -> NDArray[np.uint8]:
     weight = np.zeros((len(points), len(REGIONS)))
     weight[:, 0] = 1
 
-    def lay(name: str, share: Points | float, where: NDArray[np.bool_]) -> None:
-        """Cover a share of what the vertices were before by a region."""
-        covered = np.where(where, share, 0.0)[:, None]
+    def lay(name: str, fraction: Floats | float, where: NDArray[np.bool_]) -> None:
+        """Give a fraction of some vertices to a region, and reduce their other regions."""
+        covered = np.where(where, fraction, 0.0)[:, None]
         weight[:] = weight * (1 - covered)
         weight[:, REGIONS.index(name)] += covered[:, 0]
 
@@ -96,25 +95,25 @@ def _left_of(mesh: Mesh) -> NDArray[np.intp]:
     return np.minimum(np.arange(len(mesh.mirror)), mesh.mirror)
 
 
-def _soft(inside_mm: Points, blend_mm: float) -> Points:
+def _soft(inside_mm: Floats, blend_mm: float) -> Floats:
     """From the distance inside a border (V,), negative outside, to a weight that passes from 0 to 1 around it."""
     return np.asarray(np.clip(0.5 + inside_mm / (2 * blend_mm), 0, 1))
 
 
-def _hair(folded: Points, mesh: Mesh) -> Points:
+def _hair(folded: Floats, mesh: Mesh) -> Floats:
     """Weights (V,) of what lies above the hairline, without the ears."""
     z, y = np.array(HAIRLINE).T
     is_ear = mesh.within(FULL_FACE) & (folded[:, 0] > 70) & (folded[:, 1] < 42)
     return np.where(is_ear, 0.0, _soft(folded[:, 1] - np.interp(folded[:, 2], z, y), HAIR_BLEND_MM))
 
 
-def _brow(folded: Points, landmarks: Points) -> Points:
+def _brow(folded: Floats, landmarks: Floats) -> Floats:
     """Weights (V,) of the band around the brow's landmarks."""
     distance, along = _distance_to_path(folded, landmarks[22:27] + [0.0, BROW_SHIFT_MM, 0.0])
     return _soft(np.interp(along, np.arange(5), BROW_HALF_WIDTH_MM) - distance, BROW_BLEND_MM)
 
 
-def _lips(folded: Points, landmarks: Points) -> Points:
+def _lips(folded: Floats, landmarks: Floats) -> Floats:
     """Weights (V,) of what lies inside the outer border of the lips, seen from the front."""
     half = _smooth(landmarks[51:58, :2])
     border = np.concatenate([half, half[::-1] * [-1, 1]])
@@ -125,7 +124,7 @@ def _lips(folded: Points, landmarks: Points) -> Points:
     return np.where(folded[:, 2] > landmarks[54, 2] - 6, _soft(inside, LIP_BLEND_MM), 0.0)
 
 
-def _smooth(path: Points) -> Points:
+def _smooth(path: Floats) -> Floats:
     """Catmull-Rom curve through the points (N, 2) of a path, eight steps to a segment."""
     padded = np.concatenate([[path[0] * [-1, 1]], path, [path[-1] * [-1, 1]]])
     t = np.arange(8)[:, None] / 8
@@ -137,8 +136,8 @@ def _smooth(path: Points) -> Points:
     return np.concatenate([*pieces, path[-1:]])
 
 
-def _inside(points: Points, polygon: Points) -> NDArray[np.bool_]:
-    """Points (V, 2) inside a polygon (N, 2): an odd number of its edges lies to their right."""
+def _inside(points: Floats, polygon: Floats) -> NDArray[np.bool_]:
+    """Floats (V, 2) inside a polygon (N, 2): an odd number of its edges lies to their right."""
     inside = np.zeros(len(points), bool)
     for (ax, ay), (bx, by) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
         if ay == by:
@@ -148,7 +147,7 @@ def _inside(points: Points, polygon: Points) -> NDArray[np.bool_]:
     return inside
 
 
-def _distance_to_path(points: Points, path: Points) -> tuple[Points, Points]:
+def _distance_to_path(points: Floats, path: Floats) -> tuple[Floats, Floats]:
     """Distance (V,) of points (V, 3) to a path (N, 3), and where on it the nearest place is, in steps (V,)."""
     best, along = np.full(len(points), np.inf), np.zeros(len(points))
     for i in range(len(path) - 1):

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bfm_assets import MorphableModel, read_bfm68, read_ict
 from bfm_assets.fit import LandmarkFit, face_size, fit_landmarks_2d, fit_landmarks_3d, similarity
 from synergy.data import PtsReader
 from synergy.landmarks import INNER51
-
-Array = NDArray[np.float64]
+from train.open_face.arrays import Floats
 
 SAMPLES = 500
 DEPTH_POINTS = {"nose tip": [30], "chin": [8], "brows": list(range(17, 27)), "eye corners": [36, 39, 42, 45]}
@@ -33,7 +31,7 @@ def report(
         helen: a folder, tar or zip of images with `.pts` files.
 
     Yields:
-        Lines of text. Residuals are mean distances in per cent of the square root of width times height of the box
+        Lines of text. Residuals are mean distances in percent of the square root of width times height of the box
         around the landmarks.
     """
     others = [read_ict(ict)] if ict else []
@@ -54,7 +52,7 @@ def report(
         yield f"  of the 68-point box: {_deciles(fit.residual[frontal] / size)}"
 
 
-def random_faces(model: MorphableModel, count: int, expressive: bool = True) -> Array:
+def random_faces(model: MorphableModel, count: int, expressive: bool = True) -> Floats:
     """Draw landmarks (N, 68, 3) in mm of random people of a model, with random expressions or none.
 
     Identities follow the model's prior, and so do expressions of principal components. Of named expressions, whose
@@ -82,25 +80,25 @@ def pitch_of(model: MorphableModel, other: MorphableModel) -> float:
     return float(np.degrees(np.arctan2(-rotation[0, 2, 1], rotation[0, 1, 1])))
 
 
-def yaw_degrees(fit: LandmarkFit) -> Array:
+def yaw_degrees(fit: LandmarkFit) -> Floats:
     """The angle (N,) between each fitted face's forward axis and the camera's, in the horizontal plane."""
     return np.asarray(np.degrees(np.arctan2(fit.rotation[:, 0, 2], fit.rotation[:, 2, 2])))
 
 
-def depth_profile(points: Array) -> Array:
+def depth_profile(points: Floats) -> Floats:
     """Depth (N, 4) of the `DEPTH_POINTS` in mm before the mean of the inner points, of aligned landmarks (N, 68, 3)."""
     depth = points[..., 2] - points[:, INNER51, 2].mean(1, keepdims=True)
     return np.stack([depth[:, at].mean(1) for at in DEPTH_POINTS.values()], 1)
 
 
-def aligned(points: Array, reference: Array) -> Array:
+def aligned(points: Floats, reference: Floats) -> Floats:
     """Landmarks (N, 68, 3) under the similarity that brings their inner points closest to the reference's (68, 3)."""
     target = np.broadcast_to(reference[INNER51], (len(points), len(reference[INNER51]), 3))
     scale, rotation, translation = similarity(points[:, INNER51], target)
     return np.asarray(scale[:, None, None] * points @ np.swapaxes(rotation, 1, 2) + translation[:, None])
 
 
-def _depths(model: MorphableModel, name: str, neutral: Array) -> Iterator[str]:
+def _depths(model: MorphableModel, name: str, neutral: Floats) -> Iterator[str]:
     """Compare the mean face's depths with those of neutral faces (N, 68, 3) in mm of another model."""
     own = model.mean[model.landmarks].astype(np.float64) * model.mm_per_unit
     theirs = depth_profile(aligned(neutral, own))
@@ -110,7 +108,7 @@ def _depths(model: MorphableModel, name: str, neutral: Array) -> Iterator[str]:
         yield f"  depth of {feature:11s} {ours:6.1f} mm, {name} {mean:6.1f} +- {std:.1f} mm"
 
 
-def _deciles(values: Array) -> str:
+def _deciles(values: Floats) -> str:
     """Mean and each 10th percentile as one line."""
     return f"mean {values.mean():.2f} %  deciles " + " ".join(
         f"{v:.2f}" for v in np.percentile(values, range(10, 101, 10))

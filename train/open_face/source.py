@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from bfm_assets import ModelFileError, read_ict
-
-Points = NDArray[np.float64]
-Indices = NDArray[np.intp]
+from train.open_face.arrays import Floats, Indices
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 """Mirroring at the plane x = 0."""
@@ -42,7 +40,7 @@ SCLERAS = (range(21451, 22221), range(23021, 23791))
 N_VERTICES = 26719
 
 GAZE_HALF_TANGENT = 0.2217
-"""Tangent of half the angle, 25 degrees, by which the eyes turn in the eyeLook shapes at weight 1; drawn."""
+"""Tangent of half the angle, 25 degrees, by which the eyes rotate in the eyeLook shapes at weight 1."""
 MOLARS = (0, 1, 14, 15, 16, 17, 30, 31)
 """Second and third molars, as indices into `TEETH_STARTS`: nobody sees them, the open face leaves them out."""
 
@@ -67,15 +65,15 @@ class Source:
         expressions: ARKit name to displacements (V, 3) at weight 1. Left and right shapes mirror each other.
     """
 
-    neutral: Points
+    neutral: Floats
     triangles: Indices
     landmarks: Indices
     mirror: Indices
-    symmetric: Points
-    antisymmetric: Points
-    expressions: dict[str, Points]
+    symmetric: Floats
+    antisymmetric: Floats
+    expressions: dict[str, Floats]
 
-    def mirrored(self, displacements: Points) -> Points:
+    def mirrored(self, displacements: Floats) -> Floats:
         """Mirror images (..., V, 3) of displacement fields."""
         return np.asarray(displacements[..., self.mirror, :] * MIRROR)
 
@@ -113,10 +111,10 @@ def read_source(path: Path) -> Source:
     )
 
 
-def add_gaze(raw: dict[str, Points], neutral: Points) -> None:
+def add_gaze(raw: dict[str, Floats], neutral: Floats) -> None:
     """Turn the eyeballs in the eyeLook shapes, in place: ICT-FaceKit's shapes move only the lids.
 
-    At weight 1 the gaze turns by `GAZE_HALF_TANGENT`. Vertices go straight to their new places, as in any blendshape.
+    At weight 1 the gaze rotates by `GAZE_HALF_TANGENT`. Vertices go straight to their new places, as in any blendshape.
     """
     c = (1 - GAZE_HALF_TANGENT**2) / (1 + GAZE_HALF_TANGENT**2)
     s = 2 * GAZE_HALF_TANGENT / (1 + GAZE_HALF_TANGENT**2)
@@ -131,14 +129,14 @@ def add_gaze(raw: dict[str, Points], neutral: Points) -> None:
             raw[f"eyeLook{name}_{side}"][ball.start : ball.stop] += move
 
 
-def _ball_centre(points: Points) -> Points:
+def _ball_centre(points: Floats) -> Floats:
     """The centre of an eyeball, from the box around it without the cornea's bulge in front."""
     low, high = points.min(0), points.max(0)
     radius = (high[1] - low[1]) / 2
     return np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2] + radius])
 
 
-def closed_lips(neutral: Points, mouth_close: Points, landmarks: Indices) -> Points:
+def closed_lips(neutral: Floats, mouth_close: Floats, landmarks: Indices) -> Floats:
     """Close the slit that ICT-FaceKit's neutral face has between its lips, by as much of mouthClose as that takes.
 
     The slit is measured between the middle landmarks of the inner lips, 62 and 66; it is 0.8 mm high.
@@ -149,11 +147,11 @@ def closed_lips(neutral: Points, mouth_close: Points, landmarks: Indices) -> Poi
     return np.asarray(neutral + slit / closing * mouth_close)
 
 
-def _millimetres(centimetres: NDArray[np.floating]) -> Points:
+def _millimetres(centimetres: NDArray[np.floating]) -> Floats:
     return np.asarray(centimetres, np.float64) * 10
 
 
-def arkit_expressions(raw: dict[str, Points], mirror: Indices) -> dict[str, Points]:
+def arkit_expressions(raw: dict[str, Floats], mirror: Indices) -> dict[str, Floats]:
     """Name ICT-FaceKit's expressions as ARKit does, join the halves that ARKit does not split, and symmetrise.
 
     ICT-FaceKit writes `_L` and `_R` for ARKit's `Left` and `Right`, and splits browInnerUp and cheekPuff. A left shape
@@ -167,7 +165,7 @@ def arkit_expressions(raw: dict[str, Points], mirror: Indices) -> dict[str, Poin
     Returns:
         ARKit's names, in alphabetical order, to displacements (V, 3).
     """
-    named: dict[str, Points] = {}
+    named: dict[str, Floats] = {}
     for name, displacement in raw.items():
         stem, _, side = name.partition("_")
         if stem in ("browInnerUp", "cheekPuff"):

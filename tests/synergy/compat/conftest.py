@@ -142,7 +142,7 @@ def crops() -> Tensor:
 
 @pytest.fixture
 def run_layers() -> Callable[..., Tensor]:
-    """Applies a public convolution and its BatchNorm by name: the reference that the loaders are held to."""
+    """Applies a public convolution and its BatchNorm by name: the reference for the loaders."""
 
     def run(state: State, x: Tensor, conv: str, norm: str, stride: int = 1) -> Tensor:
         weight = state[f"{conv}.weight"]

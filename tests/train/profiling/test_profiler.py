@@ -69,7 +69,7 @@ def test_turning_away_hides_the_far_side(profiler, scene):
 
 
 def test_the_texture_moves_with_the_landmarks(scene):
-    """A white dot painted on the nose tip is where the turned nose tip is."""
+    """A white dot painted on the outer corner of an eye is where the rotated corner is."""
     image, vertices, faces = scene
     model = open_face()
     dark = np.zeros_like(image)
