@@ -2,7 +2,8 @@
 
 Near 90 degrees of yaw, pitch and roll rotate the head about almost the same axis (gimbal lock). The rotation fixes
 their difference (their sum at negative yaw). The rest depends on errors of one or two degrees in the rotation, so that
-an almost perfect prediction can have a pitch of -70 and a roll of -70 degrees. Real heads do not have such angles. """
+an almost perfect prediction can have a pitch of -70 and a roll of -70 degrees. Real heads do not have such angles.
+"""
 
 from __future__ import annotations
 
