@@ -118,5 +118,5 @@ def random_colours(rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
 def _drawn(
     palette: dict[str, tuple[int, int, int]], names: tuple[str, ...], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """One of the named colours of a palette, a little lighter or darker."""
+    """Return one of the named colours of a palette, a little lighter or darker."""
     return np.array(palette[names[rng.integers(len(names))]]) * rng.uniform(0.85, 1.15)

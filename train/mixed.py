@@ -10,7 +10,7 @@ class Float32Conv2d(nn.Conv2d):
     """A convolution that computes in float32 under autocast.
 
     oneDNN has no fast bf16 kernel for the input gradient of a strided depthwise convolution on the CPU.
-    docs/training.md has the times.
+    docs/journal.md has the times.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 torch's name
@@ -20,7 +20,7 @@ class Float32Conv2d(nn.Conv2d):
 
 
 def keep_strided_depthwise_in_float32(net: nn.Module) -> None:
-    """Turn the strided depthwise convolutions of a network into `Float32Conv2d`, in place. Its state is unchanged."""
+    """Replace the strided depthwise convolutions of a network by `Float32Conv2d`, in place. Its state is unchanged."""
     for module in net.modules():
         if type(module) is nn.Conv2d and module.groups > 1 and module.stride != (1, 1):
             module.__class__ = Float32Conv2d

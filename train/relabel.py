@@ -28,7 +28,7 @@ def fit_coefficients(
     and expression are the regularised least squares solution. After the inverse rotation, V = s (mean + B c) + t is
     linear in s, s c and t, with the same matrix for every face. One small matrix therefore solves for all faces.
 
-    Scores are observations of the named expression modes. Their scale, offset and noise are estimated from these faces
+    Scores are observations of the named expression modes. Their scale and noise are estimated from these faces
     (`train.blendshape_scores`). One more matrix then solves for all faces that have scores.
 
     Args:

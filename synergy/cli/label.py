@@ -1,4 +1,4 @@
-"""`synergy label`: make, show, merge and export training packs."""
+"""`synergy label`: make, show, merge, export and measure training packs, and predict their photos."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def build(
     out: OutOption,
     model: ModelOption = None,
     teacher: Annotated[
-        list[Path] | None, typer.Option(help="Prediction file (.npz); repeat for more. The first one is the base.")
+        list[Path] | None,
+        typer.Option(help="Prediction file (.npz); repeat for more. The first one with 3D landmarks is the base."),
     ] = None,
     teacher_weights: Annotated[Path | None, typer.Option(help="teacher_weights.json of another pack.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="calibration.npz of another pack.")] = None,
@@ -126,7 +127,7 @@ def predict(
 def show(
     pack: Annotated[Path, typer.Argument(help="A pack.")],
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("labels.png"),
-    worst: Annotated[bool, typer.Option("--worst", help="The smallest weights instead of a sample per yaw.")] = False,
+    worst: Annotated[bool, typer.Option("--worst", help="Draw the labels with the smallest weights instead.")] = False,
 ) -> None:
     """Draw a contact sheet: label, annotations, outline of the mesh and axes of the head."""
     from train.packs.contact_sheet import show_pack
@@ -172,8 +173,10 @@ def agreement(
         str | None, typer.Option(help="Teacher that is left out and judges rotations, such as opentrack.")
     ] = None,
     identities_above: Annotated[int | None, typer.Option(help="Only people with larger numbers.")] = None,
-    rotation_factor: Annotated[float, typer.Option(help="Factor of the predicted rotations' deviation.")] = 0.2,
-    noise_factor: Annotated[float, typer.Option(help="Factor of the annotations' variance.")] = 0.2,
+    rotation_factor: Annotated[
+        float, typer.Option(help="Factor of the standard deviation of predicted rotations.")
+    ] = 0.2,
+    noise_factor: Annotated[float, typer.Option(help="Factor of the variance of annotations.")] = 0.2,
 ) -> None:
     """Compare labels from a part of the annotated points with the other part."""
     from train.annotate.fusion import FusionFactors

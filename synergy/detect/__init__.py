@@ -1,4 +1,4 @@
-"""Face detectors behind one small protocol."""
+"""Face detectors and their common interface."""
 
 from synergy.detect.base import Detection, Detector
 from synergy.detect.centerface import CenterFace

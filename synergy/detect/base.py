@@ -1,4 +1,4 @@
-"""What a detector is: an image in, boxes with scores out, and how its boxes relate to landmark boxes."""
+"""The interface of face detectors: boxes with scores, and how these boxes relate to boxes of landmarks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Detection(NamedTuple):
 
 
 class Detector(Protocol):
-    """Anything that finds faces."""
+    """The interface of a face detector."""
 
     def __call__(self, image: NDArray[np.uint8]) -> Detection:
-        """Faces of an (H, W, 3) uint8 RGB image."""
+        """Find the faces of an image (H, W, 3) uint8 RGB."""
         ...
 
     def crop_box(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes (K, 4) of this detector as the boxes of the 68 landmarks they stand for."""
+        """Convert boxes (K, 4) of this detector to boxes (K, 4) of the 68 landmarks of the same faces."""
         ...

@@ -99,7 +99,7 @@ def build_open_face(ict: Path) -> MorphableModel:
 
 
 def _pitched(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points or displacements (..., 3) in the axes of head poses: see `HALF_PITCH_TANGENT`."""
+    """Return points or displacements (..., 3) in the axes of head poses: see `HALF_PITCH_TANGENT`."""
     t = HALF_PITCH_TANGENT
     c, s = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
@@ -107,7 +107,7 @@ def _pitched(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _basis(displacements: NDArray[np.float64]) -> NDArray[np.float32]:
-    """A basis (V, 3, K) of displacements (K, V, 3)."""
+    """Return displacements (K, V, 3) as a basis (V, 3, K)."""
     return _rounded(np.moveaxis(_pitched(displacements), 0, 2), BASIS_STEP)
 
 

@@ -34,7 +34,7 @@ def plane_quadrics(normals: Floats, offsets: Floats, weights: Floats) -> Floats:
 
 
 def _monomials(points: Floats) -> Floats:
-    """Factors (..., 10) whose product with a quadric, summed, is its value at points (..., 3)."""
+    """Return factors (..., 10): the sum of their products with a quadric is its value at points (..., 3)."""
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     one = np.ones_like(x)
     return np.stack([x * x, 2 * x * y, 2 * x * z, 2 * x, y * y, 2 * y * z, 2 * y, z * z, 2 * z, one], -1)
@@ -56,13 +56,13 @@ def _dot(a: Floats, b: Floats) -> Floats:
 
 
 def _unit(a: Floats) -> tuple[Floats, Floats]:
-    """Unit vectors (..., 3) and lengths (...)."""
+    """Return unit vectors (..., 3) and lengths (...)."""
     length = np.sqrt(_dot(a, a))
     return a / np.maximum(length, 1e-12)[..., None], length
 
 
 def border_edges(triangles: Indices) -> Indices:
-    """The directed edges (B, 2) that only one triangle has."""
+    """Return the directed edges (B, 2) that only one triangle has."""
     edges = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     count = len(triangles) and int(triangles.max()) + 1
     forward, backward = edges[:, 0] * count + edges[:, 1], edges[:, 1] * count + edges[:, 0]
@@ -70,7 +70,7 @@ def border_edges(triangles: Indices) -> Indices:
 
 
 class Simplifier:
-    """Collapses edges of a mesh that is given in several poses at once.
+    """Collapse edges of a mesh that is given in several poses at once.
 
     The cost of a collapse is the sum over the poses of its quadric error, plus a small term that keeps edges short:
     what is flat in the neutral face but bends in an expression keeps its vertices.
@@ -106,7 +106,7 @@ class Simplifier:
         self.stamp = [0] * poses.shape[1]
 
     def _initial_quadrics(self, poses: Floats, triangles: Indices) -> Floats:
-        """Quadrics (V, P, 10) of the triangles around each vertex, and of walls along the borders."""
+        """Return quadrics (V, P, 10) of the triangles around each vertex, and of walls along the borders."""
         quadrics = np.zeros((poses.shape[1], len(poses), 10))
         edges = border_edges(triangles)
         owner = {
@@ -131,7 +131,7 @@ class Simplifier:
         return {v: None for t in self.around[vertex] for v in self.triangles[t] if v != vertex}
 
     def _candidates(self, removed: int) -> list[tuple[float, int, int, int]]:
-        """Queue entries (cost, removed, kept, stamp) of the collapses that remove a vertex."""
+        """Return queue entries (cost, removed, kept, stamp) of the collapses that remove a vertex."""
         if self.locked[removed]:
             return []
         targets = sorted(self.border[removed] or self._neighbours(removed))
@@ -145,7 +145,7 @@ class Simplifier:
         return [(c, removed, v, self.stamp[removed]) for c, v in zip(cost.tolist(), targets, strict=True)]
 
     def _is_allowed(self, removed: int, kept: int) -> bool:
-        """Whether the collapse keeps the surface a manifold and rotates no triangle by more than about 75 degrees."""
+        """Return whether a collapse keeps the surface a manifold and rotates no triangle by more than 75 degrees."""
         shared = self._neighbours(removed).keys() & self._neighbours(kept).keys()
         common = [t for t in self.around[removed] if kept in self.triangles[t]]
         if len(shared) != len(common) or not common:

@@ -27,7 +27,7 @@ class Bumps:
 
 
 BUMPS = (Bumps(60.0, 2.0), Bumps(30.0, 1.0))
-"""Chosen so that random faces of both published models are met as closely as docs/morphable-models.md says, while
+"""Chosen so that fits to random faces of both published models have the residuals of docs/morphable-models.md, and
 random people of the open face still look like people."""
 N_SYMMETRIC, N_ANTISYMMETRIC = 60, 10
 LANDMARK_WEIGHT = 0.9
@@ -54,7 +54,7 @@ def identity_modes(source: Source, mesh: Mesh) -> Floats:
 
 
 def _principal(fields: Floats, weight: Floats, count: int) -> tuple[Floats, Floats]:
-    """Principal components (count, V, 3) of independent deformations (K, V, 3), and their weighted energy (count,)."""
+    """Return principal components (count, V, 3) of independent deformations (K, V, 3), and their energies (count,)."""
     whole = np.rint(fields / _FIELD_UNIT).reshape(len(fields), -1)
     rows = np.repeat(np.rint(weight / _WEIGHT_UNIT), 3)
     energy, vectors = eigenvectors(product(whole * rows, whole.T))
@@ -64,7 +64,7 @@ def _principal(fields: Floats, weight: Floats, count: int) -> tuple[Floats, Floa
 
 
 def _weights(neutral: Floats, mesh: Mesh) -> Floats:
-    """What each vertex counts (V,): landmarks and the skin's area, each sharing its part of 1 equally."""
+    """Return the weight (V,) of each vertex: equal for all landmarks, and in proportion to its area for the rest."""
     corners = [neutral[mesh.triangles[:, i]] for i in range(3)]
     first, second = corners[1] - corners[0], corners[2] - corners[0]
     normal = np.stack(
@@ -84,7 +84,7 @@ def _weights(neutral: Floats, mesh: Mesh) -> Floats:
 
 
 def _bump_fields(neutral: Floats, mesh: Mesh, bumps: Bumps) -> Floats:
-    """Symmetric deformations (K, V, 3): a bump at each landmark of x >= 0 along each axis, with its mirror image.
+    """Return symmetric deformations (K, V, 3): a bump along each axis at each landmark of x >= 0, and its mirror image.
 
     A bump is Wendland's function (1 - r)^4 (4 r + 1) of the distance in units of the radius. Where bumps overlap they
     are scaled down, so that a vertex moves by `std` along each axis. Eyeballs move rigidly, as their centres do.

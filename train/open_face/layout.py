@@ -134,7 +134,7 @@ def _untangled(flat: Floats, triangles: Indices, edges: Indices, free: NDArray[n
 
 
 def _areas(vertices: Floats, triangles: Indices) -> Floats:
-    """A third of the area of the triangles around each vertex (N,)."""
+    """Return a third of the area of the triangles around each vertex (N,)."""
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
     u, v = b - a, c - a
     x, y, z = (u[:, (i + 1) % 3] * v[:, (i + 2) % 3] - u[:, (i + 2) % 3] * v[:, (i + 1) % 3] for i in range(3))
@@ -168,7 +168,7 @@ def _spread(flat: Floats, area: Floats) -> Floats:
 
 
 def _circle(points: Floats) -> Floats:
-    """Positions (K, 2) on the unit circle, in proportion to the lengths along a closed border (K, 3)."""
+    """Return positions (K, 2) on the unit circle, in proportion to the lengths along a closed border (K, 3)."""
     step = np.roll(points, -1, axis=0) - points
     along = np.cumsum(np.sqrt(step[:, 0] ** 2 + step[:, 1] ** 2 + step[:, 2] ** 2))
     # The border's front, where z is largest near x = 0, goes to the bottom of the disc.
@@ -179,7 +179,7 @@ def _circle(points: Floats) -> Floats:
 
 
 def _loops(edges: Indices) -> list[list[int]]:
-    """The closed borders of directed edges (B, 2), as lists of vertices."""
+    """Return the closed borders of directed edges (B, 2), as lists of vertices."""
     after = dict(edges.tolist())
     loops = []
     while after:
@@ -208,7 +208,7 @@ def _settle(flat: Floats, edges: Indices, weight: Floats, free: NDArray[np.bool_
     total = np.bincount(first, weight, count) + np.bincount(second, weight, count)
 
     def pull(x: Floats) -> Floats:
-        """The Laplacian of values (N,), at the free vertices."""
+        """Return the Laplacian of values (N,), at the free vertices."""
         drawn = np.bincount(first, weight * x[second], count) + np.bincount(second, weight * x[first], count)
         return np.where(free, total * x - drawn, 0.0)
 

@@ -63,12 +63,12 @@ class Mesh:
     landmarks: Indices
 
     def sample(self, field: Floats) -> Floats:
-        """Values (..., V, 3) of what is known at ICT-FaceKit's vertices, (..., W, 3)."""
+        """Return values (..., V, 3) of a field (..., W, 3) that is known at ICT-FaceKit's vertices."""
         first, second = field[..., self.ends[:, 0], :], field[..., self.ends[:, 1], :]
         return np.asarray(first + self.fraction[:, None] * (second - first))
 
     def within(self, *ranges: range) -> NDArray[np.bool_]:
-        """(V,) vertices that ICT-FaceKit numbers within any of the ranges."""
+        """Return whether (V,) each vertex has a number in ICT-FaceKit within any of the ranges."""
         return np.any([(self.ends[:, 0] >= r.start) & (self.ends[:, 0] < r.stop) for r in ranges], 0)
 
     def is_lining(self) -> NDArray[np.bool_]:
@@ -78,7 +78,7 @@ class Mesh:
 
 @dataclass(frozen=True, eq=False)
 class _Half:
-    """Floats of the left half: ICT-FaceKit's vertices, then further points on its edges (see `Mesh`)."""
+    """Points of the left half: ICT-FaceKit's vertices, then further points on its edges (see `Mesh`)."""
 
     ends: Indices
     fraction: Floats
@@ -125,7 +125,7 @@ def build_mesh(source: Source) -> Mesh:
 
 
 def eyeball_rings(source: Source, ball: range) -> Indices:
-    """The rings that an eyeball of ICT-FaceKit consists of, from the pole in the middle of the cornea to the back.
+    """Return the rings of an eyeball of ICT-FaceKit, from the pole in the middle of the cornea to the back.
 
     Returns:
         (R, 32) vertices, in ICT-FaceKit's numbers. Vertices of one column lie on one meridian, and columns go
@@ -150,7 +150,7 @@ def eyeball_rings(source: Source, ball: range) -> Indices:
 
 
 def _pole(source: Source, ball: range) -> int:
-    """The vertex of an eyeball where its 32 meridians meet in front."""
+    """Return the vertex of an eyeball where its 32 meridians meet in front."""
     triangles = _among(source.triangles, ball)
     degree = np.bincount(triangles.ravel(), minlength=len(source.neutral))
     poles = np.flatnonzero(degree == EYEBALL_SEGMENTS)
@@ -158,7 +158,7 @@ def _pole(source: Source, ball: range) -> int:
 
 
 def _eyeball(source: Source) -> Indices:
-    """Triangles of the front of the left eyeball, in ICT-FaceKit's vertex numbers."""
+    """Return the triangles of the front of the left eyeball, in ICT-FaceKit's vertex numbers."""
     rings = eyeball_rings(source, SCLERAS[0])[np.array(EYEBALL_RINGS) - 1, ::EYEBALL_STEP]
     first = rings[0]
     found = [np.stack([np.full(len(first), _pole(source, SCLERAS[0])), first, np.roll(first, -1)], 1)]
@@ -213,7 +213,7 @@ def cut(vertices: Floats, triangles: Indices, height: float, slope: float) -> tu
 
 
 def _inner_parts(neutral: Floats, left: Indices) -> list[tuple[Indices, int]]:
-    """Triangles of gums and teeth of the left half, and how many vertices to keep of each."""
+    """Return the triangles of gums and teeth of the left half, and how many vertices to keep of each."""
     found = [(_among(left, GUMS_AND_TONGUE), COUNTS["gums"])]
     for index in range(len(TEETH_STARTS)):
         triangles = _among(left, tooth(index))
@@ -230,7 +230,7 @@ def _inner_parts(neutral: Floats, left: Indices) -> list[tuple[Indices, int]]:
 
 
 def _among(triangles: Indices, *ranges: range) -> Indices:
-    """The triangles whose corners all lie within the ranges of vertices."""
+    """Return the triangles whose corners all lie within the ranges of vertices."""
     inside = np.zeros(int(triangles.max()) + 1, bool)
     for part in ranges:
         inside[part.start : part.stop] = True
@@ -238,7 +238,7 @@ def _among(triangles: Indices, *ranges: range) -> Indices:
 
 
 def _simplified(source: Source, half: _Half, triangles: Indices, count: int) -> Indices:
-    """Triangles of a simplified part of the left half, in the half's numbers."""
+    """Return the triangles of a simplified part of the left half, in the half's numbers."""
     used, corners = np.unique(triangles, return_inverse=True)
     corners = corners.reshape(-1, 3)
     part = _Half(half.ends[used], half.fraction[used])

@@ -85,36 +85,36 @@ def region_weights(source: Source, mesh: Mesh) -> NDArray[np.uint8]:
 
 
 def face_mask(mesh: Mesh) -> NDArray[np.bool_]:
-    """The vertices (V,) of the face: forehead to chin without ears and neck, with eyeballs and without the mouth."""
+    """Return the vertices (V,) of the face, forehead to chin, with eyeballs, without ears, neck and mouth."""
     mask = (mesh.within(NARROW_FACE) & ~mesh.is_lining()) | mesh.within(*SCLERAS)
     return np.asarray(mask[_left_of(mesh)])
 
 
 def _left_of(mesh: Mesh) -> NDArray[np.intp]:
-    """The vertex of the left half that stands for each vertex (V,): the left half comes first."""
+    """Return the vertex of the left half that corresponds to each vertex (V,)."""
     return np.minimum(np.arange(len(mesh.mirror)), mesh.mirror)
 
 
 def _soft(inside_mm: Floats, blend_mm: float) -> Floats:
-    """From the distance inside a border (V,), negative outside, to a weight that passes from 0 to 1 around it."""
+    """Return a weight that rises from 0 to 1 around a border, from the distance (V,) inside it, negative outside."""
     return np.asarray(np.clip(0.5 + inside_mm / (2 * blend_mm), 0, 1))
 
 
 def _hair(folded: Floats, mesh: Mesh) -> Floats:
-    """Weights (V,) of what lies above the hairline, without the ears."""
+    """Return weights (V,) of what lies above the hairline, without the ears."""
     z, y = np.array(HAIRLINE).T
     is_ear = mesh.within(FULL_FACE) & (folded[:, 0] > 70) & (folded[:, 1] < 42)
     return np.where(is_ear, 0.0, _soft(folded[:, 1] - np.interp(folded[:, 2], z, y), HAIR_BLEND_MM))
 
 
 def _brow(folded: Floats, landmarks: Floats) -> Floats:
-    """Weights (V,) of the band around the brow's landmarks."""
+    """Return weights (V,) of the band around the brow's landmarks."""
     distance, along = _distance_to_path(folded, landmarks[22:27] + [0.0, BROW_SHIFT_MM, 0.0])
     return _soft(np.interp(along, np.arange(5), BROW_HALF_WIDTH_MM) - distance, BROW_BLEND_MM)
 
 
 def _lips(folded: Floats, landmarks: Floats) -> Floats:
-    """Weights (V,) of what lies inside the outer border of the lips, seen from the front."""
+    """Return weights (V,) of what lies inside the outer border of the lips, seen from the front."""
     half = _smooth(landmarks[51:58, :2])
     border = np.concatenate([half, half[::-1] * [-1, 1]])
     flat = np.stack([folded[:, 0], folded[:, 1], np.zeros(len(folded))], 1)
@@ -125,7 +125,7 @@ def _lips(folded: Floats, landmarks: Floats) -> Floats:
 
 
 def _smooth(path: Floats) -> Floats:
-    """Catmull-Rom curve through the points (N, 2) of a path, eight steps to a segment."""
+    """Return the Catmull-Rom curve through the points (N, 2) of a path, eight steps to a segment."""
     padded = np.concatenate([[path[0] * [-1, 1]], path, [path[-1] * [-1, 1]]])
     t = np.arange(8)[:, None] / 8
     pieces = []
@@ -137,7 +137,7 @@ def _smooth(path: Floats) -> Floats:
 
 
 def _inside(points: Floats, polygon: Floats) -> NDArray[np.bool_]:
-    """Floats (V, 2) inside a polygon (N, 2): an odd number of its edges lies to their right."""
+    """Return whether points (V, 2) lie inside a polygon (N, 2): an odd number of its edges lies to their right."""
     inside = np.zeros(len(points), bool)
     for (ax, ay), (bx, by) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
         if ay == by:
@@ -148,7 +148,7 @@ def _inside(points: Floats, polygon: Floats) -> NDArray[np.bool_]:
 
 
 def _distance_to_path(points: Floats, path: Floats) -> tuple[Floats, Floats]:
-    """Distance (V,) of points (V, 3) to a path (N, 3), and where on it the nearest place is, in steps (V,)."""
+    """Return the distance (V,) of points (V, 3) to a path (N, 3), and the nearest place on it in steps (V,)."""
     best, along = np.full(len(points), np.inf), np.zeros(len(points))
     for i in range(len(path) - 1):
         step = path[i + 1] - path[i]

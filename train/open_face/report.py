@@ -70,7 +70,7 @@ def random_faces(model: MorphableModel, count: int, expressive: bool = True) -> 
 
 
 def pitch_of(model: MorphableModel, other: MorphableModel) -> float:
-    """The angle in degrees by which the mean face of another model looks up against this model's.
+    """Return the angle in degrees by which the mean face of another model looks up relative to this model's.
 
     The two are aligned by their inner 51 landmarks. The contours differ by up to 30 mm near the ears, which would tilt
     the faces against each other.
@@ -81,18 +81,18 @@ def pitch_of(model: MorphableModel, other: MorphableModel) -> float:
 
 
 def yaw_degrees(fit: LandmarkFit) -> Floats:
-    """The angle (N,) between each fitted face's forward axis and the camera's, in the horizontal plane."""
+    """Return the angle (N,) between each fitted face's forward axis and the camera's, in the horizontal plane."""
     return np.asarray(np.degrees(np.arctan2(fit.rotation[:, 0, 2], fit.rotation[:, 2, 2])))
 
 
 def depth_profile(points: Floats) -> Floats:
-    """Depth (N, 4) of the `DEPTH_POINTS` in mm before the mean of the inner points, of aligned landmarks (N, 68, 3)."""
+    """Return how many mm the `DEPTH_POINTS` of aligned landmarks (N, 68, 3) are in front of the inner ones, (N, 4)."""
     depth = points[..., 2] - points[:, INNER51, 2].mean(1, keepdims=True)
     return np.stack([depth[:, at].mean(1) for at in DEPTH_POINTS.values()], 1)
 
 
 def aligned(points: Floats, reference: Floats) -> Floats:
-    """Landmarks (N, 68, 3) under the similarity that brings their inner points closest to the reference's (68, 3)."""
+    """Return landmarks (N, 68, 3) after the similarity that brings their inner points closest to those of (68, 3)."""
     target = np.broadcast_to(reference[INNER51], (len(points), len(reference[INNER51]), 3))
     scale, rotation, translation = similarity(points[:, INNER51], target)
     return np.asarray(scale[:, None, None] * points @ np.swapaxes(rotation, 1, 2) + translation[:, None])
@@ -109,7 +109,7 @@ def _depths(model: MorphableModel, name: str, neutral: Floats) -> Iterator[str]:
 
 
 def _deciles(values: Floats) -> str:
-    """Mean and each 10th percentile as one line."""
+    """Format the mean and each 10th percentile as one line."""
     return f"mean {values.mean():.2f} %  deciles " + " ".join(
         f"{v:.2f}" for v in np.percentile(values, range(10, 101, 10))
     )

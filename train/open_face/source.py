@@ -46,7 +46,7 @@ MOLARS = (0, 1, 14, 15, 16, 17, 30, 31)
 
 
 def tooth(index: int) -> range:
-    """The vertices of a tooth, numbered as in ICT-FaceKit's README."""
+    """Return the vertices of a tooth, numbered as in ICT-FaceKit's README."""
     starts = (*TEETH_STARTS, TEETH_END)
     return [range(first, last) for first, last in pairwise(starts)][index]
 
@@ -74,7 +74,7 @@ class Source:
     expressions: dict[str, Floats]
 
     def mirrored(self, displacements: Floats) -> Floats:
-        """Mirror images (..., V, 3) of displacement fields."""
+        """Return the mirror images (..., V, 3) of displacement fields."""
         return np.asarray(displacements[..., self.mirror, :] * MIRROR)
 
 
@@ -112,7 +112,7 @@ def read_source(path: Path) -> Source:
 
 
 def add_gaze(raw: dict[str, Floats], neutral: Floats) -> None:
-    """Turn the eyeballs in the eyeLook shapes, in place: ICT-FaceKit's shapes move only the lids.
+    """Rotate the eyeballs in the eyeLook shapes, in place: ICT-FaceKit's shapes move only the lids.
 
     At weight 1 the gaze rotates by `GAZE_HALF_TANGENT`. Vertices go straight to their new places, as in any blendshape.
     """
@@ -130,7 +130,7 @@ def add_gaze(raw: dict[str, Floats], neutral: Floats) -> None:
 
 
 def _ball_centre(points: Floats) -> Floats:
-    """The centre of an eyeball, from the box around it without the cornea's bulge in front."""
+    """Return the centre of an eyeball, from the box around it without the cornea's bulge in front."""
     low, high = points.min(0), points.max(0)
     radius = (high[1] - low[1]) / 2
     return np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2] + radius])
@@ -176,7 +176,7 @@ def arkit_expressions(raw: dict[str, Floats], mirror: Indices) -> dict[str, Floa
 
 
 def counterpart(name: str) -> str:
-    """The ARKit shape that mirrors a shape: itself for a central one.
+    """Return the ARKit shape that mirrors a shape: itself for a central one.
 
     Example:
         >>> counterpart("jawLeft"), counterpart("jawOpen")
