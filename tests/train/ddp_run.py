@@ -33,6 +33,9 @@ data = PackData(Path(pack), model, batch_size=16 // int(devices))
 warnings.filterwarnings("error", message=".*sync_dist")
 (figures,) = trainer.validate(module, data, verbose=False)
 trainer.fit(module, data)
+content = {"steps": trainer.global_step, "state": {k: v.clone() for k, v in module.state_dict().items()}}
+with torch.no_grad():
+    next(module.net.parameters()).fill_(torch.nan)
+(broken,) = trainer.validate(module, data, verbose=False)
 if trainer.is_global_zero:
-    content = {"steps": trainer.global_step, "state": module.state_dict(), "figures": figures}
-    torch.save(content, Path(out) / f"{devices}.pt")
+    torch.save(content | {"figures": figures, "broken": broken}, Path(out) / f"{devices}.pt")

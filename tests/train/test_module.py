@@ -302,6 +302,8 @@ def test_two_processes_validate_and_train_as_one_does(model_file: Path, pack: Pa
     assert one["steps"] == two["steps"] == 4
     assert one["figures"] == pytest.approx(two["figures"], rel=1e-5)
     assert any(name.endswith("/label_nme_all") for name in one["figures"])
+    assert one["broken"] == two["broken"]
+    assert sum(value for name, value in one["broken"].items() if name.endswith("/not_finite")) == 8
     assert all(value.isfinite().all() for value in two["state"].values())
     change = torch.cat([(one["state"][k] - two["state"][k]).float().flatten() for k in one["state"] if "head" in k])
     assert change.abs().max() < 0.1

@@ -145,7 +145,7 @@ class Simplifier:
         return [(c, removed, v, self.stamp[removed]) for c, v in zip(cost.tolist(), targets, strict=True)]
 
     def _is_allowed(self, removed: int, kept: int) -> bool:
-        """Return whether a collapse keeps the surface a manifold and rotates no triangle by more than 75 degrees."""
+        """Return whether a collapse keeps the surface a manifold and rotates triangles by at most about 75 degrees."""
         shared = self._neighbours(removed).keys() & self._neighbours(kept).keys()
         common = [t for t in self.around[removed] if kept in self.triangles[t]]
         if len(shared) != len(common) or not common:
