@@ -62,6 +62,13 @@ def predict(
         bool, typer.Option("--mirror", help="Mean with the mirrored face: more accurate, twice the time.")
     ] = False,
     threshold: Annotated[float, typer.Option(help="Lowest detector score that counts as a face.")] = 0.35,
+    min_face: Annotated[
+        float | None,
+        typer.Option(
+            help="Smallest face that is wanted: its longer side in pixels. Larger is faster. By default 32, or 1/48 of "
+            "the longer side of large images."
+        ),
+    ] = None,
     renderer: RendererOption = Renderer.BUILTIN,
 ) -> None:
     """Find faces and write their landmarks, pose and meshes.
@@ -100,14 +107,21 @@ def predict(
     given = _read_boxes(boxes, sources)
     require_device(device)
     require_writable_folder(out)
-    predictor = FacePredictor(open_network(model, bfm), CenterFace(threshold), device, mirror=mirror)
+    predictor = FacePredictor(open_network(model, bfm), CenterFace(threshold, min_face), device, mirror=mirror)
     if unavailable := _unavailable(predictor, wanted):
         if formats != DEFAULT_FORMATS:
             raise UserError(f"--format {','.join(unavailable)}: {_no_mesh(predictor)}")
         say(console, f"no meshes are drawn: {_no_mesh(predictor)}")
         wanted = [name for name in wanted if name not in unavailable]
     with ResultFolder(out) as results:
-        job = _Job(predictor, results, wanted, given, _settings_key(predictor, threshold, renderer.value), draw_meshes)
+        job = _Job(
+            predictor,
+            results,
+            wanted,
+            given,
+            _settings_key(predictor, (threshold, min_face), renderer.value),
+            draw_meshes,
+        )
         done = _run_all(job, sources, console, skip)
     n_faces, n_images = sum(one.faces for one in done.values()), sum(one.images for one in done.values())
     say(console, f"{n_faces} face(s) in {n_images} image(s), results in {out}/")
@@ -289,7 +303,7 @@ def _read_boxes(path: Path | None, sources: list[Source]) -> dict[str, object]:
     return boxes
 
 
-def _settings_key(predictor: FacePredictor, threshold: float, renderer: str) -> str:
+def _settings_key(predictor: FacePredictor, detection: tuple[float, float | None], renderer: str) -> str:
     """Identify the program's version, the weights and the settings that decide about predicted faces."""
     import synergy
     from synergy.weights import decides_predictions
@@ -302,7 +316,7 @@ def _settings_key(predictor: FacePredictor, threshold: float, renderer: str) -> 
     digest = predictor.net.morphable_model.digest
     mirror = predictor.mirror is not None
     network = [predictor.net.model_id, weights.hexdigest(), digest]
-    return _digest([synergy.__version__, *network, mirror, threshold, renderer])
+    return _digest([synergy.__version__, *network, mirror, *detection, renderer])
 
 
 def _digest(value: object) -> str:

