@@ -115,7 +115,8 @@ class ResultFolder:
     ) -> Finished:
         """Move the staged files of an input to their place and record the input as finished.
 
-        Where another process has finished the same input meanwhile, the staged files are dropped.
+        Files of other formats are kept if they were made from the same content with the same settings, and removed
+        otherwise. Where another process has finished the same input meanwhile, the staged files are dropped.
 
         Args:
             source: the input's name.
@@ -135,14 +136,13 @@ class ResultFolder:
                 if (found := self.finished(source, key, formats)) is not None:
                     return found
                 staged = sorted(str(file.relative_to(self.staging)) for file in _files(self.staging))
-                if before := self._finished.get(source):
-                    for file in set(before.files).difference(staged):
-                        (self.path / file).unlink(missing_ok=True)
+                kept, kept_formats = self._keep_or_remove(source, key, staged)
                 for file in staged:
                     target = self.path / file
                     target.parent.mkdir(parents=True, exist_ok=True)
                     (self.staging / file).replace(target)
-                line: dict[str, Any] = {"source": source, "key": key, "formats": sorted(formats), "files": staged}
+                files, all_formats = sorted([*staged, *kept]), sorted(kept_formats.union(formats))
+                line: dict[str, Any] = {"source": source, "key": key, "formats": all_formats, "files": files}
                 if faces is None:
                     self._append(line | {"frames": frames[0], "frame_faces": frames[1]})
                 else:
@@ -150,6 +150,26 @@ class ResultFolder:
                 return self._finished[source]
         finally:
             self.drop_staged()
+
+    def _keep_or_remove(self, source: str, key: str, staged: Sequence[str]) -> tuple[list[str], frozenset[str]]:
+        """Keep the recorded files of an input if they have the same key, and remove them otherwise.
+
+        Args:
+            source: the input's name.
+            key: identifies the input's content and the settings.
+            staged: new files, which replace recorded files of the same names.
+
+        Returns:
+            The files that were kept, and their formats; no formats if a recorded file is missing.
+        """
+        before = self._finished.get(source)
+        others = [] if before is None else sorted(set(before.files).difference(staged))
+        if before is None or before.key != key:
+            for file in others:
+                (self.path / file).unlink(missing_ok=True)
+            return [], frozenset()
+        kept = [file for file in others if (self.path / file).exists()]
+        return kept, before.formats if len(kept) == len(others) else frozenset()
 
     def drop_staged(self) -> None:
         """Remove the staged files of an input that failed."""

@@ -48,6 +48,17 @@ def test_what_is_finished_is_known_to_the_next_run(tmp_path, results):
     assert again.finished("sub/a", "k", ["txt"]) is None
 
 
+def test_another_format_is_added_to_the_files_of_the_same_settings(tmp_path, results):
+    put(results, "a", "picture", formats=("txt",), files=("_picture",))
+    put(results, "a", "mesh", formats=("ply",), files=("_mesh",))
+    found = ResultFolder(tmp_path).finished("a", "k", ["txt", "ply"])
+    assert found.files == ("a_mesh.txt", "a_picture.txt")
+    (tmp_path / "a_picture.txt").unlink()
+    put(results, "a", "mesh", formats=("ply",), files=("_mesh",))
+    assert results.finished("a", "k", ["txt"]) is None
+    assert results.finished("a", "k", ["ply"]).files == ("a_mesh.txt",)
+
+
 def test_the_last_settings_count_and_their_files_replace_the_others(tmp_path, results):
     put(results, "a", "old", key="1", files=("_0", "_1"))
     put(results, "b", "kept")
