@@ -57,3 +57,11 @@ def test_the_minimum_is_that_of_scipy():
 
 def test_no_faces_have_no_angles():
     assert likely_angles(np.empty((0, 3, 3))).shape == (0, 3)
+
+
+def test_derivatives_of_the_rotation():
+    angles = np.random.default_rng(3).uniform(-1.5, 1.5, (20, 3))
+    matrix, derivative = head_pose._euler_with_derivatives(angles)
+    np.testing.assert_allclose(matrix, euler_to_matrix(torch.from_numpy(angles)).numpy(), atol=1e-12)
+    expected = torch.func.vmap(torch.func.jacfwd(euler_to_matrix))(torch.from_numpy(angles)).movedim(-1, 1)
+    np.testing.assert_allclose(derivative, expected.numpy(), atol=1e-12)
