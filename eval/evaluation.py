@@ -54,6 +54,7 @@ class EvaluationConfig:
         report_folder: the report page is written to this folder.
         renderer: draws the meshes of the report (`synergy.raster.rasterizer`).
         device: "cpu" or "cuda".
+        engine: what runs the network (`synergy.engines.ENGINES`).
         command: the command line, for the record.
         dense_model: Basel Face Model of the true meshes, to compute dense errors, or None.
         keep: selects the samples that the protocol can score.
@@ -69,6 +70,7 @@ class EvaluationConfig:
     report_folder: Path | None = None
     renderer: str = "builtin"
     device: str = "cpu"
+    engine: str = "torch"
     command: str = ""
     dense_model: MorphableModel | None = None
     keep: Callable[[FaceSample], bool] = lambda _: True
@@ -143,7 +145,7 @@ def open_predictor(config: EvaluationConfig) -> NetworkPredictor:
     net = open_network(config.model, config.bfm)
     if isinstance(net, SynergyNet):  # other networks predict affine poses, which pytorch3d's cameras cannot represent
         net.projection = preferred_projection()
-    predictor = FacePredictor(net, device=config.device, mirror=config.mirror)
+    predictor = FacePredictor(net, device=config.device, mirror=config.mirror, engine=config.engine)
     if config.dense_model is None or not (config.dense_model.is_dense or net.morphable_model.is_dense):
         return NetworkPredictor(predictor)
     require_same_mesh(config.dense_model, net.morphable_model)

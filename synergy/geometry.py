@@ -184,14 +184,17 @@ def decompose_pose(pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     matrix = pose.unflatten(-1, (3, 4))
     rows, translation = matrix[..., :2, :3], matrix[..., 3]
-    lengths = rows.norm(dim=-1, keepdim=True)
-    first, second = (rows / lengths.clamp_min(1e-12)).unbind(-2)
-    half_sum = torch.nn.functional.normalize(first + second, dim=-1)
-    half_difference = torch.nn.functional.normalize(first - second, dim=-1)
+    first, second = _normalize(rows).unbind(-2)
+    half_sum, half_difference = _normalize(first + second), _normalize(first - second)
     first = (half_sum + half_difference) * 0.5**0.5
     second = (half_sum - half_difference) * 0.5**0.5
     rotation = torch.stack([first, second, torch.linalg.cross(first, second)], -2)
-    return lengths.mean((-2, -1)), rotation, translation
+    return rows.norm(dim=-1).mean(-1), rotation, translation
+
+
+def _normalize(vectors: Tensor) -> Tensor:
+    """Scale vectors (..., 3) to length 1. Zero stays zero."""
+    return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
 
 
 def transform_pose(pose: Tensor, affine: Tensor, side: int) -> Tensor:

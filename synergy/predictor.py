@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import nn
 
 from bfm_assets import MorphableModel
 from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
 from synergy.detect import CenterFace, Detector
+from synergy.engines import CropPredictions, Engine, join_predictions, make_engine
 from synergy.face import Face, pose_from_params
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
-from synergy.landmarks import FLIP68
-from synergy.mirror import MirrorCoefficients, mirror_landmarks, mirror_rotation_covariance
 from synergy.models.synergynet import SynergyOutput
 from synergy.weights import load
 
@@ -48,28 +48,6 @@ class Network(Protocol):
         ...
 
 
-class CropPredictions(NamedTuple):
-    """Predictions for N crops, in crop pixels. The last three are None for a network without uncertainty heads.
-
-    Attributes:
-        landmarks: (N, 68, 3).
-        params: (N, 12 + S + E) parameters of a mesh that follows the landmarks.
-        landmark_std: (N, 68) standard deviation of x, and of y, of each landmark.
-        rotation_covariance: (N, 3, 3) covariance of the rotation's error in radians squared, in the camera's frame.
-        confidence: (N,) probability in 0..1 that the crop shows a face.
-    """
-
-    landmarks: Floats
-    params: Floats
-    landmark_std: Floats | None = None
-    rotation_covariance: Floats | None = None
-    confidence: Floats | None = None
-
-    def rows(self, start: int, stop: int) -> CropPredictions:
-        """Return the predictions for crops start..stop - 1."""
-        return CropPredictions(*(None if array is None else array[start:stop] for array in self))  # type: ignore[arg-type]
-
-
 class FacePredictor:
     """Find faces in images and predict their landmarks, pose and mesh.
 
@@ -84,6 +62,9 @@ class FacePredictor:
         batch_size: how many crops go through the network at once.
         mirror: predict every crop's mirror image too and take the mean. This is a little more accurate and takes
             twice the time.
+        engine: what runs the network, a name of `synergy.engines.ENGINES`. "auto" is onnxruntime on the CPU if it is
+            installed, and torch otherwise. Both give the same results up to rounding. The engine copies the weights.
+        threads: number of threads for one batch of crops; see `synergy.engines.make_engine` for the default.
 
     Example:
         >>> predictor = FacePredictor()
@@ -102,14 +83,31 @@ class FacePredictor:
         device: str = "cpu",
         batch_size: int = 64,
         mirror: bool = False,
+        engine: str = "auto",
+        threads: int | None = None,
     ) -> None:
         self.net = load() if net is None else net
         self.net.to(device)
         self.net.eval()
         self.device = device
         self.batch_size = batch_size
+        self.mirror = mirror
+        self.threads = threads
         self._detector = detector
-        self.mirror = MirrorCoefficients(self.net.morphable_model) if mirror else None
+        self.engine = self._make_engine(engine)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickle, with the name of the engine. An engine itself cannot always be pickled."""
+        return {**vars(self), "engine": self.engine.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled predictor and make its engine again."""
+        vars(self).update(state)
+        self.engine = self._make_engine(state["engine"])
+
+    def _make_engine(self, name: str) -> Engine:
+        assert isinstance(self.net, nn.Module)  # a protocol cannot state this
+        return make_engine(name, self.net, self.mirror, self.device, self.threads)
 
     @property
     def detector(self) -> Detector:
@@ -175,7 +173,7 @@ class FacePredictor:
             n += len(per_image)
         return faces
 
-    def _face(self, box: Floats, score: float, affine: NDArray[np.float64], predicted: CropPredictions) -> Face:
+    def _face(self, box: Floats, score: float, affine: NDArray[np.float64], predicted: CropPredictions[Floats]) -> Face:
         """Put one face together from its box, its crop's affine map, and the predictions (1 row) for its crop."""
         points, params, std, covariance, confidence = (None if array is None else array[0] for array in predicted)
         assert points is not None
@@ -195,46 +193,22 @@ class FacePredictor:
             confidence=None if confidence is None else float(confidence),
         )
 
-    @torch.inference_mode()
-    def predict_crops(self, crops: Image) -> CropPredictions:
-        """Predict crops (N, size, size, 3) uint8 RGB."""
-        batches = []
-        for start in range(0, len(crops), self.batch_size):
-            batch = torch.from_numpy(crops[start : start + self.batch_size]).permute(0, 3, 1, 2).to(self.device)
-            output = self.net(batch)
-            if self.mirror is not None:
-                output = self._mean_with_mirrored(output, self.net(batch.flip(-1)), self.mirror)
-            params = self.net.match_landmarks(output.params, output.landmarks)
-            confidence = None if output.face_logit is None else output.face_logit.sigmoid()
-            arrays = (output.landmarks, params, output.landmark_std, output.rotation_covariance, confidence)
-            batches.append([None if array is None else array.float().cpu() for array in arrays])
-        joined = (None if arrays[0] is None else torch.cat(arrays).numpy() for arrays in zip(*batches, strict=True))
-        return CropPredictions(*joined)  # type: ignore[arg-type]
+    def predict_crops(self, crops: Image) -> CropPredictions[Floats]:
+        """Predict crops.
 
-    def _mean_with_mirrored(
-        self, output: SynergyOutput, mirrored: SynergyOutput, mirror: MirrorCoefficients
-    ) -> SynergyOutput:
-        """Return the mean of the outputs for crops and for the mirrored crops.
+        Args:
+            crops: (N, size, size, 3) uint8 RGB.
 
-        Their errors are taken as equal, so standard deviations are averaged and do not become smaller.
+        Raises:
+            ValueError: there is no crop, or they have another shape or type.
         """
-        size = self.net.size
-        mean = output._replace(
-            landmarks=(output.landmarks + mirror_landmarks(mirrored.landmarks, size)) / 2,
-            params=(output.params + mirror.mirror(mirrored.params, size)) / 2,
-        )
-        if output.landmark_std is None or mirrored.landmark_std is None:
-            return mean
-        assert output.rotation_covariance is not None
-        assert mirrored.rotation_covariance is not None
-        assert output.face_logit is not None
-        assert mirrored.face_logit is not None
-        return mean._replace(
-            landmark_std=(output.landmark_std + mirrored.landmark_std[:, FLIP68.tolist()]) / 2,
-            rotation_covariance=(output.rotation_covariance + mirror_rotation_covariance(mirrored.rotation_covariance))
-            / 2,
-            face_logit=(output.face_logit + mirrored.face_logit) / 2,
-        )
+        expected = (self.net.size, self.net.size, 3)
+        if crops.dtype != np.uint8 or crops.shape[1:] != expected or not len(crops):
+            shape = ", ".join(map(str, expected))
+            raise ValueError(f"crops are (N, {shape}) uint8 with N of at least 1, got {crops.shape} {crops.dtype}")
+        starts = range(0, len(crops), self.batch_size)
+        batches = [self.engine(crops[start : start + self.batch_size]) for start in starts]
+        return join_predictions(batches)
 
 
 def _as_boxes(boxes: ArrayLike) -> Floats:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synergy.cli.options import BfmOption, NetworkOption, Renderer, RendererOption
+from synergy.cli.options import BfmOption, EngineName, EngineOption, NetworkOption, Renderer, RendererOption
 from synergy.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def _common_options(
     ] = None,
     renderer: RendererOption = Renderer.BUILTIN,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    engine: EngineOption = EngineName.TORCH,
 ) -> Options:
     """Return the options that all commands have, as arguments of `eval.evaluation.EvaluationConfig`."""
     if mirror and from_predictions:
@@ -60,6 +61,7 @@ def _common_options(
         "report_folder": report,
         "renderer": renderer.value,
         "device": device,
+        "engine": engine.value,
         "command": shlex.join(["synergy", *sys.argv[1:]]),
     }
 

@@ -18,8 +18,26 @@ class Renderer(StrEnum):
     PYTORCH3D = "pytorch3d"
 
 
+class EngineName(StrEnum):
+    """Names of `synergy.engines.ENGINES`."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNXRUNTIME = "onnxruntime"
+
+
 NetworkOption = Annotated[str, typer.Option(help=MODEL_HELP)]
 BfmOption = Annotated[Path | None, typer.Option(help=BFM_HELP)]
 RendererOption = Annotated[
     Renderer, typer.Option(help="Draws the meshes: builtin, or pytorch3d (on the GPU where there is one) if installed.")
+]
+EngineOption = Annotated[
+    EngineName,
+    typer.Option(help="Runs the network; auto is onnxruntime on the CPU if it is installed (extra onnx), else torch."),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Threads on the CPU. By default the detector uses up to 4, and the network 1.", show_default=False
+    ),
 ]

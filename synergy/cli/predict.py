@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synergy.cli.console import error_console, say
-from synergy.cli.options import BfmOption, NetworkOption, Renderer, RendererOption
+from synergy.cli.options import (
+    BfmOption,
+    EngineName,
+    EngineOption,
+    NetworkOption,
+    Renderer,
+    RendererOption,
+    ThreadsOption,
+)
 from synergy.cli.sources import Source, find_sources, output_stem
 from synergy.errors import UserError, describe, printable
 from synergy.outputs import require_writable_folder
@@ -61,6 +69,8 @@ def predict(
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Mean with the mirrored face: more accurate, twice the time.")
     ] = False,
+    engine: EngineOption = EngineName.AUTO,
+    threads: ThreadsOption = None,
     threshold: Annotated[float, typer.Option(help="Lowest detector score that counts as a face.")] = 0.35,
     min_face: Annotated[
         float | None,
@@ -107,7 +117,10 @@ def predict(
     given = _read_boxes(boxes, sources)
     require_device(device)
     require_writable_folder(out)
-    predictor = FacePredictor(open_network(model, bfm), CenterFace(threshold, min_face), device, mirror=mirror)
+    detector = CenterFace(threshold, min_face, threads=threads)
+    predictor = FacePredictor(
+        open_network(model, bfm), detector, device, mirror=mirror, engine=engine.value, threads=threads
+    )
     if unavailable := _unavailable(predictor, wanted):
         if formats != DEFAULT_FORMATS:
             raise UserError(f"--format {','.join(unavailable)}: {_no_mesh(predictor)}")
@@ -314,9 +327,8 @@ def _settings_key(predictor: FacePredictor, detection: tuple[float, float | None
             if decides_predictions(name):
                 weights.update(name.encode() + tensor.cpu().numpy().tobytes())
     digest = predictor.net.morphable_model.digest
-    mirror = predictor.mirror is not None
     network = [predictor.net.model_id, weights.hexdigest(), digest]
-    return _digest([synergy.__version__, *network, mirror, *detection, renderer])
+    return _digest([synergy.__version__, *network, predictor.mirror, *detection, renderer])
 
 
 def _digest(value: object) -> str:

@@ -15,7 +15,24 @@ N_GLOBAL_FEATURES = 1024
 RESIDUAL_SCALE = 0.05
 
 
-class PointLayer(nn.Sequential):
+class PointNorm(nn.Sequential):
+    """BatchNorm of the features (B, N, n) of points over batch and points, then ReLU.
+
+    Args:
+        n_features: number of features n of a point.
+        before: layers that come first.
+    """
+
+    def __init__(self, n_features: int, *before: nn.Module) -> None:
+        super().__init__(*before, nn.Flatten(0, 1), nn.BatchNorm1d(n_features), nn.ReLU())
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Map (B, N, n) to the same shape; with layers before, (B, N, n_in) to (B, N, n)."""
+        features: Tensor = super().forward(points)
+        return features.unflatten(0, points.shape[:2])
+
+
+class PointLayer(PointNorm):
     """One linear layer applied to every point, then BatchNorm over batch and points, then ReLU.
 
     Args:
@@ -24,12 +41,7 @@ class PointLayer(nn.Sequential):
     """
 
     def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__(nn.Linear(n_in, n_out), nn.Flatten(0, 1), nn.BatchNorm1d(n_out), nn.ReLU())
-
-    def forward(self, points: Tensor) -> Tensor:
-        """Map (B, N, n_in) to (B, N, n_out)."""
-        features: Tensor = super().forward(points)
-        return features.unflatten(0, points.shape[:2])
+        super().__init__(n_out, nn.Linear(n_in, n_out))
 
 
 class PointEncoder(nn.Module):
@@ -79,7 +91,7 @@ class MAFA(nn.Module):
         self.encoder = PointEncoder(self.n_global)
         self.from_point = nn.Linear(N_POINT_FEATURES, hidden[0], bias=False)
         self.from_face = nn.Linear(self.n_global + n_image + n_coefficients, hidden[0])
-        self.first = nn.Sequential(nn.Flatten(0, 1), nn.BatchNorm1d(hidden[0]), nn.ReLU())
+        self.first = PointNorm(hidden[0])
         self.rest = nn.Sequential(
             PointLayer(hidden[0], hidden[1]), PointLayer(hidden[1], hidden[2]), nn.Linear(hidden[2], 3)
         )
@@ -98,7 +110,7 @@ class MAFA(nn.Module):
         point_features, global_feature = self.encoder(points)
         face = self.from_face(torch.cat([global_feature, image_feature, coefficients], -1))
         features = self.from_point(point_features) + face.unsqueeze(1)
-        residual: Tensor = self.rest(self.first(features).unflatten(0, features.shape[:2]))
+        residual: Tensor = self.rest(self.first(features))
         return points + RESIDUAL_SCALE * residual
 
 

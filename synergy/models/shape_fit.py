@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bfm_assets import MorphableModel
-from synergy.geometry import compose_pose, decompose_pose, flip_y
+from synergy.geometry import flip_y
 from synergy.models.face_model import LinearFaceModel
 from synergy.parameters import join_parameters, split_parameters
 
@@ -54,9 +54,11 @@ class ShapeFit(nn.Module):
             Parameters (B, 12 + S + E) with the same rotation, scale and expression.
         """
         pose, shape, expression = split_parameters(params, self.n_shape)
-        scale, rotation, translation = decompose_pose(pose)
-        difference = flip_y(landmarks - self.face_model.project(params, size)) @ rotation
-        step = difference.flatten(-2) @ self.solver.mT
-        translation = translation + (rotation @ step[..., :3, None])[..., 0]
-        shape = shape + step[..., 3:] * self.shape_std / scale[..., None]
-        return join_parameters(compose_pose(scale, rotation, translation), shape, expression)
+        matrix = pose.unflatten(-1, (3, 4))
+        linear, translation = matrix[..., :3], matrix[..., 3:]
+        difference = flip_y(landmarks - self.face_model.project(params, size)) @ linear
+        # `linear` is s R, so the product has two factors s more than a step in model space has.
+        step = difference.flatten(-2) @ self.solver.mT / linear[..., 0, :].square().sum(-1, keepdim=True)
+        translation = translation + linear @ step[..., :3, None]
+        shape = shape + step[..., 3:] * self.shape_std
+        return join_parameters(torch.cat([linear, translation], -1).flatten(-2), shape, expression)

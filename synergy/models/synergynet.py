@@ -159,11 +159,11 @@ class SynergyNet(nn.Module):
         """Update parameters so that the mesh follows the refined landmarks.
 
         Args:
-            params: (B, 12 + S + E), for example `SynergyOutput.params`.
+            params: (B, 12 + S + E) with a rigid pose, for example `SynergyOutput.params`.
             landmarks: (B, 68, 3) in crop pixels, for example `SynergyOutput.landmarks`.
 
         Returns:
             Parameters (B, 12 + S + E) with the same rotation, scale and expression.
         """
-        updated: Tensor = self.shape_fit(make_pose_rigid(params), landmarks, self.size)
+        updated: Tensor = self.shape_fit(params, landmarks, self.size)
         return updated

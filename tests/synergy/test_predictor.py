@@ -11,13 +11,14 @@ from scipy.spatial.transform import Rotation
 from bfm_assets import open_face
 from synergy.crop import square_crop, transform_points
 from synergy.detect import Detection
+from synergy.engines import CropPredictions
 from synergy.errors import UserError
 from synergy.faces import Faces
 from synergy.images import read_image
 from synergy.landmarks import FLIP68
 from synergy.mirror import mirror_landmarks, mirror_pose, mirror_rotation_covariance
 from synergy.models import SynergyNet
-from synergy.predictor import CropPredictions, FacePredictor
+from synergy.predictor import FacePredictor
 
 BOX = [40.0, 30.0, 120.0, 110.0]
 

@@ -30,7 +30,7 @@ def test_sharing_the_first_layer_equals_concatenating_per_point():
     weight = torch.cat([mafa.from_point.weight, mafa.from_face.weight], 1)
     assert weight.shape == (512, 2418)
     features = torch.cat([point, face], -1) @ weight.T + mafa.from_face.bias
-    expected = points + RESIDUAL_SCALE * mafa.rest(mafa.first(features).unflatten(0, (2, 68)))
+    expected = points + RESIDUAL_SCALE * mafa.rest(mafa.first(features))
     torch.testing.assert_close(mafa(points, image, coefficients), expected, atol=1e-5, rtol=1e-5)
 
 

@@ -1,0 +1,74 @@
+"""The engines by name, and what they have in common."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from synergy.engines.crop_model import CropModel, CropPredictions
+from synergy.errors import UserError
+from synergy.extras import needs_extra
+
+ENGINES = ("auto", "torch", "onnxruntime")
+
+
+class Engine(Protocol):
+    """Runs a network. It holds a copy of the network's weights and may be called from several threads.
+
+    Attributes:
+        name: a name of `ENGINES`.
+    """
+
+    name: str
+
+    def __call__(self, crops: NDArray[np.uint8]) -> CropPredictions[NDArray[np.float32]]:
+        """Predict crops (B, size, size, 3), uint8 RGB, with B of at least 1."""
+        ...
+
+
+def default_engine(device: str = "cpu") -> str:
+    """Return the engine that "auto" means: onnxruntime on the CPU where it is installed, else torch."""
+    return "onnxruntime" if device == "cpu" and find_spec("onnxruntime") is not None else "torch"
+
+
+def make_engine(
+    name: str, net: nn.Module, mirror: bool = False, device: str = "cpu", threads: int | None = None
+) -> Engine:
+    """Make an engine for a network.
+
+    Args:
+        name: a name of `ENGINES`.
+        net: a network of `synergy.predictor.Network` in evaluation mode.
+        mirror: predict every crop's mirror image too and take the mean.
+        device: "cpu" or a device of torch.
+        threads: number of threads for one batch. By default onnxruntime uses 1, and torch uses its own setting. torch
+            has one number of threads for the whole process, and giving one here changes it.
+
+    Raises:
+        UserError: unknown name, an engine that is not installed, or one that does not run on the device.
+
+    Example:
+        >>> from synergy.weights import load
+        >>> engine = make_engine("torch", load())
+        >>> engine(np.zeros((2, 120, 120, 3), np.uint8)).landmarks.shape
+        (2, 68, 3)
+    """
+    if name not in ENGINES:
+        raise UserError(f"unknown engine '{name}'; choose from {', '.join(ENGINES)}")
+    if threads is not None and threads < 1:
+        raise UserError(f"an engine needs at least 1 thread, got {threads}")
+    if name == "auto":
+        name = default_engine(device)
+    if name == "onnxruntime":
+        if device != "cpu":
+            raise UserError(f"the engine onnxruntime runs on the CPU, not on '{device}': use torch")
+        with needs_extra("onnx", "the engine onnxruntime"):
+            from synergy.engines.onnx_engine import OnnxEngine
+        return OnnxEngine(CropModel(net, mirror), threads or 1)
+    from synergy.engines.torch_engine import TorchEngine
+
+    return TorchEngine(CropModel(net, mirror), device, threads)
