@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar, W
 from torch import Tensor
 from typing_extensions import override
 
+from synergy.errors import UserError
 from train.loggers import log_weights
 from train.module import SynergyModule
 
@@ -74,6 +75,33 @@ class Checkpoints(Checkpoint):
             part.replace(path)
         self._saved = time.monotonic()
         return path
+
+
+class TimeLimitReached(UserError):
+    """A run has stopped at its time limit, with a checkpoint, before it was finished."""
+
+
+class TimeLimit(Callback):
+    """Stop training when a time has passed since the callback was made. The run can be resumed from its checkpoint.
+
+    Unlike Trainer's `max_time`, the limit is no part of the learning rate's schedule.
+
+    Args:
+        seconds: the time.
+
+    Attributes:
+        is_reached: whether the limit has stopped the run.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.end, self.is_reached = time.monotonic() + seconds, False
+
+    @override
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.strategy.broadcast(time.monotonic() >= self.end):
+            self.is_reached = trainer.should_stop = True
 
 
 class Throughput(Callback):

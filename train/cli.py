@@ -16,7 +16,7 @@ from typing_extensions import override
 from bfm_assets import ModelFileError
 from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
-from train.callbacks import RunProgressBar
+from train.callbacks import RunProgressBar, TimeLimit, TimeLimitReached
 from train.checkpoint_io import SafeCheckpointIO
 from train.loggers import LoggerName, make_logger
 from train.module import SynergyModule
@@ -52,6 +52,12 @@ class TrainCLI(LightningCLI):
             default="offline",
             help="offline keeps the run, with its images of faces, in its folder; online sends it to wandb's server.",
         )
+        parser.add_argument(
+            "--time_limit",
+            type=float | None,
+            default=None,
+            help="Stop after so many seconds with a checkpoint, to be resumed with --ckpt_path.",
+        )
         parser.link_arguments("model.model", "data.init_args.model")
 
     @override
@@ -68,6 +74,8 @@ class TrainCLI(LightningCLI):
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if self._get(self.config, "trainer.enable_progress_bar") is not False and not has_bar:
             callbacks.append(RunProgressBar())
+        if (seconds := self._get(self.config, "time_limit")) is not None:
+            callbacks.append(TimeLimit(seconds))
         return super().instantiate_trainer(logger=logger, plugins=plugins, callbacks=callbacks, **kwargs)
 
     def _parse_ckpt_path(self) -> None:
@@ -87,10 +95,11 @@ def main(arguments: Sequence[str]) -> TrainCLI:
     Raises:
         UserError: an option is wrong or a file cannot be read. The message is one line.
         ModelFileError: the morphable model cannot be read.
+        TimeLimitReached: the run has stopped at `--time_limit`.
     """
     options = {"exit_on_error": False}
     try:
-        return TrainCLI(
+        cli = TrainCLI(
             SynergyModule,
             pl.LightningDataModule,
             subclass_mode_data=True,
@@ -102,6 +111,13 @@ def main(arguments: Sequence[str]) -> TrainCLI:
         )
     except (ValueError, argparse.ArgumentError) as error:
         raise _own_error(error) from None
+    is_limited = any(isinstance(item, TimeLimit) and item.is_reached for item in cli.trainer.callbacks)  # type: ignore[attr-defined]
+    if is_limited and cli.model.progress() < 1:
+        raise TimeLimitReached(
+            f"stopped by --time_limit at {cli.model.progress():.0%} of the run; continue with the same command and "
+            f"--ckpt_path {Path(cli.trainer.default_root_dir) / 'checkpoints' / 'last.ckpt'}"
+        )
+    return cli
 
 
 def _with_config_files(arguments: Sequence[str]) -> list[str]:

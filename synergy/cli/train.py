@@ -1,4 +1,4 @@
-"""`synergy train`: training by LightningCLI, export of its checkpoints, and conversion to another morphable model."""
+"""`synergy train`: training by LightningCLI, export and conversion of its checkpoints, and recipes of all steps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Annotated
 import typer
 
 from synergy.cli.options import BfmOption
+from synergy.errors import UserError
 from synergy.extras import needs_extra
 
-app = typer.Typer(no_args_is_help=True, help="Train networks; export and convert their weights.")
+app = typer.Typer(no_args_is_help=True, help="Train networks, export and convert their weights, and run recipes.")
+
+# Exit status of `synergy train recipe` if its time limit was reached.
+UNFINISHED = 3
 
 # LightningCLI parses the options, --help included.
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -62,6 +66,46 @@ def convert(
         from train.convert import convert_weights
     residual = convert_weights(weights, data, out, bfm, model, count).residual
     typer.echo(f"written: {out}; coarse landmarks differ by {residual:.2f} % of the face")
+
+
+@app.command()
+def recipe(
+    data: Annotated[Path, typer.Option(help="Folder of the data files.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the run. The same command continues it.", show_default=False)],
+    plan: Annotated[str, typer.Option(help="The recipe: cpu, gpu, smoke, ... or a YAML file.")] = "cpu",
+    only: Annotated[list[str] | None, typer.Option(help="Only this step; * for any characters; repeatable.")] = None,
+    redo: Annotated[
+        bool, typer.Option("--redo", help="Repeat steps whose command or inputs changed; the old folders are kept.")
+    ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Stop after so many seconds; exit status 3 if steps are left.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Print the steps and their commands, and run nothing.")] = False,
+) -> None:
+    """Run all steps from data files to weights (docs/training.md). Finished steps are skipped."""
+    with needs_extra("train", "training"):
+        from train.recipe import RecipeRun, read_recipe
+    run = RecipeRun(read_recipe(plan), data, out, _execute, typer.echo, redo, time_limit)
+    if list_:
+        run.list(only or ())
+    elif not run.run(only or ()):
+        raise typer.Exit(UNFINISHED)
+
+
+def _execute(arguments: list[str]) -> None:
+    """Run a command of `synergy` in this process.
+
+    Raises:
+        UserError: an option of the command is wrong, or what the command raises.
+    """
+    from click import ClickException
+
+    from synergy.cli import app as root
+
+    try:
+        root(arguments, standalone_mode=False)
+    except ClickException as error:
+        raise UserError(error.format_message()) from None
 
 
 def _run_lightning(arguments: list[str]) -> None:

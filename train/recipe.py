@@ -1,0 +1,427 @@
+"""Recipes: the steps from data files to weights, run in order, with a record that lets an interrupted run continue.
+
+A recipe is a YAML file:
+
+    data:                                  optional: SHA-256 of data files; another content is an error before any work
+      photos.tar: 0f3a...
+    steps:
+      labels-{set}:                        one step for each entry of `for`
+        for: {photos: --profile, portraits: ""}
+        run: label build {data}/{set}.tar --out {out} {more}
+      merge:
+        run: label merge {labels-*} --out {out}
+      net:
+        run: train fit --config pretrain_bfm68 --data.pack {merge} --trainer.default_root_dir {out}
+      weights:
+        run: train export {net}/checkpoints/last.ckpt --pack {merge} --out {out}/net.safetensors
+        results: net.json
+
+`run` is a command of `synergy` without the word `synergy`. It may contain
+
+    {data}      the folder of the data files. `*` in the rest of the argument stands for all files that match
+    {out}       the folder of the step, `OUT/NAME`. A step writes to this folder alone
+    {STEP}      the folder of an earlier step. `*` in the name stands for all earlier steps that match
+    {set}       name of an entry of `for`
+    {more}      value of an entry of `for`: further arguments
+
+The inputs of a step are the files and folders that its arguments with `{data}` and `{STEP}` name. For an archive, files
+of the same name with another suffix belong to it (`photos.npz` to `photos.tar`). `results` names a JSON file of the step
+whose content is copied into the record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import yaml
+
+from bfm_assets import ModelFileError
+from synergy.errors import UserError
+from train.callbacks import TimeLimitReached
+from train.module import git_revision
+
+RECIPES = Path(__file__).parent / "recipes"
+
+_PLACEHOLDER = re.compile(r"\{([\w.*-]+)\}")
+_ARCHIVES = (".tar", ".zip")
+_PACKAGES = ("synergy-face", "torch", "lightning", "kornia", "numpy", "opencv-python")
+_MIN_SECONDS = 5.0
+"""Time that must be left before a step is begun under a time limit."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a recipe.
+
+    Attributes:
+        name: of the step and of its folder.
+        arguments: of `synergy`, with placeholders.
+        results: JSON file in the folder of the step whose content is recorded; empty for none.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    results: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The steps from data files to weights.
+
+    Attributes:
+        path: the YAML file.
+        steps: in their order.
+        data: SHA-256 of data files by their path in the data folder.
+    """
+
+    path: Path
+    steps: tuple[Step, ...]
+    data: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the YAML file."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+
+def read_recipe(name: str) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: a YAML file, or the name of a recipe in `train/recipes`.
+
+    Raises:
+        UserError: there is no such recipe, or it is not valid.
+    """
+    shipped = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    path = Path(name) if Path(name).is_file() else shipped.get(name)
+    if path is None:
+        raise UserError(f"{name}: no such file; shipped recipes are {', '.join(shipped)}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not a recipe ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict) or not isinstance(content.get("steps"), dict) or set(content) - {"data", "steps"}:
+        raise UserError(f"{path}: not a recipe; it has the entry 'steps', and may have 'data'")
+    steps: list[Step] = []
+    for template, options in content["steps"].items():
+        for step in _steps(path, template, options):
+            _check_references(path, step, [earlier.name for earlier in steps])
+            steps.append(step)
+    return Recipe(path, tuple(steps), content.get("data") or {})
+
+
+def _steps(path: Path, template: str, options: Any) -> Iterator[Step]:
+    """Return the steps of one entry of a recipe."""
+    if not isinstance(options, dict) or "run" not in options or set(options) - {"run", "for", "results"}:
+        raise UserError(f"{path}: step {template} has the entry 'run', and may have 'for' and 'results'")
+    for name, more in (options.get("for") or {"": ""}).items():
+        texts = [template, str(options["run"]), str(options.get("results", ""))]
+        step, run, results = (text.replace("{set}", name).replace("{more}", more or "") for text in texts)
+        try:
+            yield Step(step, tuple(shlex.split(run)), results)
+        except ValueError as error:
+            raise UserError(f"{path}: step {step}: {error}") from None
+
+
+def _check_references(path: Path, step: Step, earlier: Sequence[str]) -> None:
+    if step.name in earlier or _PLACEHOLDER.search(step.name):
+        raise UserError(f"{path}: there are two steps {step.name}, or its name has a placeholder that is not {{set}}")
+    for argument in step.arguments:
+        for name in _PLACEHOLDER.findall(argument):
+            if name not in ("data", "out") and not any(fnmatch(known, name) for known in earlier):
+                raise UserError(f"{path}: step {step.name} uses {{{name}}}, which is not an earlier step")
+
+
+@dataclass
+class RecipeRun:
+    """A run of a recipe in one folder. `OUT/manifest.json` records it.
+
+    A finished step is skipped. Its command, its inputs and its outputs must then be unchanged. An interrupted step
+    continues from the checkpoint of a training run or from the parts of a pack, and otherwise begins again.
+
+    Args:
+        recipe: the steps.
+        data: folder of the data files.
+        out: folder of the run.
+        execute: runs a command of `synergy`, given as its arguments.
+        say: prints a line.
+        redo: repeat steps whose command or inputs have changed. Their folders are renamed to `NAME~1`, `NAME~2`, ...
+        seconds: time limit of this call; no limit by default. Training stops with a checkpoint.
+    """
+
+    recipe: Recipe
+    data: Path
+    out: Path
+    execute: Callable[[list[str]], object]
+    say: Callable[[str], object]
+    redo: bool = False
+    seconds: float | None = None
+    _digests: dict[Path, str] = field(default_factory=dict)
+
+    def run(self, only: Sequence[str] = ()) -> bool:
+        """Run the steps that are not finished.
+
+        Args:
+            only: names of steps, with `*` for any characters; all steps by default.
+
+        Returns:
+            Whether all of these steps are finished. Otherwise the time limit was reached.
+
+        Raises:
+            UserError: another process works in the folder; a name in `only` is unknown; a file is missing, damaged or
+                has changed; or a command failed. The message names the step.
+        """
+        started = time.monotonic()
+        steps = self._chosen(only)
+        if not self.data.is_dir():
+            raise UserError(f"--data {self.data}: no such folder")
+        self.out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.out / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise UserError(f"{self.out}: another process works in this folder") from None
+        with lock:
+            manifest = self._manifest()
+            for number, step in enumerate(steps, 1):
+                if self._is_finished(step, manifest["steps"]):
+                    self.say(f"[{number}/{len(steps)}] {step.name}: finished before")
+                    continue
+                left = None if self.seconds is None else self.seconds - (time.monotonic() - started)
+                self.say(f"[{number}/{len(steps)}] {step.name}: {shlex.join(['synergy', *self._resolve(step)])}")
+                if (left is not None and left < _MIN_SECONDS) or not self._run_step(step, manifest, left):
+                    self.say(f"time limit: {number - 1} of {len(steps)} steps are finished")
+                    return False
+        return True
+
+    def list(self, only: Sequence[str] = ()) -> None:
+        """Print each step, whether it is finished, and its command, without running anything."""
+        records = self._manifest()["steps"]
+        for step in self._chosen(only):
+            status = "finished" if records.get(step.name, {}).get("finished") else "to do"
+            self.say(f"{step.name} ({status}): {shlex.join(['synergy', *self._resolve(step, is_dry=True)])}")
+
+    def _chosen(self, only: Sequence[str]) -> list[Step]:
+        for name in only:
+            if not any(fnmatch(step.name, name) for step in self.recipe.steps):
+                names = ", ".join(step.name for step in self.recipe.steps)
+                raise UserError(f"--only {name}: no such step; the steps are {names}")
+        return [step for step in self.recipe.steps if not only or any(fnmatch(step.name, name) for name in only)]
+
+    def _manifest(self) -> Record:
+        path = self.out / "manifest.json"
+        if not path.exists():
+            return {"recipe": {}, "steps": {}}
+        try:
+            content: Record = json.loads(path.read_text())
+            content["steps"].items()
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            raise UserError(f"{path}: damaged; restore it, or choose another --out") from None
+        return content
+
+    def _save(self, manifest: Record) -> None:
+        manifest["recipe"] = {"file": self.recipe.path.name, "sha256": self.recipe.digest}
+        part = self.out / "manifest.part"
+        part.write_text(json.dumps(manifest, indent=1) + "\n")
+        part.replace(self.out / "manifest.json")
+
+    def _folder(self, step: Step) -> Path:
+        return self.out / step.name
+
+    def _resolve(self, step: Step, is_dry: bool = False) -> list[str]:
+        """Return the arguments of a step with paths instead of placeholders."""
+        return [text for argument in step.arguments for text, _ in self._expand(step, argument, is_dry)]
+
+    def _expand(self, step: Step, argument: str, is_dry: bool = False) -> list[tuple[str, str]]:
+        """Return what an argument of a step stands for.
+
+        Returns:
+            The text of each argument, and a name of it that does not depend on where the folders are.
+        """
+        if (found := _PLACEHOLDER.search(argument)) is None:
+            return [(argument, argument)]
+        start, name, end = argument[: found.start()], found[1], argument[found.end() :]
+        if name == "out":
+            folders = {"{out}": str(self._folder(step))}
+        elif name == "data":
+            folders = self._data_paths(step, end, is_dry)
+            end = ""
+        else:
+            earlier = self.recipe.steps[: self.recipe.steps.index(step)]
+            folders = {f"{{{s.name}}}": str(self._folder(s)) for s in earlier if fnmatch(s.name, name)}
+        return [(f"{start}{folder}{end}", f"{start}{key}{end}") for key, folder in folders.items()]
+
+    def _data_paths(self, step: Step, rest: str, is_dry: bool) -> dict[str, str]:
+        """Return the data files that an argument names, by their names with `{data}`."""
+        if "*" not in rest:
+            return {f"{{data}}{rest}": f"{self.data}{rest}"}
+        found = sorted(str(path.relative_to(self.data)) for path in self.data.glob(rest.lstrip("/")))
+        if not found and not is_dry:
+            raise UserError(f"step {step.name}: {self.data}{rest}: no such file")
+        return {f"{{data}}/{name}": f"{self.data}/{name}" for name in found}
+
+    def _inputs(self, step: Step) -> dict[str, Path]:
+        """Return the files and folders that a step reads, by names that do not depend on where the folders are."""
+        inputs: dict[str, Path] = {}
+        for argument in step.arguments:
+            found = _PLACEHOLDER.search(argument)
+            if found is None or found[1] == "out":
+                continue
+            for text, name in self._expand(step, argument):
+                path = Path(text[found.start() :])
+                inputs[name[found.start() :]] = path
+                if found[1] == "data" and path.suffix in _ARCHIVES:
+                    same_name = sorted(path.parent.glob(f"{path.stem}.*"))
+                    inputs |= {f"{{data}}/{other.relative_to(self.data)}": other for other in same_name}
+        return inputs
+
+    def _input_digests(self, step: Step, records: Mapping[str, Record]) -> dict[str, str]:
+        """Return the SHA-256 of each input of a step.
+
+        Raises:
+            UserError: an input is missing, is not what the recipe states, or its step is not finished.
+        """
+        digests = {}
+        for name, path in self._inputs(step).items():
+            if not name.startswith("{data}"):
+                made_by = name[1 : name.index("}")]
+                if not records.get(made_by, {}).get("finished"):
+                    raise UserError(f"step {step.name} needs step {made_by}, which is not finished")
+            if not path.exists():
+                raise UserError(f"step {step.name}: {path} is missing")
+            digests[name] = self._digest(path, step)
+            stated = self.recipe.data.get(name.removeprefix("{data}/"))
+            if stated and stated != digests[name]:
+                raise UserError(f"step {step.name}: {path} is damaged or another file than {self.recipe.path.name} states")
+        return digests
+
+    def _digest(self, path: Path, step: Step) -> str:
+        """Return the SHA-256 of a file, or of the names and the content of all files in a folder."""
+        if path not in self._digests:
+            try:
+                if path.is_dir():
+                    files = {str(file.relative_to(path)): self._digest(file, step) for file in _files(path)}
+                    self._digests[path] = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+                else:
+                    with path.open("rb") as file:
+                        self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise UserError(f"step {step.name}: {path} cannot be read ({error.strerror})") from None
+        return self._digests[path]
+
+    def _is_finished(self, step: Step, records: Record) -> bool:
+        """Return whether a step is finished. With `redo`, the record of a step that has changed is removed.
+
+        Raises:
+            UserError: an input, an output or the command has changed since the step was begun.
+        """
+        if (record := records.get(step.name)) is None:
+            return False
+        inputs, folder = self._input_digests(step, records), self._folder(step)
+        changed = [name for name in {*inputs, *record["inputs"]} if inputs.get(name) != record["inputs"].get(name)]
+        what = f"its input {min(changed)} has" if changed else "its command has"
+        if (changed or list(step.arguments) != record["arguments"]) and folder.exists():
+            if not self.redo:
+                raise UserError(
+                    f"step {step.name}: {what} changed since it was begun; restore it, or repeat the step with --redo"
+                )
+            target = next(path for n in range(1, 10**6) if not (path := self.out / f"{step.name}~{n}").exists())
+            folder.rename(target)
+            self.say(f"{step.name}: {what} changed; the folder is now {target}")
+            self._digests = {path: known for path, known in self._digests.items() if folder not in (path, *path.parents)}
+        if not folder.exists():
+            del records[step.name]
+            return False
+        if not record.get("finished"):
+            return False
+        found = {str(file.relative_to(folder)): self._digest(file, step) for file in _files(folder)}
+        for name, digest in record["outputs"].items():
+            if found.get(name) != digest:
+                raise UserError(
+                    f"step {step.name}: {folder / name} was changed or removed after the step; restore it, or remove "
+                    f"{folder} to repeat the step"
+                )
+        return True
+
+    def _run_step(self, step: Step, manifest: Record, left: float | None) -> bool:
+        """Run a step and record it. Returns whether it is finished; otherwise the time limit was reached."""
+        record: Record = {
+            "command": shlex.join(["synergy", *self._resolve(step)]),
+            "arguments": list(step.arguments),
+            "inputs": self._input_digests(step, manifest["steps"]),
+            "git": git_revision(),
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+            "begun": _now(),
+            "seconds": manifest["steps"].get(step.name, {}).get("seconds", 0.0),
+        }
+        manifest["steps"][step.name] = record
+        self._save(manifest)
+        folder, arguments = self._folder(step), self._resolve(step)
+        is_training = step.arguments[:2] == ("train", "fit")
+        checkpoint = folder / "checkpoints" / "last.ckpt"
+        if is_training and checkpoint.exists():
+            arguments += ["--ckpt_path", str(checkpoint)]
+            self.say(f"{step.name}: continues from {checkpoint}")
+        elif not (folder / "parts").is_dir() or (folder / "manifest.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        if is_training and left is not None:
+            arguments += ["--time_limit", f"{left:.0f}"]
+        folder.mkdir(exist_ok=True)
+        started = time.monotonic()
+        try:
+            self.execute(arguments)
+            is_finished = True
+        except TimeLimitReached:
+            is_finished = False
+        except (UserError, ModelFileError) as error:
+            raise UserError(f"step {step.name}: {error}") from None
+        except Exception as error:
+            error.add_note(f"in step {step.name}: {record['command']}")
+            raise
+        finally:
+            record["seconds"] = round(record["seconds"] + time.monotonic() - started, 1)
+            gc.collect()
+            self._save(manifest)
+        if is_finished:
+            outputs = {str(file.relative_to(folder)): self._digest(file, step) for file in _files(folder)}
+            record |= {"finished": _now(), "outputs": outputs}
+            if step.results:
+                with contextlib.suppress(ValueError):
+                    record["results"] = json.loads((folder / step.results).read_text())
+            self._save(manifest)
+        return is_finished
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
