@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all pytorch3d test-pytorch3d lint bench clean
+.PHONY: demo test test-all pytorch3d test-pytorch3d lint bench weights clean
 
 # The environment, remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -38,6 +38,10 @@ lint: $(VENV)/.installed  ## style and types
 
 bench: $(VENV)/.installed  ## latency, throughput, size
 	$(BIN)/synergy bench
+
+weights: $(VENV)/.installed  ## train the shipped weights from the data files: make weights DATA=../shared/data OUT=runs/weights
+	@test -d "$(DATA)" || { echo "error: give the folder of the data files, DATA=..." >&2; exit 2; }
+	$(BIN)/synergy train recipe --data "$(DATA)" --out "$(or $(OUT),runs/weights)"
 
 clean:
 	rm -rf $(VENV) demo_out .mypy_cache .ruff_cache .pytest_cache

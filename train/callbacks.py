@@ -77,7 +77,7 @@ class Checkpoints(Checkpoint):
         return path
 
 
-class TimeLimitReached(UserError):
+class TimeLimitError(UserError):
     """A run has stopped at its time limit, with a checkpoint, before it was finished."""
 
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 from bfm_assets import ModelFileError
 from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
-from train.callbacks import RunProgressBar, TimeLimit, TimeLimitReached
+from train.callbacks import RunProgressBar, TimeLimit, TimeLimitError
 from train.checkpoint_io import SafeCheckpointIO
 from train.loggers import LoggerName, make_logger
 from train.module import SynergyModule
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str]) -> TrainCLI:
     Raises:
         UserError: an option is wrong or a file cannot be read. The message is one line.
         ModelFileError: the morphable model cannot be read.
-        TimeLimitReached: the run has stopped at `--time_limit`.
+        TimeLimitError: the run has stopped at `--time_limit`.
     """
     options = {"exit_on_error": False}
     try:
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str]) -> TrainCLI:
         raise _own_error(error) from None
     is_limited = any(isinstance(item, TimeLimit) and item.is_reached for item in cli.trainer.callbacks)  # type: ignore[attr-defined]
     if is_limited and cli.model.progress() < 1:
-        raise TimeLimitReached(
+        raise TimeLimitError(
             f"stopped by --time_limit at {cli.model.progress():.0%} of the run; continue with the same command and "
             f"--ckpt_path {Path(cli.trainer.default_root_dir) / 'checkpoints' / 'last.ckpt'}"
         )

@@ -4,10 +4,12 @@ A recipe is a YAML file:
 
     data:                                  optional: SHA-256 of data files; another content is an error before any work
       photos.tar: 0f3a...
+    values: {few: ""}                      optional: texts that replace {few}
+    scales: {small: {few: --limit 100}}    optional: other values by the name of a scale
     steps:
       labels-{set}:                        one step for each entry of `for`
         for: {photos: --profile, portraits: ""}
-        run: label build {data}/{set}.tar --out {out} {more}
+        run: label build {data}/{set}.tar --out {out} {few} {more}
       merge:
         run: label merge {labels-*} --out {out}
       net:
@@ -24,9 +26,9 @@ A recipe is a YAML file:
     {set}       name of an entry of `for`
     {more}      value of an entry of `for`: further arguments
 
-The inputs of a step are the files and folders that its arguments with `{data}` and `{STEP}` name. For an archive, files
-of the same name with another suffix belong to it (`photos.npz` to `photos.tar`). `results` names a JSON file of the step
-whose content is copied into the record.
+The inputs of a step are the files and folders that its arguments with `{data}` and `{STEP}` name. Files of the
+same name with another suffix belong to an archive (`photos.npz` to `photos.tar`). `results` names a JSON file of the
+step, whose content is copied into the record.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatch
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,12 +57,13 @@ import yaml
 
 from bfm_assets import ModelFileError
 from synergy.errors import UserError
-from train.callbacks import TimeLimitReached
+from train.callbacks import TimeLimitError
 from train.module import git_revision
 
 RECIPES = Path(__file__).parent / "recipes"
 
 _PLACEHOLDER = re.compile(r"\{([\w.*-]+)\}")
+_ENTRIES = {"data", "values", "scales", "steps"}
 _ARCHIVES = (".tar", ".zip")
 _PACKAGES = ("synergy-face", "torch", "lightning", "kornia", "numpy", "opencv-python")
 _MIN_SECONDS = 5.0
@@ -103,11 +107,12 @@ class Recipe:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
-def read_recipe(name: str) -> Recipe:
+def read_recipe(name: str, scale: str = "") -> Recipe:
     """Read a recipe.
 
     Args:
         name: a YAML file, or the name of a recipe in `train/recipes`.
+        scale: an entry of the recipe's `scales`; empty for the values of a full run.
 
     Raises:
         UserError: there is no such recipe, or it is not valid.
@@ -120,27 +125,38 @@ def read_recipe(name: str) -> Recipe:
         content = yaml.safe_load(path.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path}: not a recipe ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("steps"), dict) or set(content) - {"data", "steps"}:
-        raise UserError(f"{path}: not a recipe; it has the entry 'steps', and may have 'data'")
+    if not isinstance(content, dict) or not isinstance(content.get("steps"), dict) or set(content) - _ENTRIES:
+        raise UserError(f"{path}: not a recipe; it has the entry 'steps', and may have 'data', 'values' and 'scales'")
+    scales = content.get("scales") or {}
+    if scale and scale not in scales:
+        raise UserError(f"{path}: no scale '{scale}'; it has {', '.join(scales) or 'none'}")
+    values = {**(content.get("values") or {}), **(scales[scale] if scale else {})}
     steps: list[Step] = []
     for template, options in content["steps"].items():
-        for step in _steps(path, template, options):
+        for step in _steps(path, template, options, values):
             _check_references(path, step, [earlier.name for earlier in steps])
             steps.append(step)
     return Recipe(path, tuple(steps), content.get("data") or {})
 
 
-def _steps(path: Path, template: str, options: Any) -> Iterator[Step]:
+def _steps(path: Path, template: str, options: Any, values: Mapping[str, str]) -> Iterator[Step]:
     """Return the steps of one entry of a recipe."""
     if not isinstance(options, dict) or "run" not in options or set(options) - {"run", "for", "results"}:
         raise UserError(f"{path}: step {template} has the entry 'run', and may have 'for' and 'results'")
+
+    def fill(text: str, texts: Mapping[str, str]) -> str:
+        for name, value in texts.items():
+            text = text.replace(f"{{{name}}}", str(value or ""))
+        return text
+
     for name, more in (options.get("for") or {"": ""}).items():
-        texts = [template, str(options["run"]), str(options.get("results", ""))]
-        step, run, results = (text.replace("{set}", name).replace("{more}", more or "") for text in texts)
+        # {more} may contain values, so it is filled in first.
+        texts = {"set": name, "more": more, **values}
         try:
-            yield Step(step, tuple(shlex.split(run)), results)
+            arguments = tuple(shlex.split(fill(options["run"], texts)))
         except ValueError as error:
-            raise UserError(f"{path}: step {step}: {error}") from None
+            raise UserError(f"{path}: step {template}: {error}") from None
+        yield Step(fill(template, texts), arguments, fill(options.get("results", ""), texts))
 
 
 def _check_references(path: Path, step: Step, earlier: Sequence[str]) -> None:
@@ -214,7 +230,7 @@ class RecipeRun:
                     return False
         return True
 
-    def list(self, only: Sequence[str] = ()) -> None:
+    def show(self, only: Sequence[str] = ()) -> None:
         """Print each step, whether it is finished, and its command, without running anything."""
         records = self._manifest()["steps"]
         for step in self._chosen(only):
@@ -247,6 +263,9 @@ class RecipeRun:
 
     def _folder(self, step: Step) -> Path:
         return self.out / step.name
+
+    def _checkpoint(self, step: Step) -> Path:
+        return self._folder(step) / "checkpoints" / "last.ckpt"
 
     def _resolve(self, step: Step, is_dry: bool = False) -> list[str]:
         """Return the arguments of a step with paths instead of placeholders."""
@@ -312,7 +331,9 @@ class RecipeRun:
             digests[name] = self._digest(path, step)
             stated = self.recipe.data.get(name.removeprefix("{data}/"))
             if stated and stated != digests[name]:
-                raise UserError(f"step {step.name}: {path} is damaged or another file than {self.recipe.path.name} states")
+                raise UserError(
+                    f"step {step.name}: {path} is damaged, or not the file that {self.recipe.path.name} states"
+                )
         return digests
 
     def _digest(self, path: Path, step: Step) -> str:
@@ -330,25 +351,21 @@ class RecipeRun:
         return self._digests[path]
 
     def _is_finished(self, step: Step, records: Record) -> bool:
-        """Return whether a step is finished. With `redo`, the record of a step that has changed is removed.
+        """Return whether a step is finished. What cannot be continued is put aside.
 
         Raises:
-            UserError: an input, an output or the command has changed since the step was begun.
+            UserError: an input or the command has changed since the step was begun, and `redo` is not set; or an
+                output has changed.
         """
         if (record := records.get(step.name)) is None:
             return False
-        inputs, folder = self._input_digests(step, records), self._folder(step)
+        folder, inputs = self._folder(step), self._input_digests(step, records)
         changed = [name for name in {*inputs, *record["inputs"]} if inputs.get(name) != record["inputs"].get(name)]
-        what = f"its input {min(changed)} has" if changed else "its command has"
-        if (changed or list(step.arguments) != record["arguments"]) and folder.exists():
-            if not self.redo:
-                raise UserError(
-                    f"step {step.name}: {what} changed since it was begun; restore it, or repeat the step with --redo"
-                )
-            target = next(path for n in range(1, 10**6) if not (path := self.out / f"{step.name}~{n}").exists())
-            folder.rename(target)
-            self.say(f"{step.name}: {what} changed; the folder is now {target}")
-            self._digests = {path: known for path, known in self._digests.items() if folder not in (path, *path.parents)}
+        if changed or list(step.arguments) != record["arguments"]:
+            what = f"its input {min(changed)} has" if changed else "its command has"
+            if record.get("finished") or self._checkpoint(step).exists():
+                self._put_aside(step, what)
+            shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             del records[step.name]
             return False
@@ -363,14 +380,25 @@ class RecipeRun:
                 )
         return True
 
+    def _put_aside(self, step: Step, what: str) -> None:
+        """Rename the folder of a step that has changed, if `redo` is set."""
+        folder = self._folder(step)
+        if not self.redo:
+            raise UserError(
+                f"step {step.name}: {what} changed since it was begun; restore it, or repeat the step with --redo"
+            )
+        target = next(path for n in range(1, 10**6) if not (path := self.out / f"{step.name}~{n}").exists())
+        folder.rename(target)
+        self.say(f"{step.name}: {what} changed; the folder is now {target}")
+        self._digests = {path: known for path, known in self._digests.items() if folder not in (path, *path.parents)}
+
     def _run_step(self, step: Step, manifest: Record, left: float | None) -> bool:
         """Run a step and record it. Returns whether it is finished; otherwise the time limit was reached."""
         record: Record = {
             "command": shlex.join(["synergy", *self._resolve(step)]),
             "arguments": list(step.arguments),
             "inputs": self._input_digests(step, manifest["steps"]),
-            "git": git_revision(),
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+            **_program(),
             "begun": _now(),
             "seconds": manifest["steps"].get(step.name, {}).get("seconds", 0.0),
         }
@@ -378,10 +406,9 @@ class RecipeRun:
         self._save(manifest)
         folder, arguments = self._folder(step), self._resolve(step)
         is_training = step.arguments[:2] == ("train", "fit")
-        checkpoint = folder / "checkpoints" / "last.ckpt"
-        if is_training and checkpoint.exists():
-            arguments += ["--ckpt_path", str(checkpoint)]
-            self.say(f"{step.name}: continues from {checkpoint}")
+        if is_training and self._checkpoint(step).exists():
+            arguments += ["--ckpt_path", str(self._checkpoint(step))]
+            self.say(f"{step.name}: continues from {self._checkpoint(step)}")
         elif not (folder / "parts").is_dir() or (folder / "manifest.json").exists():
             shutil.rmtree(folder, ignore_errors=True)
         if is_training and left is not None:
@@ -391,7 +418,7 @@ class RecipeRun:
         try:
             self.execute(arguments)
             is_finished = True
-        except TimeLimitReached:
+        except TimeLimitError:
             is_finished = False
         except (UserError, ModelFileError) as error:
             raise UserError(f"step {step.name}: {error}") from None
@@ -400,7 +427,8 @@ class RecipeRun:
             raise
         finally:
             record["seconds"] = round(record["seconds"] + time.monotonic() - started, 1)
-            gc.collect()
+            if is_training:
+                gc.collect()  # its data set
             self._save(manifest)
         if is_finished:
             outputs = {str(file.relative_to(folder)): self._digest(file, step) for file in _files(folder)}
@@ -414,6 +442,13 @@ class RecipeRun:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
+
+
+@cache
+def _program() -> Record:
+    """Return the commit of this code and the versions of Python and of the packages that decide results."""
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+    return {"git": git_revision(), "versions": versions}
 
 
 def _version(package: str) -> str:

@@ -72,7 +72,8 @@ def convert(
 def recipe(
     data: Annotated[Path, typer.Option(help="Folder of the data files.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the run. The same command continues it.", show_default=False)],
-    plan: Annotated[str, typer.Option(help="The recipe: cpu, gpu, smoke, ... or a YAML file.")] = "cpu",
+    plan: Annotated[str, typer.Option(help="The recipe: cpu, gpu, ablation, or a YAML file.")] = "cpu",
+    scale: Annotated[str, typer.Option(help="small: the same steps on few faces, for a test of some minutes.")] = "",
     only: Annotated[list[str] | None, typer.Option(help="Only this step; * for any characters; repeatable.")] = None,
     redo: Annotated[
         bool, typer.Option("--redo", help="Repeat steps whose command or inputs changed; the old folders are kept.")
@@ -85,9 +86,9 @@ def recipe(
     """Run all steps from data files to weights (docs/training.md). Finished steps are skipped."""
     with needs_extra("train", "training"):
         from train.recipe import RecipeRun, read_recipe
-    run = RecipeRun(read_recipe(plan), data, out, _execute, typer.echo, redo, time_limit)
+    run = RecipeRun(read_recipe(plan, scale), data, out, _execute, typer.echo, redo, time_limit)
     if list_:
-        run.list(only or ())
+        run.show(only or ())
     elif not run.run(only or ()):
         raise typer.Exit(UNFINISHED)
 
