@@ -93,16 +93,36 @@ def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
         0.5
     """
     relative = a.transpose(-1, -2) @ b
-    skew = torch.stack(
-        [
-            relative[..., 2, 1] - relative[..., 1, 2],
-            relative[..., 0, 2] - relative[..., 2, 0],
-            relative[..., 1, 0] - relative[..., 0, 1],
-        ],
-        -1,
-    )
     trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return torch.atan2(skew.norm(dim=-1), trace - 1)
+    return torch.atan2(_skew_part(relative).norm(dim=-1), trace - 1)
+
+
+def rotation_vector(rotation: Tensor) -> Tensor:
+    """Return the rotation vectors of rotations: the axis times the angle. It is accurate near zero, not near pi.
+
+    Args:
+        rotation: (..., 3, 3).
+
+    Returns:
+        (..., 3) in radians, with a length of 0..pi.
+
+    Example:
+        >>> roll = euler_to_matrix(torch.tensor([0.0, 0.0, 0.5]))  # positive roll turns clockwise in a y-up frame
+        >>> rotation_vector(roll).tolist()
+        [0.0, 0.0, -0.5]
+    """
+    skew = _skew_part(rotation)
+    sine = skew.norm(dim=-1)
+    angle = torch.atan2(sine, rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)
+    # The limit of the factor for small angles is 1 / 2.
+    factor = torch.where(sine > 1e-6, angle / sine.clamp_min(1e-6), 0.5)
+    return skew * factor[..., None]
+
+
+def _skew_part(rotation: Tensor) -> Tensor:
+    """Return the vectors (..., 3) of R - R^T: the axis of the rotation times twice the sine of its angle."""
+    difference = rotation - rotation.transpose(-1, -2)
+    return torch.stack([difference[..., 2, 1], difference[..., 0, 2], difference[..., 1, 0]], -1)
 
 
 def flip_y(points: A, height: float = 0.0) -> A:

@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from bfm_assets import MorphableModel, open_face
 from synergy.errors import UserError
 from synergy.models.synergynet import SynergyNet
@@ -53,6 +55,35 @@ def save_weights(net: SynergyNet, path: str | Path, metadata: Mapping[str, Any],
     path.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the description and the tensors of a weights file.
+
+    Returns:
+        The description, with at least "name", "architecture" (arguments of `SynergyNet`) and "morphable_model"; and the
+        tensors by their name in the network's state.
+
+    Raises:
+        UserError: one of the two files is missing or damaged, or a value is not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        facts = json.loads(path.with_suffix(".json").read_text())
+        facts = {**facts, "name": str(facts["name"]), "architecture": dict(facts["architecture"])}
+        _ = facts["morphable_model"]["name"], facts["morphable_model"]["digest"]
+        tensors = load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: its description {error.filename} is missing") from None
+    except KeyError as error:
+        raise UserError(f"{path}: its description {path.with_suffix('.json').name} has no {error}") from None
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not Synergy weights ({type(error).__name__}: {error})") from None
+    if broken := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise UserError(f"{path}: {broken[0]} has values that are not finite")
+    return facts, tensors
+
+
 def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | None = None) -> SynergyNet:
     """Load a network from bundled weights or from a `.safetensors` file, in evaluation mode on the CPU.
 
@@ -69,39 +100,25 @@ def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | N
         >>> net.model_id, net.size
         ('synergynet', 120)
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path = bundled_weights().get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
         names = ", ".join(bundled_weights()) or "none"
         raise UserError(f"no weights '{name_or_path}': not a file, and the bundled ones are: {names}")
-    try:
-        facts = json.loads(path.with_suffix(".json").read_text())
-        name, architecture = str(facts["name"]), dict(facts["architecture"])
-        wanted_name, wanted_digest = facts["morphable_model"]["name"], facts["morphable_model"]["digest"]
-        tensors = load_file(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: its description {error.filename} is missing") from None
-    except KeyError as error:
-        raise UserError(f"{path}: its description {path.with_suffix('.json').name} has no {error}") from None
-    except (SafetensorError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: not Synergy weights ({type(error).__name__}: {error})") from None
+    facts, tensors = read_weights(path)
+    wanted_name, wanted_digest = facts["morphable_model"]["name"], facts["morphable_model"]["digest"]
     model = open_face() if morphable_model is None else morphable_model
     if model.digest != wanted_digest:
         raise UserError(
             f"{path}: trained with morphable model '{wanted_name}' ({wanted_digest}), "
             f"got '{model.name}' ({model.digest})"
         )
-    if broken := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise UserError(f"{path}: {broken[0]} has values that are not finite")
     try:
-        net = SynergyNet(model, **architecture)
+        net = SynergyNet(model, **facts["architecture"])
         result = net.load_state_dict(tensors, strict=False)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{path}: does not fit its architecture ({str(error).splitlines()[0]})") from None
     missing = [key for key in result.missing_keys if decides_predictions(key)]
     if missing or result.unexpected_keys:
         raise UserError(f"{path}: does not fit its architecture ({(missing + result.unexpected_keys)[0]})")
-    net.model_id = name
+    net.model_id = facts["name"]
     return net.eval()

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import lightning.pytorch as pl
 import numpy as np
@@ -120,12 +121,14 @@ class FaceDataModule(pl.LightningDataModule):
     Attributes:
         train_set: the training samples.
         frequency: (N,) relative sampling frequency of each training sample.
+        calibration_set: samples that were not used for training, to calibrate uncertainties (`train.uncertainty`).
         validation_sets: the validation samples by the name of their data set. Every process scores all of them.
         facts: what identifies the data, for the logger and the description of exported weights.
     """
 
     train_set: BatchDataset
     frequency: NDArray[np.floating]
+    calibration_set: BatchDataset
     validation_sets: Mapping[str, BatchDataset]
     facts: dict[str, Any]
 
@@ -180,6 +183,8 @@ class PackData(FaceDataModule):
             sources that are not named have 1.
         extra_packs: directories of further packs. Only their training samples are used.
         limit: use only the first so many training samples, for tests; 0 uses all.
+        calibration: fraction of the photos that are left out of the training samples and form the calibration set. The
+            same photos are chosen in every run.
 
     Raises:
         UserError: a directory holds no complete pack, or `sampling_weights` names an unknown source.
@@ -195,6 +200,7 @@ class PackData(FaceDataModule):
         sampling_weights: dict[str, float] | None = None,
         extra_packs: list[Path] | None = None,
         limit: int = 0,
+        calibration: float = 0.0,
     ) -> None:
         super().__init__(batch_size, seed)
         packs = [Pack.open(path) for path in (pack, *(extra_packs or ()))]
@@ -213,15 +219,24 @@ class PackData(FaceDataModule):
         ]
         factor = np.concatenate([factor[rows] for factor, (_, rows) in zip(per_pack, chosen, strict=True)])
         faces = load_faces(chosen, morphable_model)
-        used = np.arange(len(faces))[: limit or None]
+        photo_names = [str(name) for opened, rows in chosen for name in opened.names[rows]]
+        is_held_out = np.array([_is_held_out(name, calibration) for name in photo_names], bool)
+        used = np.flatnonzero(~is_held_out)[: limit or None]
         self.train_set = FaceDataset(faces.images, faces.labels, used)
         self.frequency = factor[used] * yaw_frequency(self.train_set.label("yaw"), large_poses)
+        is_photo = np.array(["#" not in name for name in photo_names], bool)
+        self.calibration_set = FaceDataset(faces.images, faces.labels, np.flatnonzero(is_held_out & is_photo))
         self.validation_sets = load_validation_sets(packs[0], morphable_model)
         self.facts = {
             "packs": [opened.manifest["hash"] for opened in packs],
             "train": len(used),
             "validation": sum(map(len, self.validation_sets.values())),
         }
+
+
+def _is_held_out(name: str, fraction: float) -> bool:
+    """Return whether a photo, and its profiled images ("photo#yaw+45"), belong to a fraction of all photos."""
+    return crc32(name.partition("#")[0].encode()) < fraction * 2**32
 
 
 def load_validation_sets(pack: Pack, model: MorphableModel) -> dict[str, FaceDataset]:

@@ -12,9 +12,9 @@ from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.weights import save_weights
 from train.data import load_validation_sets, validation_loader
-from train.module import net_state
 from train.packs.pack import Pack
 from train.validation import score_network
+from train.warm_start import checkpoint_architecture, net_state
 
 
 def export_checkpoint(checkpoint: Path, pack: Path, out: Path, command: str = "", model: str = "") -> dict[str, Any]:
@@ -46,7 +46,7 @@ def export_checkpoint(checkpoint: Path, pack: Path, out: Path, command: str = ""
     options = content["hyper_parameters"]
     model = model or options["model"]
     morphable_model = read_model(model)
-    net = SynergyNet(morphable_model, options["backbone"], options["width"], mafa_width=options.get("mafa_width", 1.0))
+    net = SynergyNet(morphable_model, **checkpoint_architecture(content))
     try:
         net.load_state_dict(state)
     except RuntimeError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,6 @@ from typing_extensions import override
 
 from bfm_assets import read_model
 from synergy.camera import preferred_projection
-from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.models import SynergyNet, SynergyOutput
@@ -31,9 +29,11 @@ from train.augment import Augment, AugmentConfig
 from train.batch import Batch
 from train.losses import parameter_importance, rms, vdc, wing, wpdc
 from train.mixed import keep_strided_depthwise_in_float32
+from train.negatives import make_negatives
 from train.prune import reestimate_batch_norm
+from train.uncertainty import UncertaintyScores, face_loss, landmark_nll, rotation_nll
 from train.validation import FaceScores
-from train.warm_start import fit_heads, transplant
+from train.warm_start import TrainedNetwork, fit_heads, transplant
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,19 @@ class SynergyModule(pl.LightningModule):
         losses: weights of the terms of the loss.
         schedule: learning rate and image size over the run.
         augment: strengths and probabilities of the augmentation.
-        start: checkpoint of another run to start from, possibly with another morphable model or a wider MobileNetV1
-            (`train.warm_start`). It is read at once, so that a wrong file is reported before the data are loaded.
+        start: checkpoint of another run, or weights file, to start from, possibly with another morphable model or a
+            wider MobileNetV1 (`train.warm_start`). It is read at once, so that a wrong file is reported before the data
+            are loaded.
+        uncertainty: train the uncertainty heads of the network in `start` and nothing else (`train.uncertainty`). Its
+            landmarks and parameters stay as they are. `backbone`, `width`, `mafa_width` and `losses` have no effect.
         seed: decides every random number of a step, together with the number of the step.
         mixed: run the backbone, MAFA and the landmark-to-3DMM network in bf16. Heads, projection and losses stay in
             float32.
         channels_last: memory format of the convolutions.
 
     Raises:
-        UserError: `start` cannot be read or is no checkpoint of a training run.
+        UserError: `start` cannot be read or is neither a checkpoint of a training run nor a weights file; or
+            `uncertainty` without `start`, or with the `start` of another morphable model.
     """
 
     def __init__(
@@ -113,26 +117,40 @@ class SynergyModule(pl.LightningModule):
         schedule: Schedule = Schedule(),
         augment: AugmentConfig | None = None,
         start: str = "",
+        uncertainty: bool = False,
         seed: int = 0,
         mixed: bool = False,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        self.start_state = net_state(read_checkpoint(start), start) if start else None
+        self.start = TrainedNetwork.read(start) if start else None
         self.save_hyperparameters(ignore=["losses", "schedule", "augment"])
         morphable_model = read_model(model)
-        self.net = SynergyNet(morphable_model, backbone, width, mafa_width=mafa_width)
+        if uncertainty:
+            if self.start is None:
+                raise UserError("--model.uncertainty trains heads of a trained network; give one with --model.start")
+            self.net = self.start.with_uncertainty(morphable_model).requires_grad_(False).eval()
+            assert self.net.uncertainty is not None
+            self.net.uncertainty.requires_grad_(True)
+        else:
+            self.net = SynergyNet(morphable_model, backbone, width, mafa_width=mafa_width)
         self.net.projection = preferred_projection()
         if channels_last:
             self.net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if mixed:
             keep_strided_depthwise_in_float32(self.net.backbone)
-        self.channels_last, self.mixed, self.seed = channels_last, mixed, seed
+        self.uncertainty, self.channels_last, self.mixed, self.seed = uncertainty, channels_last, mixed, seed
         self.losses, self.schedule = losses, schedule
         self.augment = Augment(morphable_model, self.net.size, augment)
         self.scores: dict[str, FaceScores] = {}
+        self.uncertainty_scores: dict[str, UncertaintyScores] = {}
         self.skipped = 0
         self.git = git_revision()
+
+    @override
+    def train(self, mode: bool = True) -> SynergyModule:
+        """Switch to training mode; only to evaluation mode while the network is frozen, for the sake of BatchNorm."""
+        return super().train(mode and not self.uncertainty)
 
     @override
     def forward(self, images: Tensor) -> SynergyOutput:
@@ -181,8 +199,9 @@ class SynergyModule(pl.LightningModule):
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        weights = [p for p in self.net.parameters() if p.dim() > 1]
-        others = [p for p in self.net.parameters() if p.dim() <= 1]
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        weights = [p for p in trained if p.dim() > 1]
+        others = [p for p in trained if p.dim() <= 1]
         groups: list[dict[str, Any]] = [
             {"params": weights, "weight_decay": self.schedule.weight_decay},
             {"params": others},
@@ -202,7 +221,8 @@ class SynergyModule(pl.LightningModule):
             UserError: no training sample has parameters.
         """
         data = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
-        if not len(data) or (self.net.param_std != 1).any():  # StepSampler reports an empty training set
+        is_initialised = self.uncertainty or (self.net.param_std != 1).any()
+        if not len(data) or is_initialised:  # StepSampler reports an empty training set
             return
         torch.manual_seed(self.seed)
         rows = torch.randperm(len(data))[:8192].tolist()
@@ -212,8 +232,8 @@ class SynergyModule(pl.LightningModule):
         if len(params) < 2:
             raise UserError("no training sample has 3DMM parameters; label the data with `synergy label build` first")
         self.net.set_whitening(params.mean(0), params.std(0).clamp_min(1e-6))
-        if self.start_state is not None:
-            pruned = transplant(self.net, self.start_state)
+        if self.start is not None:
+            pruned = transplant(self.net, self.start.state)
             batches = [self.augment(data[chunk]).to(self.device) for chunk in chunks]
             if pruned:
                 reestimate_batch_norm(self.net.backbone, [(batch.image - 127.5) / 128 for batch in batches])
@@ -227,10 +247,14 @@ class SynergyModule(pl.LightningModule):
     @override
     def training_step(self, batch: Batch) -> Tensor:
         torch.manual_seed((self.seed * 1_000_003 + self.trainer.global_step) * 4096 + self.global_rank)
-        with torch.no_grad():
-            batch = self.augment(batch, self.input_size(self.progress()))
-        terms = self.loss_terms(batch, self(batch.image))
-        loss = torch.stack([getattr(self.losses, name) * value for name, value in terms.items()]).sum()
+        if self.uncertainty:
+            terms = self.uncertainty_terms(batch)
+            loss = torch.stack(list(terms.values())).sum()
+        else:
+            with torch.no_grad():
+                batch = self.augment(batch, self.input_size(self.progress()))
+            terms = self.loss_terms(batch, self(batch.image))
+            loss = torch.stack([getattr(self.losses, name) * value for name, value in terms.items()]).sum()
         self.log_dict({f"loss/{name}": value for name, value in terms.items()})
         self.log("loss", loss, prog_bar=True)
         self.log("rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
@@ -265,6 +289,21 @@ class SynergyModule(pl.LightningModule):
         }
         return {name: term() for name, term in terms.items() if getattr(self.losses, name)}
 
+    def uncertainty_terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss of the uncertainty heads for stored crops. They have equal weights."""
+        net = self.net
+        assert net.uncertainty is not None
+        with torch.no_grad():
+            negatives = self.features(make_negatives(batch.image, len(batch), net.size))
+            batch = self.augment(batch)
+        output = self(batch.image)
+        assert output.face_logit is not None
+        return {
+            "landmark_nll": landmark_nll(output, batch.landmarks, batch.weight),
+            "rotation_nll": rotation_nll(output, batch.params, batch.weight),
+            "face": face_loss(output.face_logit, net.uncertainty(negatives).face_logit),
+        }
+
     def jacobian(self, batch: Batch) -> Tensor:
         """Return how far all landmarks together move, in pixels, with one unit of each whitened parameter: (B, P).
 
@@ -291,6 +330,7 @@ class SynergyModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped"] = self.skipped
         checkpoint["git"] = self.git
+        checkpoint["architecture"] = self.net.architecture
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -300,6 +340,8 @@ class SynergyModule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         names = self.trainer.datamodule.validation_sets  # type: ignore[attr-defined]
         self.scores = {name: FaceScores(self.net.size).to(self.device) for name in names}
+        if self.uncertainty:
+            self.uncertainty_scores = {name: UncertaintyScores().to(self.device) for name in names}
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
@@ -315,30 +357,15 @@ class SynergyModule(pl.LightningModule):
             image = interpolate(image, size=(size, size), mode="bilinear")
         output: SynergyOutput = self.net(image)
         self.scores[name].update(batch, output)
-        return output._asdict()
+        if name in self.uncertainty_scores:
+            self.uncertainty_scores[name].update(self.net, batch, output)
+        return {key: value for key, value in output._asdict().items() if value is not None}
 
     @override
     def on_validation_epoch_end(self) -> None:
         for name, score in self.scores.items():
             # Every process has scored all faces (`FaceDataModule`), so the mean over the processes changes nothing.
             self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()}, sync_dist=True)
-
-
-def net_state(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """Return the state of the `SynergyNet` in a checkpoint: the averaged weights if the run had the callback `EMA`.
-
-    Args:
-        checkpoint: content of the file.
-        source: path of the file, for the error message.
-
-    Raises:
-        UserError: it is not a checkpoint of a training run.
-    """
-    prefix, state = "net.", checkpoint.get("state_dict", {})
-    found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    if not found:
-        raise UserError(f"{source}: not a checkpoint of `synergy train`, it has no weights named '{prefix}...'")
-    return found
 
 
 def git_revision() -> str:

@@ -44,6 +44,7 @@ class ReaderData(FaceDataModule):
         seed: of the order of the training samples.
         large_poses: see `train.data.yaw_frequency`.
         limit: read only the first so many samples; 0 reads all.
+        calibration: fraction of the samples for the calibration set, which are not used for training.
 
     Raises:
         UserError: a file is missing, or no sample can be read.
@@ -63,6 +64,7 @@ class ReaderData(FaceDataModule):
         seed: int = 0,
         large_poses: float = 0.0,
         limit: int = 0,
+        calibration: float = 0.0,
     ) -> None:
         super().__init__(batch_size, seed)
         basel = read_model(bfm) if bfm else None
@@ -78,7 +80,9 @@ class ReaderData(FaceDataModule):
         images, labels = read_all(reader, read_model(model), limit or len(reader))
         order = np.random.default_rng(0).permutation(len(images))
         n_validation = max(1, round(validation_fraction * len(images)))
-        self.train_set = FaceDataset(images, labels, order[n_validation:])
+        n_calibration = n_validation + max(1, round(calibration * len(images))) if calibration else n_validation
+        self.train_set = FaceDataset(images, labels, order[n_calibration:])
+        self.calibration_set = FaceDataset(images, labels, order[n_validation:n_calibration])
         self.frequency = yaw_frequency(self.train_set.label("yaw"), large_poses)
         self.validation_sets = {reader.source: FaceDataset(images, labels, order[:n_validation])}
 

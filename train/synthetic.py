@@ -198,7 +198,7 @@ class SyntheticData(FaceDataModule):
         batch_size: number of samples per process and step.
         faces: number of different training faces.
         keep: keep rendered faces in memory. docs/training.md has the time that a face takes.
-        validation_faces: number of validation faces, which have another seed.
+        validation_faces: number of validation faces, and of faces for calibration. Each have another seed.
         workers: number of processes that render training faces; 0 renders in the training process.
         seed: of the faces and of their order.
     """
@@ -218,4 +218,5 @@ class SyntheticData(FaceDataModule):
         self.facts = {"synthetic": faces, "seed": seed}
         self.train_set = SyntheticSet(morphable_model, seed, faces, keep)
         self.frequency = np.ones(faces)
+        self.calibration_set = SyntheticSet(morphable_model, seed + 2_000_000, validation_faces, True)
         self.validation_sets = {"synthetic": SyntheticSet(morphable_model, seed + 1_000_000, validation_faces, True)}

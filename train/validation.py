@@ -18,6 +18,7 @@ from synergy.landmarks import INNER51
 from synergy.models import SynergyNet, SynergyOutput
 from synergy.parameters import split_pose
 from train.batch import Batch
+from train.uncertainty import UncertaintyScores
 
 # Errors against manual annotations. They are kept in pixels until `compute` knows which box to divide by.
 _ANNOTATED = ("nme", "inner", "coarse_inner")
@@ -104,12 +105,18 @@ class FaceScores(Metric):
 
 @torch.no_grad()
 def score_network(net: SynergyNet, batches: Iterable[Batch]) -> dict[str, float]:
-    """Return the figures of `FaceScores` of a network on one validation set."""
+    """Return the figures of a network on one validation set.
+
+    They are those of `FaceScores`, and those of `train.uncertainty.UncertaintyScores` if the network has such heads.
+    """
     net.eval()
-    scores = FaceScores(net.size)
+    scores, uncertainty_scores = FaceScores(net.size), UncertaintyScores()
     for batch in batches:
-        scores.update(batch, net(batch.image))
-    return scores.compute()
+        output = net(batch.image)
+        scores.update(batch, output)
+        if net.uncertainty is not None:
+            uncertainty_scores.update(net, batch, output)
+    return scores.compute() | uncertainty_scores.compute()
 
 
 def _box_sizes(points: NDArray[np.floating]) -> NDArray[np.floating]:

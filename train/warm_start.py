@@ -1,12 +1,99 @@
-"""Initialisation of a network from one with another morphable model or with a wider backbone."""
+"""Initialisation of a network from a trained one: a copy, or a network with another model or a wider backbone."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bfm_assets import MorphableModel
+from synergy.checkpoints import read_checkpoint
+from synergy.errors import UserError
 from synergy.models import MobileNetV1, SynergyNet
+from synergy.weights import decides_predictions, read_weights
 from train.prune import can_prune, prune_backbone
+
+_ARCHITECTURE = ("backbone", "width", "mafa_width")
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network from a file.
+
+    Attributes:
+        architecture: arguments of `SynergyNet`.
+        state: its state. A weights file has only what prediction needs.
+        path: the file.
+    """
+
+    architecture: dict[str, Any]
+    state: dict[str, Tensor]
+    path: str
+
+    @classmethod
+    def read(cls, path: str | Path) -> TrainedNetwork:
+        """Read a checkpoint of a training run, or a weights file (`.safetensors`).
+
+        Raises:
+            UserError: it cannot be read, or it is neither of the two.
+        """
+        if Path(path).suffix == ".safetensors":
+            if not Path(path).is_file():
+                raise UserError(f"{path}: no such file")
+            facts, tensors = read_weights(Path(path))
+            return cls(facts["architecture"], tensors, str(path))
+        content = read_checkpoint(path)
+        return cls(checkpoint_architecture(content), net_state(content, path), str(path))
+
+    def with_uncertainty(self, model: MorphableModel) -> SynergyNet:
+        """Return a copy of the network with uncertainty heads. They are untrained, unless the network has some.
+
+        Args:
+            model: the network's morphable model.
+
+        Raises:
+            UserError: the network has another morphable model.
+        """
+        net = SynergyNet(model, **{**self.architecture, "uncertainty": True})
+        try:
+            result = net.load_state_dict(self.state, strict=False)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UserError(f"{self.path}: does not fit the morphable model '{model.name}' ({reason})") from None
+        missing = [
+            name for name in result.missing_keys if decides_predictions(name) and not name.startswith("uncertainty.")
+        ]
+        if missing or result.unexpected_keys:
+            raise UserError(f"{self.path}: does not fit its architecture ({(missing + result.unexpected_keys)[0]})")
+        return net
+
+
+def checkpoint_architecture(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the `SynergyNet` of a training run's checkpoint."""
+    options = checkpoint.get("hyper_parameters", {})
+    found = {name: options[name] for name in _ARCHITECTURE if name in options}
+    return dict(checkpoint.get("architecture", found))
+
+
+def net_state(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
+    """Return the state of the `SynergyNet` in a checkpoint: the averaged weights if the run had the callback `EMA`.
+
+    Args:
+        checkpoint: content of the file.
+        source: path of the file, for the error message.
+
+    Raises:
+        UserError: it is not a checkpoint of a training run.
+    """
+    prefix, state = "net.", checkpoint.get("state_dict", {})
+    found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    if not found:
+        raise UserError(f"{source}: not a checkpoint of `synergy train`, it has no weights named '{prefix}...'")
+    return found
 
 
 @torch.no_grad()

@@ -13,7 +13,8 @@ from synergy.errors import UserError
 from train.checkpoint_io import SafeCheckpointIO
 from train.data import PackData
 from train.export import export_checkpoint
-from train.module import Schedule, SynergyModule, net_state
+from train.module import Schedule, SynergyModule
+from train.warm_start import net_state
 
 
 def run_content(model_file: Path) -> dict[str, Any]:
