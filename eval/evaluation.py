@@ -104,10 +104,10 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
     predictor = None
     if config.from_predictions:
         given = Predictions.load(config.from_predictions)
-        dataset = match_predictions(reader, given, _progress("Reading labels"), config.keep)
+        dataset = match_predictions(reader, given, progress_bar("Reading labels"), config.keep)
     else:
         predictor = open_predictor(config)
-        dataset = predict_dataset(reader, predictor, _progress("Predicting"), config.keep)
+        dataset = predict_dataset(reader, predictor, progress_bar("Predicting"), config.keep)
     predictions = dataset.predictions
     result = config.score(dataset.samples, predictions)
     if dataset.dense_errors is not None and config.dense_model is not None:
@@ -170,7 +170,7 @@ def _with_run_details(
     }
 
 
-def _progress(description: str) -> Callable[[Iterable[int]], Iterable[int]]:
+def progress_bar(description: str) -> Callable[[Iterable[int]], Iterable[int]]:
     """Return a function that shows a progress bar with remaining time while its argument is iterated over."""
 
     def track(rows: Iterable[int]) -> Iterable[int]:

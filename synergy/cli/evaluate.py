@@ -173,6 +173,33 @@ def voxels(
     _evaluate(readers[dataset](data), partial(jvcr.score, device=options["device"]), options)
 
 
+@app.command()
+def card(
+    data: Annotated[Path, typer.Option(help="Folder of the validation data (docs/training.md).", show_default=False)],
+    model: NetworkOption = "synergynet",
+    bfm: BfmOption = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="The mean with the prediction of the mirror image.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file too.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many files of each data set.")] = None,
+    engine: EngineOption = EngineName.AUTO,
+) -> None:
+    """The tables of MODEL_CARD.md as Markdown: errors by group of faces, and on rotated and small images."""
+    from eval.card import make_card, markdown
+    from eval.evaluation import progress_bar
+    from eval.network import NetworkPredictor
+    from synergy.outputs import require_writable_file
+    from synergy.predictor import FacePredictor
+    from synergy.registry import open_network
+
+    if out is not None:
+        require_writable_file(out)
+    predictor = NetworkPredictor(FacePredictor(open_network(model, bfm), mirror=mirror, engine=engine.value))
+    text = "\n\n".join(markdown(table) for table in make_card(data, predictor, progress_bar, limit)) + "\n"
+    typer.echo(text)
+    if out is not None:
+        out.write_text(text)
+
+
 def _read_bfm(options: Options) -> MorphableModel | None:
     """Read the Basel Face Model of --bfm, if there is one."""
     from bfm_assets import read_model
