@@ -22,7 +22,7 @@ from synergy.crop import invert_affine, transform_points
 from synergy.data import AnnotatedCropsReader, FaceReader, PtsReader
 from synergy.data.sample import OCCLUDED, VISIBLE, FaceSample
 from synergy.errors import UserError
-from synergy.landmarks import INNER51
+from synergy.landmarks import INNER51, OUTER_EYE_CORNERS
 
 Floats = NDArray[np.floating]
 Progress = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
@@ -268,7 +268,7 @@ def _aflw_table(scored: Scored) -> Table:
 
 def _roll_deg(sample: FaceSample) -> float:
     """Return the size of the roll in degrees from the outer eye corners; NaN if one is not visible."""
-    corners = list(metrics.OUTER_EYE_CORNERS)
+    corners = list(OUTER_EYE_CORNERS)
     if not (sample.visibility68[corners] == VISIBLE).all():
         return float("nan")
     x, y = (sample.landmarks68[corners[1], :2] - sample.landmarks68[corners[0], :2]).tolist()
