@@ -19,7 +19,9 @@ from synergy.geometry import flip_y
 MESH_FORMATS = ("obj", "ply", "glb")
 
 
+# A face as `Face.to_dict` gives it; and an image: its name, its faces, and its time in seconds if it is a video frame.
 FaceDict = dict[str, Any]
+ImageDict = dict[str, Any]
 
 
 def write_json(path: str | Path, faces_by_image: Mapping[str, Sequence[Face]]) -> None:
@@ -46,26 +48,31 @@ def write_csv(path: str | Path, faces_by_image: Mapping[str, Sequence[Face]]) ->
     write_csv_rows(path, _rows(faces_by_image), list(names))
 
 
-def write_json_rows(path: str | Path, rows: Iterable[tuple[str, list[FaceDict]]]) -> None:
-    """Write the JSON file of `write_json` from image names and dictionaries of faces, one image per line."""
-    with open(path, "w", encoding="utf-8") as file:
-        file.write('{"images": [')
-        for i, (name, faces) in enumerate(rows):
-            file.write(",\n" if i else "\n")
-            file.write(json.dumps({"name": name, "faces": faces}, allow_nan=False))
-        file.write("\n]}\n")
-
-
-def write_csv_rows(path: str | Path, rows: Iterable[tuple[str, list[FaceDict]]], blendshapes: Sequence[str]) -> None:
-    """Write one CSV row per face from image names and dictionaries of faces.
-
-    Columns: image, index of the face, score, confidence, box, pitch, yaw and roll in degrees, x, y, z of the 68
-    landmarks, their standard deviations, then one column per blendshape. Cells of unknown values are empty. An image
-    name that a spreadsheet would run as a formula begins with an apostrophe.
+def write_json_rows(path: str | Path, rows: Iterable[ImageDict]) -> None:
+    """Write the JSON file of `write_json` from dictionaries, one image per line.
 
     Args:
         path: file to write.
-        rows: image name and its faces as `Face.to_dict` gives them.
+        rows: `{"name", "faces"}` per image, and `{"name", "seconds", "faces"}` per frame of a video.
+    """
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('{"images": [')
+        for i, row in enumerate(rows):
+            file.write(",\n" if i else "\n")
+            file.write(json.dumps(row, allow_nan=False))
+        file.write("\n]}\n")
+
+
+def write_csv_rows(path: str | Path, rows: Iterable[ImageDict], blendshapes: Sequence[str]) -> None:
+    """Write one CSV row per face from dictionaries of images.
+
+    Columns: image, time in seconds, index of the face, id of the person, score, confidence, box, pitch, yaw and roll in
+    degrees, x, y, z of the 68 landmarks, their standard deviations, then one column per blendshape. Cells of unknown
+    values are empty. An image name that a spreadsheet would run as a formula begins with an apostrophe.
+
+    Args:
+        path: file to write.
+        rows: as for `write_json_rows`.
         blendshapes: names of the blendshape columns; a face without such a weight leaves its cell empty.
     """
     axes = [f"{axis}{i}" for i in range(1, 69) for axis in "xyz"]
@@ -74,21 +81,24 @@ def write_csv_rows(path: str | Path, rows: Iterable[tuple[str, list[FaceDict]]],
     angles = ["pitch", "yaw", "roll"]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "face", "score", "confidence", *box, *angles, *axes, *stds, *blendshapes])
-        for name, faces in rows:
-            for i, face in enumerate(faces):
+        writer.writerow(
+            ["image", "seconds", "face", "track_id", "score", "confidence", *box, *angles, *axes, *stds, *blendshapes]
+        )
+        for row in rows:
+            for i, face in enumerate(row["faces"]):
                 pose = [face["pose_deg"][angle] for angle in angles]
                 landmarks = [value for point in face["landmarks68"] for value in point]
                 weights = [face["blendshapes"].get(key, "") for key in blendshapes]
                 std = face.get("landmarks68_std") or [""] * len(stds)
                 scores = [face["score"], face.get("confidence", "")]
-                writer.writerow([_cell(name), i, *scores, *face["box"], *pose, *landmarks, *std, *weights])
+                labels = [_cell(row["name"]), row.get("seconds", ""), i, face.get("track_id", "")]
+                writer.writerow([*labels, *scores, *face["box"], *pose, *landmarks, *std, *weights])
 
 
-def _rows(faces_by_image: Mapping[str, Sequence[Face]]) -> Iterator[tuple[str, list[FaceDict]]]:
-    """Yield the image names and their faces as dictionaries."""
+def _rows(faces_by_image: Mapping[str, Sequence[Face]]) -> Iterator[ImageDict]:
+    """Yield images as dictionaries."""
     for name, faces in faces_by_image.items():
-        yield name, [face.to_dict() for face in faces]
+        yield {"name": name, "faces": [face.to_dict() for face in faces]}
 
 
 def _cell(text: str) -> str:

@@ -71,6 +71,7 @@ class Face:
             None for weights without uncertainty.
         confidence: probability in 0..1, predicted from the crop, that it shows a face. None for weights without
             uncertainty. `score` is of the detector.
+        track_id: number of the person in a video, from 1 (`synergy.tracking.VideoPredictor`). None for a photo.
 
     Example:
         >>> from synergy import FacePredictor
@@ -91,6 +92,7 @@ class Face:
     landmarks68_std: Floats | None = None
     rotation_covariance: Floats | None = None
     confidence: float | None = None
+    track_id: int | None = None
 
     def vertices(self) -> Floats:
         """Compute the dense mesh; its triangles are `morphable_model.triangles`.
@@ -127,6 +129,7 @@ class Face:
     def to_dict(self) -> dict[str, Any]:
         """Return the face as plain lists and numbers, ready for JSON. What the weights do not predict is None."""
         return {
+            "track_id": self.track_id,
             "box": _rounded(self.box, 2),
             "score": round(self.score, 4),
             "confidence": None if self.confidence is None else round(self.confidence, 4),

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from synergy.errors import UserError, describe
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+_ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
 ImageSource: TypeAlias = NDArray[np.uint8] | Image.Image | str | Path | bytes
 
@@ -76,6 +77,16 @@ def read_image(source: str | Path | bytes, name: str = "") -> NDArray[np.uint8]:
     # Damaged files make decoders raise almost anything: OSError, SyntaxError, struct.error, KeyError, MemoryError...
     except Exception as error:
         raise UserError(f"{label}: cannot be read as an image ({describe(error)})") from None
+
+
+def count_frames(source: Path | bytes) -> int:
+    """Return the number of pictures of an animated GIF, WebP, PNG or AVIF; 1 for anything else that may be an image."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return int(getattr(image, "n_frames", 1)) if image.format in _ANIMATED else 1
+    # `read_image` says what is wrong with the file.
+    except Exception:
+        return 1
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -30,7 +30,7 @@ from typing import Any
 from filelock import FileLock
 
 from synergy.errors import UserError
-from synergy.export import FaceDict, write_csv_rows, write_json_rows
+from synergy.export import FaceDict, ImageDict, write_csv_rows, write_json_rows
 from synergy.outputs import require_writable_folder
 
 RECORD = "predictions.jsonl"
@@ -100,10 +100,10 @@ class ResultFolder:
             return None
         return found if all((self.path / file).exists() for file in found.files) else None
 
-    def add_frame(self, source: str, key: str, name: str, faces: list[FaceDict]) -> None:
-        """Record the faces of one frame of a video that is not finished yet."""
+    def add_frame(self, source: str, key: str, name: str, seconds: float, faces: list[FaceDict]) -> None:
+        """Record the faces of one frame of a video that is not finished yet, and its time in seconds."""
         with self._lock:
-            self._append({"source": source, "key": key, "name": name, "faces": faces})
+            self._append({"source": source, "key": key, "name": name, "seconds": round(seconds, 4), "faces": faces})
 
     def finish(
         self,
@@ -254,15 +254,15 @@ class ResultFolder:
                 rows[line["name"]] = line["source"], line["key"], offset
         return [offset for _, (source, key, offset) in sorted(rows.items()) if key == key_of[source]]
 
-    def _rows(self, offsets: Sequence[int]) -> Iterator[tuple[str, list[FaceDict]]]:
-        """Yield image name and faces of the lines at some offsets."""
+    def _rows(self, offsets: Sequence[int]) -> Iterator[ImageDict]:
+        """Yield the images that the lines at some offsets record."""
         if not offsets:
             return
         with self._record.open("rb") as file:
             for offset in offsets:
                 file.seek(offset)
                 line = _parse(file.readline(), self._record)
-                yield line["name"], line["faces"]
+                yield {key: line[key] for key in ("name", "seconds", "faces") if key in line}
 
 
 def is_fatal(error: OSError) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import signal
 import threading
@@ -25,6 +26,7 @@ from synergy.cli.options import (
     RendererOption,
     ThreadsOption,
 )
+from synergy.cli.predict_video import track_camera, track_video
 from synergy.cli.sources import Source, find_sources, output_stem
 from synergy.errors import UserError, describe, printable
 from synergy.outputs import require_writable_folder
@@ -36,22 +38,23 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from synergy.face import Face
+    from synergy.faces import Faces
     from synergy.predictor import FacePredictor
     from synergy.results import Finished, ResultFolder
+    from synergy.video import Frame
 
     Image = NDArray[np.uint8]
     Painter = Callable[[Image, Sequence[Face]], Image]
 
 FORMATS = ("json", "csv", "pts", "overlay", "mesh", "obj", "ply", "glb")
 DEFAULT_FORMATS = "json,overlay,mesh"
-_VIDEO_BATCH = 16
 _MAX_LISTED = 10
 
 
 def predict(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="IMAGE|DIR|VIDEO|-", help="What to read; - is one image on stdin.")
-    ],
+        list[str] | None, typer.Argument(metavar="IMAGE|DIR|VIDEO|-", help="What to read; - is one image on stdin.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     formats: Annotated[
         str, typer.Option("--format", help=f"Comma-separated list of {', '.join(FORMATS)}.")
@@ -80,15 +83,25 @@ def predict(
         ),
     ] = None,
     renderer: RendererOption = Renderer.BUILTIN,
+    camera: Annotated[
+        int | None,
+        typer.Option(
+            help="Instead of files, follow the faces that this camera sees (0 is the first). A window shows them; "
+            "without a display, each frame is a line of JSON."
+        ),
+    ] = None,
 ) -> None:
     """Find faces and write their landmarks, pose and meshes.
 
     [bold]synergy predict photo.jpg[/]                      landmarks and mesh drawn, all numbers in predictions.json
     [bold]synergy predict photos/ --format csv,pts[/]      a table, and 300-W .pts files
-    [bold]synergy predict clip.mp4[/]                       an annotated video, all numbers per frame
+    [bold]synergy predict clip.mp4[/]                       tracked people: an annotated video, all numbers per frame
+    [bold]synergy predict clip.mp4 --format glb[/]         an animated mesh of each person, with named expressions
+    [bold]synergy predict --camera 0[/]                     live, until Ctrl-C or Q
     [bold]synergy predict photo.jpg --format glb[/]        a textured mesh for Blender
 
     The files of photos/a.jpg are called photos/a.jpg_overlay.jpg, photos/a.jpg_0.glb and so on; 0 is the face's number.
+    Of a video, clip.mp4_1.glb is the person with id 1; pts, obj and ply are one file per face in clip.mp4_frames.
     All numbers of all runs with the same --out are in predictions.json and predictions.csv.
 
     A file that cannot be used is named and skipped; the exit status is then 2. Results are written as they come: the
@@ -96,7 +109,7 @@ def predict(
     """
     from synergy.detect import CenterFace
     from synergy.device import require_device
-    from synergy.draw import mesh_overlay
+    from synergy.draw import mesh_overlay, overlay
     from synergy.predictor import FacePredictor
     from synergy.raster import rasterizer
     from synergy.registry import open_network
@@ -113,14 +126,20 @@ def predict(
         problems.append(problem)
         say(console, problem, "skipped:", "red")
 
-    sources = find_sources(inputs, skip)
+    if (camera is None) == (not inputs):
+        raise UserError("give files or folders, or --camera" + (", not both" if inputs else ""))
+    sources = find_sources(inputs or [], skip)
     given = _read_boxes(boxes, sources)
     require_device(device)
-    require_writable_folder(out)
+    if camera is None:
+        require_writable_folder(out)
     detector = CenterFace(threshold, min_face, threads=threads)
     predictor = FacePredictor(
         open_network(model, bfm), detector, device, mirror=mirror, engine=engine.value, threads=threads
     )
+    if camera is not None:
+        track_camera(camera, predictor, overlay)
+        return
     if unavailable := _unavailable(predictor, wanted):
         if formats != DEFAULT_FORMATS:
             raise UserError(f"--format {','.join(unavailable)}: {_no_mesh(predictor)}")
@@ -134,6 +153,7 @@ def predict(
             given,
             _settings_key(predictor, (threshold, min_face), renderer.value),
             draw_meshes,
+            partial(say, console, label="incomplete:", style="yellow"),
         )
         done = _run_all(job, sources, console, skip)
     n_faces, n_images = sum(one.faces for one in done.values()), sum(one.images for one in done.values())
@@ -145,6 +165,8 @@ def predict(
         say(console, listed, f"no face found in {len(empty)}:", "yellow")
     if problems:
         raise UserError(f"{len(problems)} of {len(done) + len(problems)} inputs could not be used")
+    if job.incomplete:
+        raise UserError(f"{job.incomplete} of {len(done)} inputs could be read in part only; those parts are kept")
 
 
 def _unavailable(predictor: FacePredictor, wanted: list[str]) -> list[str]:
@@ -207,6 +229,8 @@ class _Job:
         given: input name to boxes that replace the detector's.
         settings: identifies everything but the input that decides about the result.
         draw_meshes: draws the meshes of faces over their image.
+        warn: prints one line about an input of which a part is used.
+        incomplete: number of inputs that could be read in part only.
         kept: number of inputs that an earlier run had finished.
     """
 
@@ -216,6 +240,8 @@ class _Job:
     given: dict[str, object]
     settings: str
     draw_meshes: Painter
+    warn: Callable[[str], None]
+    incomplete: int = 0
     kept: int = 0
 
     def run(self, source: Source, progress: Progress) -> Finished:
@@ -233,8 +259,10 @@ class _Job:
     def _image(self, source: Source, key: str, formats: list[str]) -> Finished:
         from synergy.draw import overlay
         from synergy.export import MESH_FORMATS, write_mesh, write_pts
-        from synergy.images import read_image, write_image
+        from synergy.images import count_frames, read_image, write_image
 
+        if (n_frames := count_frames(source.content)) > 1:
+            self.warn(f"{source.name}: an animation, only the first of its {n_frames} pictures is used")
         image = read_image(source.content, source.name)
         faces = self.predictor(image, boxes=self.given.get(source.name))  # type: ignore[arg-type]
         stem = self._staged_stem(source)
@@ -251,43 +279,37 @@ class _Job:
         return self.results.finish(source.name, key, formats, faces.to_dict()["faces"])
 
     def _video(self, source: Source, key: str, formats: list[str], progress: Progress) -> Finished:
-        import cv2
-
         from synergy.draw import overlay
 
-        if meshes := set(formats) - {"overlay", "mesh"}:
-            raise UserError(f"{', '.join(sorted(meshes))} would be a file per frame; not for videos")
         if source.name in self.given:
             raise UserError("boxes can be given for images, not for videos")
-        capture = cv2.VideoCapture(str(source.content))
-        if not capture.isOpened():
-            raise UserError("cannot be read as a video")
+        assert isinstance(source.content, Path)
         painters: dict[str, Painter] = {
             kind: paint for kind, paint in (("overlay", overlay), ("mesh", self.draw_meshes)) if kind in formats
         }
-        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-        size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        stem, code = self._staged_stem(source), cv2.VideoWriter.fourcc(*"mp4v")
-        writers = {kind: cv2.VideoWriter(f"{stem}_{kind}.mp4", code, rate, size) for kind in painters}
-        n_frames = n_faces = 0
-        total = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        task = progress.add_task(_plain(source.name), total=total)
+        task = progress.add_task(f"{_plain(source.name)}, seconds", total=None)
+        count = itertools.count()
+
+        def record(frame: Frame, faces: Faces) -> None:
+            name = f"{source.name}#{next(count):06d}"
+            self.results.add_frame(source.name, key, name, frame.seconds, faces.to_dict()["faces"])
+            progress.update(task, completed=frame.seconds)
+
         try:
-            for batch in _frames(capture):
-                for image, faces in zip(batch, self.predictor.predict_batch(batch), strict=True):
-                    name = f"{source.name}#{n_frames:06d}"
-                    self.results.add_frame(source.name, key, name, faces.to_dict()["faces"])
-                    n_frames, n_faces = n_frames + 1, n_faces + len(faces)
-                    for kind, paint in painters.items():
-                        writers[kind].write(paint(image, faces)[..., ::-1])
-                progress.advance(task, len(batch))
+            n_frames, n_faces, problem = track_video(
+                source.content,
+                self._staged_stem(source),
+                self.predictor,
+                painters,
+                formats,
+                record,
+                lambda seconds: progress.update(task, total=seconds),
+            )
         finally:
             progress.remove_task(task)
-            capture.release()
-            for writer in writers.values():
-                writer.release()
-        if not n_frames:
-            raise UserError("the video has no frame that can be read")
+        if problem:
+            self.incomplete += 1
+            self.warn(f"{source.name}: {problem}")
         return self.results.finish(source.name, key, formats, None, (n_frames, n_faces))
 
     def _staged_stem(self, source: Source) -> Path:
@@ -376,17 +398,3 @@ def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
-
-
-def _frames(capture: object) -> Iterator[list[Image]]:
-    """Yield the frames of an OpenCV capture as RGB, in batches."""
-    batch: list[Image] = []
-    while True:
-        ok, frame = capture.read()  # type: ignore[attr-defined]
-        if ok:
-            batch.append(frame[..., ::-1].copy())
-        if batch and (not ok or len(batch) == _VIDEO_BATCH):
-            yield batch
-            batch = []
-        if not ok:
-            return

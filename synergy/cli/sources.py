@@ -113,7 +113,7 @@ def is_own_output(file_name: str) -> bool:
     from synergy.images import IMAGE_SUFFIXES
 
     endings = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-    pattern = rf"(^{STDIN}|\.({endings})(~[0-9a-f]{{8}})?)_(overlay|mesh|[0-9]+)\.[a-z0-9]+"
+    pattern = rf"(^{STDIN}|\.({endings})(~[0-9a-f]{{8}})?)_(overlay|mesh|[0-9]+(_[0-9]+)?)\.[a-z0-9]+"
     return re.search(pattern + "$", file_name, re.IGNORECASE) is not None
 
 

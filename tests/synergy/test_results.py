@@ -86,13 +86,13 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path, results, torn):
 
 def test_a_video_is_finished_by_its_last_line(tmp_path, results):
     for i in range(3):
-        results.add_frame("v", "1", f"v#{i}", [FACE])
+        results.add_frame("v", "1", f"v#{i}", i / 10, [FACE])
     assert results.finished("v", "1", []) is None
     results.write_tables(json_file=True, csv_file=False)
     assert names(tmp_path) == ["v#0", "v#1", "v#2"]
     # Another run with other settings finds fewer frames.
     for i in range(2):
-        results.add_frame("v", "2", f"v#{i}", [])
+        results.add_frame("v", "2", f"v#{i}", i / 10, [])
     results.finish("v", "2", [], None, (2, 0))
     found = ResultFolder(tmp_path).finished("v", "2", [])
     assert (found.images, found.faces) == (2, 0)

@@ -1,6 +1,8 @@
+import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +17,11 @@ from typer.testing import CliRunner
 
 from bfm_assets import open_face
 from synergy.cli import app
+from synergy.cli.predict import FORMATS
+from synergy.detect import CenterFace, Detection
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
+from synergy.video import VideoReader
 from synergy.weights import save_weights
 
 BOX = [40, 30, 120, 110]
@@ -242,24 +247,141 @@ def test_standard_input(tmp_path, model):
     assert images_of(out) == {"stdin": []}
 
 
-def test_a_video_becomes_a_video_and_numbers_per_frame(tmp_path, model, monkeypatch):
+@pytest.fixture
+def clip(tmp_path, monkeypatch):
+    """The working folder has `clip.mp4`, 8 grey frames at 10 per second, on which one face is always detected."""
+    av = pytest.importorskip("av")
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
-    for i in range(20):
-        writer.write(np.full((64, 96, 3), 10 * i, np.uint8))
-    writer.release()
+    path = tmp_path / "clip.mp4"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for _ in range(8):
+            noise = rng.integers(100, 156, (120, 160, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode(None))
+
+    def detect(self, image):
+        return Detection(np.array([BOX], np.float32), np.array([0.9], np.float32))
+
+    monkeypatch.setattr(CenterFace, "__call__", detect)
+    return path
+
+
+def frames_of(out):
+    """The lines of frames in the record."""
+    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    return [line for line in lines if "name" in line]
+
+
+def test_a_video_becomes_videos_animations_meshes_and_numbers_per_frame(tmp_path, model, clip):
     out = tmp_path / "out"
-    result = run("clip.avi", "--out", out, "--model", model, "--format", "json,overlay")
+    result = run("clip.mp4", "--out", out, "--model", model, "--format", ",".join(FORMATS))
     assert result.exit_code == 0, result.output
-    assert list(images_of(out)) == [f"clip.avi#{i:06d}" for i in range(20)]
-    capture = cv2.VideoCapture(str(out / "clip.avi_overlay.mp4"))
-    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 20
+    assert list(images_of(out)) == [f"clip.mp4#{i:06d}" for i in range(8)]
+    frames = frames_of(out)
+    assert [frame["seconds"] for frame in frames] == [i / 10 for i in range(8)]
+    assert [[face["track_id"] for face in frame["faces"]] for frame in frames] == [[1]] * 8
+    with (out / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["seconds"], row["track_id"]) for row in rows] == [(str(i / 10), "1") for i in range(8)]
+    written = files_of(out)
+    for kind in ("overlay", "mesh"):
+        with VideoReader(out / f"clip.mp4_{kind}.mp4") as video:
+            assert [frame.image.shape for frame in video] == [(120, 160, 3)] * 8
+    assert "clip.mp4_1.glb" in written
+    for kind in ("pts", "obj", "ply"):
+        assert {f"clip.mp4_frames/clip.mp4_{i:06d}_1.{kind}" for i in range(8)} <= written
+    again = run("clip.mp4", "--out", out, "--model", model, "--format", "json")
+    assert "1 input(s) were finished before" in again.stderr
+
+
+def test_a_truncated_video_keeps_what_was_read_and_says_how_much(tmp_path, model, clip):
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) * 6 // 10])
+    out = tmp_path / "out"
+    result = run("clip.mp4", "--out", out, "--model", model, "--format", "json,overlay")
+    assert isinstance(result.exception, UserError)
+    assert "1 of 1 inputs could be read in part only" in str(result.exception)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("incomplete:")]
+    assert re.fullmatch(r"incomplete: clip.mp4: cut off or damaged, 0\.\d\d of 0.80 s could be read", line)
+    assert 1 < len(images_of(out)) < 8
+    with VideoReader(out / "clip.mp4_overlay.mp4") as video:
+        assert len(list(video)) == len(images_of(out))
+
+
+def test_a_video_that_cannot_be_read_leaves_the_others(tmp_path, model, clip):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    result = run("bad.mp4", "clip.mp4", "--out", "out", "--model", model, "--format", "json")
+    assert isinstance(result.exception, UserError)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("skipped:")]
+    assert line.startswith("skipped: bad.mp4: cannot be read as a video (")
+    assert len(images_of(tmp_path / "out")) == 8
+
+
+def test_an_animated_image_is_read_in_part_and_says_so(tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pictures = [Image.new("RGB", (60, 40), (40 * i, 0, 0)) for i in range(5)]
+    pictures[0].save("a.gif", save_all=True, append_images=pictures[1:])
+    pictures[0].save("b.gif")
+    result = run("a.gif", "b.gif", "--out", "out", "--model", model, "--format", "json")
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stderr.splitlines() if "animation" in line]
+    assert lines == ["incomplete: a.gif: an animation, only the first of its 5 pictures is used"]
+
+
+class Camera:
+    """A camera of OpenCV's interface that gives a few grey pictures."""
+
+    def __init__(self, n):
+        self.left = n
+
+    def isOpened(self):  # noqa: N802
+        return self.left > 0
+
+    def read(self):
+        self.left -= 1
+        return self.left >= 0, np.full((120, 160, 3), 128, np.uint8)
+
+    def release(self):
+        pass
+
+
+def test_a_camera_without_a_display_gives_lines_of_json(model, clip, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Camera(4))
+    monkeypatch.setattr("synergy.cli.predict_video._has_display", lambda: False)
+    result = run("--camera", 0, "--model", model)
+    assert str(result.exception) == "--camera 0: the camera gave no more pictures after 4 frames"
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [[face["track_id"] for face in line["faces"]] for line in lines] == [[1]] * 4
+    assert sorted(line["seconds"] for line in lines) == [line["seconds"] for line in lines]
+
+
+def test_a_camera_with_a_display_is_shown_until_a_key_is_pressed(model, clip, monkeypatch):
+    shown = []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Camera(9))
+    monkeypatch.setattr(cv2, "imshow", lambda _, image: shown.append(image))
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 3 else -1)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
+    monkeypatch.setattr("synergy.cli.predict_video._has_display", lambda: True)
+    result = run("--camera", 0, "--model", model)
+    assert result.exit_code == 0, result.output
+    assert [image.shape for image in shown] == [(120, 160, 3)] * 3
+    assert not (shown[0] == 128).all()
+
+
+def test_an_absent_camera_is_one_line(model, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Camera(0))
+    result = run("--camera", 3, "--model", model)
+    assert str(result.exception) == "--camera 3: no such camera, or another program uses it"
 
 
 MISTAKES = [
     # arguments                                   what is said
     (["gone.jpg"], "gone.jpg: no such file or folder"),
+    ([], "give files or folders, or --camera"),
+    (["{photo}", "--camera", "0"], "give files or folders, or --camera, not both"),
     (["{empty}"], "no images or videos in this folder"),
     (["{photo}", "--format", "json,stl"], "unknown format stl"),
     (["{photo}", "--model", "nothing"], "no weights 'nothing'"),

@@ -1,0 +1,274 @@
+"""Follow faces through the frames of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synergy.crop import landmark_box
+from synergy.face import Face
+from synergy.faces import Faces
+from synergy.images import check_image
+from synergy.predictor import FacePredictor
+from synergy.tracking.matching import Expectation, Identity, assign, cost, identity_of, overlap
+from synergy.tracking.smoothing import FaceSmoother, face_size
+
+Image = NDArray[np.uint8]
+
+# Two boxes of landmarks with this intersection over union show the same face.
+_SAME = 0.4
+# Faces whose boxes overlap by this much can be confused. The detector then runs on every frame.
+_CLOSE = 0.05
+# A followed face is lost if its size changes by more than this factor from one frame to the next, if its confidence is
+# lower than this, or if less than this fraction of its box lies in the image.
+_SIZE_JUMP = 1.35
+_MIN_CONFIDENCE = 0.5
+_MIN_INSIDE = 0.5
+# A followed face whose identity is farther than this from that of its track is checked by the detector.
+_SUSPICIOUS = 1.0
+# A followed face that the detector misses this many times in a row is lost.
+_MAX_MISSED = 3
+# While a person is out of sight, or a followed face is not confirmed, the detector runs on every frame of this number.
+_DETECT_WHILE_LOST = 3
+# The fraction by which the identity of a track follows each new observation.
+_IDENTITY_GAIN = 0.1
+# The filters of a track start again where the face is farther than this from the expected place, in face sizes.
+_JUMP = 0.5
+
+
+@dataclass
+class _Track:
+    """What is known of one person.
+
+    Attributes:
+        number: the id, from 1.
+        smoother: filters the faces.
+        face: the smoothed face of the last frame in which the person was seen.
+        raw: the face of that frame as it was predicted.
+        seen: time of that frame in seconds.
+        identity: running mean of the identity.
+        missed: how many times in a row the detector did not find the face.
+        is_active: whether the face was seen in the last frame.
+    """
+
+    number: int
+    smoother: FaceSmoother
+    face: Face
+    raw: Face
+    seen: float
+    identity: Identity
+    missed: int = 0
+    is_active: bool = True
+
+    def expect(self, seconds: float) -> Expectation:
+        """Return where the face is expected at a time."""
+        elapsed = seconds - self.seen
+        centre = self.face.landmarks68[:, :2].mean(0) + self.smoother.velocity * elapsed
+        return Expectation(centre, face_size(self.face), self.identity, elapsed)
+
+    def observe(self, face: Face, identity: Identity, seconds: float) -> None:
+        """Take the face that was predicted for this track at a time."""
+        expected = self.expect(seconds)
+        distance = np.linalg.norm(face.landmarks68[:, :2].mean(0) - expected.centre) / expected.size
+        if not self.is_active or distance > _JUMP:
+            self.smoother.restart()
+        self.face = replace(self.smoother(face, seconds - self.seen), track_id=self.number)
+        self.identity = self.identity.towards(identity, _IDENTITY_GAIN)
+        self.raw, self.seen, self.is_active = face, seconds, True
+
+
+class VideoPredictor:
+    """Predict the faces of consecutive frames, with ids that last and without jitter.
+
+    The detector runs on the first frame, after a track was lost, while faces cover each other, and on every n-th frame.
+    In between, each face is cropped around its landmarks in the previous frame. The results are smoothed
+    (`synergy.tracking.smoothing.FaceSmoother`), and each face has its `track_id`. A person who was out of sight for
+    less than `memory` seconds gets the same id again.
+
+    One instance serves one video, in one thread.
+
+    Args:
+        predictor: predicts the faces; `FacePredictor()` by default.
+        detect_every: number of frames from one run of the detector to the next.
+        memory: how many seconds a person may be out of sight.
+        fps: frames per second of frames without a timestamp.
+
+    Example:
+        >>> tracker = VideoPredictor()
+        >>> frame = np.zeros((120, 160, 3), np.uint8)
+        >>> [len(tracker(frame, seconds)) for seconds in (0.0, 0.04)]
+        [0, 0]
+    """
+
+    def __init__(
+        self,
+        predictor: FacePredictor | None = None,
+        detect_every: int = 15,
+        memory: float = 2.0,
+        fps: float = 30.0,
+    ) -> None:
+        if detect_every < 1 or not fps > 0:
+            raise ValueError(f"detect_every and fps are positive, got {detect_every} and {fps}")
+        self.predictor = FacePredictor() if predictor is None else predictor
+        self.detect_every = detect_every
+        self.memory = memory
+        self.fps = fps
+        self._tracks: list[_Track] = []
+        self._n_tracks = 0
+        self._seconds: float | None = None
+        self._shape: tuple[int, ...] = ()
+        self._since_detection = 0
+
+    def __call__(self, frame: Image, seconds: float | None = None) -> Faces:
+        """Predict the faces of the next frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            seconds: time of the frame. By default, `1 / fps` after the previous frame.
+
+        Returns:
+            The faces that are in sight, in the order of their ids.
+
+        Raises:
+            ValueError: the frame is not an image, or its time is not after that of the previous frame.
+        """
+        check_image(frame)
+        seconds = self._next_time(seconds)
+        if frame.shape != self._shape:
+            self._shape = frame.shape
+            for track in self._tracks:
+                track.is_active = False
+        self._tracks = [track for track in self._tracks if seconds - track.seen <= self.memory]
+        followed = self._follow(frame)
+        self._since_detection += 1
+        if self._must_detect(frame, followed):
+            self._since_detection = 0
+            observed = self._detect(frame, seconds, followed)
+        else:
+            observed = [(track, face) for track, face in followed if face is not None]
+        seen = {track.number for track, _ in observed}
+        for track in self._tracks:
+            track.is_active &= track.number in seen
+        for track, face in observed:
+            track.observe(face, identity_of(frame, face), seconds)
+        return Faces(track.face for track in sorted(self._tracks, key=lambda track: track.number) if track.is_active)
+
+    def _next_time(self, seconds: float | None) -> float:
+        """Return the time of a frame, and check that it is after that of the previous one."""
+        if seconds is None:
+            seconds = 0.0 if self._seconds is None else self._seconds + 1 / self.fps
+        if self._seconds is not None and not seconds > self._seconds:
+            raise ValueError(f"a frame at {seconds:g} s cannot follow one at {self._seconds:g} s")
+        self._seconds = seconds
+        return seconds
+
+    def _follow(self, frame: Image) -> list[tuple[_Track, Face | None]]:
+        """Predict the face of each active track, cropped around its last landmarks; None where it is lost."""
+        tracks = [track for track in self._tracks if track.is_active]
+        if not tracks:
+            return []
+        faces = self.predictor(frame, landmarks=np.stack([track.face.landmarks68 for track in tracks]))
+        return [
+            (track, None if _is_lost(face, track.raw, frame) else replace(face, score=track.raw.score))
+            for track, face in zip(tracks, faces, strict=True)
+        ]
+
+    def _must_detect(self, frame: Image, followed: Sequence[tuple[_Track, Face | None]]) -> bool:
+        """Say whether the detector runs on this frame."""
+        faces = [face for _, face in followed if face is not None]
+        if not faces or len(faces) < len(followed) or self._since_detection >= self.detect_every:
+            return True
+        boxes = _boxes_of(faces)
+        if (overlap(boxes, boxes) > _CLOSE).sum() > len(boxes):
+            return True
+        if any(track.missed or not track.is_active for track in self._tracks):
+            return self._since_detection >= _DETECT_WHILE_LOST
+        return any(
+            track.identity.distance(identity_of(frame, face)) > _SUSPICIOUS
+            for track, face in followed
+            if face is not None
+        )
+
+    def _detect(
+        self, frame: Image, seconds: float, followed: Sequence[tuple[_Track, Face | None]]
+    ) -> list[tuple[_Track, Face]]:
+        """Run the detector, and decide which face belongs to which track.
+
+        Where one detection and one followed face overlap each other and nothing else, the followed face is confirmed.
+        The other detections are predicted, and assigned to the other tracks by their costs. What is left over starts
+        new tracks.
+        """
+        detection = self.predictor.detector(frame)
+        boxes = self.predictor.detector.crop_box(detection.boxes)
+        kept = [(track, face) for track, face in followed if face is not None]
+        own_boxes = _boxes_of([face for _, face in kept])
+        is_same = overlap(own_boxes, boxes) > _SAME
+        is_clear = is_same & (is_same.sum(1, keepdims=True) == 1) & (is_same.sum(0, keepdims=True) == 1)
+        observed = [
+            (kept[i][0], replace(kept[i][1], score=float(detection.scores[j]))) for i, j in np.argwhere(is_clear)
+        ]
+
+        rest = np.flatnonzero(~is_clear.any(0))
+        faces = [
+            replace(face, score=float(score))
+            for face, score in zip(self._predict(frame, boxes[rest]), detection.scores[rest], strict=True)
+        ]
+        faces = [face for face in faces if not _shows_any(face, [one for _, one in observed])]
+        confirmed = {track.number for track, _ in observed}
+        tracks = [track for track in self._tracks if track.number not in confirmed]
+        identities = [identity_of(frame, face) for face in faces]
+        expected = [track.expect(seconds) for track in tracks]
+        costs = np.array([[cost(e, f, i) for f, i in zip(faces, identities, strict=True)] for e in expected])
+        pairs = assign(costs.reshape(len(tracks), len(faces)))
+        observed += [(tracks[i], faces[j]) for i, j in pairs]
+        for track, _ in observed:
+            track.missed = 0
+
+        found = [face for _, face in observed]
+        for i, (track, face) in enumerate(kept):
+            if track.number not in {one.number for one, _ in observed}:
+                track.missed += 1
+                is_close = (np.delete(overlap(own_boxes[i], own_boxes)[0], i) > _CLOSE).any()
+                if track.missed < _MAX_MISSED and not is_close and not _shows_any(face, found):
+                    observed.append((track, face))
+        assigned = {j for _, j in pairs}
+        for j, (face, identity) in enumerate(zip(faces, identities, strict=True)):
+            if j not in assigned and not _shows_any(face, [one for _, one in observed]):
+                observed.append((self._start(face, identity, seconds), face))
+        return observed
+
+    def _predict(self, frame: Image, boxes: NDArray[np.float32]) -> Faces:
+        """Predict the faces in boxes (K, 4) of landmarks."""
+        return self.predictor(frame, boxes=boxes) if len(boxes) else Faces()
+
+    def _start(self, face: Face, identity: Identity, seconds: float) -> _Track:
+        """Start a track with a face."""
+        self._n_tracks += 1
+        track = _Track(self._n_tracks, FaceSmoother(), face, face, seconds, identity)
+        self._tracks.append(track)
+        return track
+
+
+def _boxes_of(faces: Sequence[Face]) -> NDArray[np.float32]:
+    """Return the bounding boxes (N, 4) of the landmarks of faces."""
+    return np.array([landmark_box(face.landmarks68) for face in faces], np.float32).reshape(-1, 4)
+
+
+def _shows_any(face: Face, others: Sequence[Face]) -> bool:
+    """Say whether a face is one of the others."""
+    return bool((overlap(_boxes_of([face]), _boxes_of(others)) > _SAME).any())
+
+
+def _is_lost(face: Face, last: Face, frame: Image) -> bool:
+    """Say whether a followed face is no face any more, given the face of the previous frame."""
+    if face.confidence is not None and face.confidence < _MIN_CONFIDENCE:
+        return True
+    if abs(np.log(face_size(face) / face_size(last))) > np.log(_SIZE_JUMP):
+        return True
+    box = landmark_box(face.landmarks68).astype(np.float64)
+    limits = np.tile([frame.shape[1] - 1.0, frame.shape[0] - 1.0], 2)
+    inside = box.clip(0, limits)
+    return bool(np.prod(inside[2:] - inside[:2]) < _MIN_INSIDE * np.prod(box[2:] - box[:2]))

@@ -1,0 +1,275 @@
+"""Read video files with their times, and write H.264 files with the original sound. Needs PyAV (extra `video`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synergy.errors import UserError, describe
+from synergy.extras import needs_extra
+
+Image = NDArray[np.uint8]
+
+# Sound in these codecs is copied, because every browser plays them in an mp4 file. Other sound becomes AAC.
+_COPIED_SOUND = frozenset({"aac", "mp3"})
+# A video whose frames end this much before its stated end was cut off: in seconds, and in frame intervals.
+_CUT_OFF = (0.2, 3)
+# yuv420p has one colour sample for 2 x 2 pixels, so sides are even.
+_EVEN = 2
+
+
+class Frame(NamedTuple):
+    """One frame of a video.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, upright.
+        seconds: time since the first frame.
+        ticks: the same time as the file states it, in units of `VideoReader.time_base`.
+    """
+
+    image: Image
+    seconds: float
+    ticks: int
+
+
+class VideoReader:
+    """Read the frames of a video file, as a context manager.
+
+    Frames are turned upright by the file's rotation metadata. Their times are those of the file, so that a variable
+    frame rate is kept. What is damaged is left out, and `problem` then says how much was read.
+
+    Args:
+        path: the video file.
+
+    Attributes:
+        path: the video file.
+        time_base: seconds per tick.
+        rate: mean number of frames per second, as the file states it; 25 if it does not.
+        duration: length of the video in seconds; None where the file does not state it.
+        problem: one line about what could not be read; empty if everything could. It is known after the last frame.
+
+    Raises:
+        UserError: the file is not a video that can be read, or PyAV is not installed.
+
+    Example:
+        with VideoReader("clip.mp4") as video:
+            for image, seconds, _ in video:
+                ...
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        with needs_extra("video", "a video"):
+            import av
+            import av.error
+        self.path = Path(path)
+        try:
+            self._container: Any = av.open(str(path), metadata_errors="replace")
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or describe(error)
+            raise UserError(f"{path}: cannot be read as a video ({reason})") from None
+        if not self._container.streams.video:
+            self._container.close()
+            raise UserError(f"{path}: has no pictures")
+        self._stream: Any = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        self.time_base = Fraction(self._stream.time_base or Fraction(1, 1000))
+        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
+        self.duration = self._stated_duration()
+        self.problem = ""
+
+    def _stated_duration(self) -> float | None:
+        """Return the duration of the video stream, or else that of the file, in seconds."""
+        if self._stream.duration:
+            return float(self._stream.duration * self.time_base)
+        # The file's own unit is the microsecond.
+        return self._container.duration / 1e6 if self._container.duration else None
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames, with increasing times.
+
+        Raises:
+            UserError: the file has no frame that can be read.
+        """
+        first = last = end = None
+        n_damaged = 0
+        interval = max(1, round(1 / (self.rate * self.time_base)))
+        for decoded in self._decode():
+            if decoded is None:
+                n_damaged += 1
+                continue
+            ticks = decoded.pts if decoded.pts is not None else (0 if last is None else last + interval)
+            if last is not None and ticks <= last:
+                ticks = last + 1
+            first = ticks if first is None else first
+            last, end = ticks, ticks + (decoded.duration or interval)
+            image = _upright(decoded.to_ndarray(format="rgb24"), decoded.rotation)
+            yield Frame(image, float((ticks - first) * self.time_base), ticks)
+        if first is None or end is None:
+            raise UserError(f"{self.path}: the video has no frame that can be read")
+        self.problem = self._describe_problem(float((end - first) * self.time_base), n_damaged)
+
+    def _decode(self) -> Iterator[Any]:
+        """Yield decoded frames, and None for each piece of data that is damaged."""
+        import av.error
+
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                yield None
+                return
+            try:
+                yield from packet.decode()
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError:
+                yield None
+
+    def _describe_problem(self, seconds: float, n_damaged: int) -> str:
+        """Say how much was read, where that is not all."""
+        tolerance = max(_CUT_OFF[0], _CUT_OFF[1] / float(self.rate))
+        if self.duration is not None and seconds < self.duration - tolerance:
+            return f"cut off or damaged, {seconds:.2f} of {self.duration:.2f} s could be read"
+        if n_damaged:
+            return f"{n_damaged} damaged part(s) were left out, {seconds:.2f} s could be read"
+        return ""
+
+
+def _upright(image: Image, degrees: int) -> Image:
+    """Rotate a frame counterclockwise by a multiple of 90 degrees."""
+    return np.ascontiguousarray(np.rot90(image, round(degrees / 90) % 4))
+
+
+class VideoWriter:
+    """Write an mp4 file that plays in browsers: H.264, yuv420p, index at the start. A context manager.
+
+    The times of the frames and the sound are those of another video. The file is complete after the `with` block.
+
+    Args:
+        path: file to write, ending in .mp4.
+        source: the video whose times and sound are taken.
+
+    Example:
+        with VideoReader("clip.mp4") as video, VideoWriter("out.mp4", video) as writer:
+            for frame in video:
+                writer.write(frame.image, frame.ticks)
+    """
+
+    def __init__(self, path: str | Path, source: VideoReader) -> None:
+        import av
+
+        self._container: Any = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        self._source = source
+        self._stream: Any = None
+        self._sound: Any = None
+        self._sound_packets: Iterator[Any] = iter(())
+        self._waiting: Any = None
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Finish the file."""
+        if self._stream is not None and kind is None:
+            self._container.mux(self._stream.encode(None))
+            self._copy_sound(None)
+        self._container.close()
+        if self._sound is not None:
+            self._sound.close()
+
+    def write(self, image: Image, ticks: int) -> None:
+        """Append a frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB. All frames have the size of the first one.
+            ticks: time of the frame in the source's `time_base`, larger than that of the frame before.
+        """
+        import av
+
+        even = np.pad(image, ((0, image.shape[0] % _EVEN), (0, image.shape[1] % _EVEN), (0, 0)), "edge")
+        if self._stream is None:
+            self._open_streams(even.shape[1], even.shape[0])
+        frame = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
+            self._stream.width, self._stream.height, "yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+        )
+        frame.pts, frame.time_base = ticks, self._source.time_base
+        self._container.mux(self._stream.encode(frame))
+        self._copy_sound(ticks * self._source.time_base)
+
+    def _open_streams(self, width: int, height: int) -> None:
+        """Add the video stream, and a sound stream where the source has sound."""
+        import av
+
+        self._stream = self._container.add_stream(
+            "libx264", rate=self._source.rate, options={"crf": "20", "preset": "veryfast"}
+        )
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        self._stream.codec_context.time_base = self._source.time_base
+        # 1 is ITU-R BT.709 for all three, which is what players assume for larger videos.
+        context = self._stream.codec_context
+        context.color_primaries = context.color_trc = context.colorspace = context.color_range = 1
+        self._sound = av.open(str(self._source.path), metadata_errors="replace")
+        if self._sound.streams.audio:
+            stream = self._sound.streams.audio[0]
+            if stream.codec_context.name in _COPIED_SOUND:
+                self._sound_packets = self._copied(stream, self._container.add_stream_from_template(stream))
+            else:
+                target = self._container.add_stream("aac", rate=stream.codec_context.sample_rate)
+                self._sound_packets = self._encoded(stream, target)
+
+    def _copied(self, stream: Any, target: Any) -> Iterator[Any]:
+        """Yield the packets of a sound stream for another file. What is damaged is left out."""
+        for packet in _undamaged(self._sound.demux(stream)):
+            if packet.dts is not None:
+                packet.stream = target
+                yield packet
+
+    def _encoded(self, stream: Any, target: Any) -> Iterator[Any]:
+        """Yield a sound stream's packets, encoded again. What is damaged is left out."""
+        for packet in _undamaged(self._sound.demux(stream)):
+            for frame in _undamaged(_frames_of(packet)):
+                yield from target.encode(frame)
+        yield from target.encode(None)
+
+    def _copy_sound(self, until: Fraction | None) -> None:
+        """Write the sound up to a time in seconds, or all of it."""
+        while True:
+            packet = self._waiting if self._waiting is not None else next(self._sound_packets, None)
+            self._waiting = packet
+            if packet is None or (until is not None and packet.dts * packet.time_base > until):
+                return
+            self._container.mux(packet)
+            self._waiting = None
+
+
+def _frames_of(packet: Any) -> Iterator[Any]:
+    """Yield the frames of a packet."""
+    yield from packet.decode()
+
+
+def _undamaged(items: Iterator[Any]) -> Iterator[Any]:
+    """Yield items until the first one that FFmpeg cannot read."""
+    import av.error
+
+    try:
+        yield from items
+    except av.error.FFmpegError:
+        return

@@ -1,0 +1,163 @@
+import struct
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from synergy.errors import UserError
+from synergy.video import VideoReader, VideoWriter
+
+av = pytest.importorskip("av")
+
+WIDTH, HEIGHT, RATE = 160, 120, 10
+
+
+def picture(i):
+    """A picture whose left half is red, with a blue bar on top that becomes brighter."""
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[:, : WIDTH // 2] = [255, 0, 0]
+    image[:16] = [0, 0, 60 + 6 * i]
+    return image
+
+
+def make_clip(path, times, sound=None, codec="libx264"):
+    """Write a clip with frames at given times in seconds, and a tone in a given codec."""
+    with av.open(str(path), "w", options={"movflags": "+faststart"} if path.suffix == ".mp4" else {}) as container:
+        stream = container.add_stream(codec, rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        audio = container.add_stream(sound, rate=44100) if sound else None
+        for i, seconds in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(picture(i), format="rgb24")
+            frame.pts, frame.time_base = round(seconds * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        if audio:
+            tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(44100 * (times[-1] + 1 / RATE))) / 44100)
+            frame = av.AudioFrame.from_ndarray((tone * 32767).astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 44100, 0
+            for resampled in av.AudioResampler(audio.format.name, "mono", 44100).resample(frame):
+                container.mux(audio.encode(resampled))
+            container.mux(audio.encode(None))
+        container.mux(stream.encode(None))
+    return path
+
+
+STEADY = np.arange(20) / RATE
+UNEVEN = np.round(np.cumsum(np.random.default_rng(0).uniform(0.02, 0.3, 20)), 3)
+CLIPS = [
+    # file, times, sound, sound of the copy
+    ("a.mp4", STEADY, "aac", "aac"),
+    ("a.mp4", UNEVEN, None, None),
+    ("a.mkv", UNEVEN, "pcm_s16le", "aac"),
+    ("a.mov", STEADY, "aac", "aac"),
+]
+
+
+@pytest.mark.parametrize(("name", "times", "sound", "copied"), CLIPS)
+def test_a_copy_has_the_times_and_the_sound_and_plays_in_browsers(tmp_path, name, times, sound, copied):
+    path, out = make_clip(tmp_path / name, times, sound), tmp_path / "out.mp4"
+    with VideoReader(path) as video, VideoWriter(out, video) as writer:
+        for i, frame in enumerate(video):
+            assert frame.image.shape == (HEIGHT, WIDTH, 3)
+            assert np.abs(frame.image[40, 20].astype(int) - [255, 0, 0]).max() < 12
+            assert np.abs(frame.image[8, 120].astype(int) - [0, 0, 60 + 6 * i]).max() < 12
+            assert frame.seconds == pytest.approx(times[i] - times[0], abs=2e-3)
+            writer.write(frame.image, frame.ticks)
+        assert i == len(times) - 1
+        assert video.problem == ""
+    with av.open(str(out)) as container:
+        video = container.streams.video[0]
+        assert (video.codec_context.name, video.pix_fmt) == ("h264", "yuv420p")
+        assert [stream.codec_context.name for stream in container.streams.audio] == ([copied] if copied else [])
+        for stream in container.streams.audio:
+            n_samples = sum(frame.samples for frame in container.decode(stream))
+            assert n_samples / 44100 == pytest.approx(times[-1] + 1 / RATE, abs=0.1)
+    with VideoReader(out) as video:
+        frames = list(video)
+    np.testing.assert_allclose([frame.seconds for frame in frames], times - times[0], atol=2e-3)
+    assert np.abs(frames[0].image[40, 20].astype(int) - [255, 0, 0]).max() < 20
+    data = out.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_odd_sides_become_even(tmp_path):
+    path = make_clip(tmp_path / "a.mp4", STEADY[:3])
+    with VideoReader(path) as video, VideoWriter(tmp_path / "b.mp4", video) as writer:
+        for frame in video:
+            writer.write(frame.image[:-1, :-3], frame.ticks)
+    with VideoReader(tmp_path / "b.mp4") as video:
+        assert next(iter(video)).image.shape == (120, 158, 3)
+
+
+ROTATIONS = [
+    # matrix of the track header (a, b, c, d), where the red half then is: rows, columns
+    ((0, 1, -1, 0), (20, 60)),
+    ((-1, 0, 0, -1), (60, 140)),
+    ((0, -1, 1, 0), (140, 60)),
+]
+
+
+@pytest.mark.parametrize(("matrix", "red"), ROTATIONS)
+def test_rotation_metadata_turns_frames_upright(tmp_path, matrix, red):
+    path = make_clip(tmp_path / "a.mp4", STEADY[:3])
+    data = bytearray(path.read_bytes())
+    # The matrix follows 36 bytes of other fields in a track header box of version 0.
+    start = data.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
+    a, b, c, d = (value << 16 for value in matrix)
+    assert struct.unpack(">9i", data[start : start + 36]) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(bytes(data))
+    with VideoReader(path) as video:
+        image = next(iter(video)).image
+    assert image.shape == ((WIDTH, HEIGHT, 3) if matrix[0] == 0 else (HEIGHT, WIDTH, 3))
+    assert image[red][0] > 200
+    assert image[image.shape[0] - 1 - red[0], image.shape[1] - 1 - red[1]][0] < 50
+
+
+def test_a_truncated_file_says_how_much_was_read(tmp_path):
+    path = make_clip(tmp_path / "a.mp4", STEADY, "aac")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 6 // 10])
+    with VideoReader(path) as video, VideoWriter(tmp_path / "b.mp4", video) as writer:
+        n = 0
+        for frame in video:
+            writer.write(frame.image, frame.ticks)
+            n += 1
+    assert 5 <= n < 18
+    assert video.problem.startswith("cut off or damaged, ")
+    assert video.problem.endswith(" of 2.00 s could be read")
+    read = float(video.problem.split()[4])
+    assert read == pytest.approx(frame.seconds + 1 / RATE, abs=0.05)
+    with VideoReader(tmp_path / "b.mp4") as copy:
+        assert len(list(copy)) == n
+
+
+NO_VIDEOS = [
+    # content, what is said
+    (b"", "cannot be read as a video"),
+    (b"hello" * 100, "cannot be read as a video"),
+    (None, "cannot be read as a video (No such file or directory)"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), NO_VIDEOS)
+def test_what_is_no_video_is_one_line(tmp_path, content, message):
+    path = tmp_path / "a.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        VideoReader(path)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(UserError, match="has no pictures"):
+        VideoReader(path)
