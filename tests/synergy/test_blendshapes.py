@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import lsq_linear
 
 from bfm_assets import open_face
+from synergy import blendshapes
 from synergy.blendshapes import blendshape_weights
 from synergy.demo import random_face
 
@@ -74,3 +76,19 @@ def test_left_and_right_are_the_subjects(name):
         motion = np.linalg.norm(MODEL.expression_basis[..., index], axis=1)
         moved = (motion * MODEL.mean[:, 0]).sum() / motion.sum()
     assert (moved > 0) == name.lower().endswith("left")
+
+
+@pytest.mark.parametrize("max_steps", [30, 1])
+@pytest.mark.parametrize("spread", [0.1, 0.5, 3.0])
+def test_the_minimum_is_that_of_scipy(monkeypatch, spread, max_steps):
+    monkeypatch.setattr(blendshapes, "_MAX_STEPS", max_steps)
+    rng = np.random.default_rng(0)
+    basis = MODEL.expression_basis[MODEL.landmarks].reshape(-1, N).astype(np.float64)
+    matrix = np.concatenate([basis, 0.1 * np.sqrt((basis**2).sum() / N) * np.eye(N)])
+    for _ in range(20):
+        coefficients = rng.normal(0.1, spread, N)
+        start = coefficients.clip(0, 1)
+        target = np.concatenate([basis @ coefficients, matrix[-N:] @ start])
+        found = blendshapes._bounded_least_squares(matrix, target, start)
+        expected = lsq_linear(matrix, target, bounds=(0, 1), method="bvls", tol=1e-14).x
+        np.testing.assert_allclose(found, expected, atol=1e-6)
