@@ -152,13 +152,21 @@ def _rounded(array: NDArray[np.floating], digits: int) -> Any:
     return np.round(np.asarray(array, np.float64), digits).tolist()
 
 
-def pose_from_params(params: Floats, crop: NDArray[np.float64]) -> Pose:
-    """Compute the head pose from parameters.
+def pose_from_params(params: Floats, crop: NDArray[np.floating]) -> Pose:
+    """Compute the head pose from parameters (12 + S + E,); see `poses_from_params`."""
+    return poses_from_params(params[None], crop[None])[0]
+
+
+def poses_from_params(params: Floats, crops: NDArray[np.floating]) -> list[Pose]:
+    """Compute the head poses of N faces from their parameters.
 
     Args:
-        params: (12 + S + E,) in crop pixels.
-        crop: (2, 3) affine map from image to crop pixels. It does not rotate, so the rotation is the same in both.
+        params: (N, 12 + S + E) in crop pixels.
+        crops: (N, 2, 3) affine maps from image to crop pixels. They do not rotate, so the rotations are the same in
+            both.
     """
     scale, rotation, _ = decompose_pose(torch.from_numpy(split_pose(params)[0]).double())
-    pitch, yaw, roll = np.degrees(likely_angles(rotation[None].numpy())[0]).tolist()
-    return Pose(pitch, yaw, roll, rotation.float().numpy(), float(scale / affine_scale(crop)))
+    angles = np.degrees(likely_angles(rotation.numpy())).tolist()
+    matrices, scales = rotation.float().numpy(), (scale.numpy() / affine_scale(crops)).tolist()
+    rows = zip(angles, matrices, scales, strict=True)
+    return [Pose(pitch, yaw, roll, matrix, scale) for (pitch, yaw, roll), matrix, scale in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from bfm_assets import MorphableModel
 from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
 from synergy.detect import CenterFace, Detector
 from synergy.engines import CropPredictions, Engine, join_predictions, make_engine
-from synergy.face import Face, pose_from_params
+from synergy.face import Face, poses_from_params
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
 from synergy.models.synergynet import SynergyOutput
@@ -158,39 +159,47 @@ class FacePredictor:
                 given_boxes = _boxes_of(landmarks[i]) if landmarks is not None else _as_boxes(boxes[i])  # type: ignore[index]
                 _check_boxes(given_boxes, image)
                 found.append((given_boxes, np.ones(len(given_boxes), np.float32), given_boxes))
-        affines = [square_crop(crop_box, self.net.size) for _, _, crop_box in found]
-        crops = [
-            warp(image, a, self.net.size) for image, per_image in zip(arrays, affines, strict=True) for a in per_image
-        ]
-        none = np.empty(0, np.float32)
-        predicted = self.predict_crops(np.stack(crops)) if crops else CropPredictions(none, none)
+        owners = [image for image, (of_image, _, _) in zip(arrays, found, strict=True) for _ in of_image]
+        if not owners:
+            return [Faces() for _ in arrays]
+        all_boxes, scores, crop_boxes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        affines = square_crop(crop_boxes, self.net.size)
+        crops = [warp(image, affine, self.net.size) for image, affine in zip(owners, affines, strict=True)]
+        faces = self.faces(all_boxes, scores, affines, self.predict_crops(np.stack(crops)))
+        ends = np.cumsum([len(of_image) for of_image, _, _ in found]).tolist()
+        return [faces[start:end] for start, end in itertools.pairwise([0, *ends])]
 
-        faces: list[Faces] = []
-        n = 0
-        for (face_boxes, scores, _), per_image in zip(found, affines, strict=True):
-            rows = zip(face_boxes, scores, per_image, strict=True)
-            faces.append(Faces(self._face(*row, predicted.rows(i, i + 1)) for i, row in enumerate(rows, n)))
-            n += len(per_image)
-        return faces
+    def faces(
+        self, boxes: Floats, scores: Floats, affines: NDArray[np.floating], predicted: CropPredictions[Floats]
+    ) -> Faces:
+        """Put faces together in image pixels.
 
-    def _face(self, box: Floats, score: float, affine: NDArray[np.float64], predicted: CropPredictions[Floats]) -> Face:
-        """Put one face together from its box, its crop's affine map, and the predictions (1 row) for its crop."""
-        points, params, std, covariance, confidence = (None if array is None else array[0] for array in predicted)
-        assert points is not None
-        assert params is not None
-        return Face(
-            box=box,
-            score=float(score),
-            landmarks68=transform_points(invert_affine(affine), points).astype(np.float32),
-            pose=pose_from_params(params, affine),
-            params=params,
-            crop=affine,
-            crop_size=self.net.size,
-            model_id=self.net.model_id,
-            morphable_model=self.net.morphable_model,
-            landmarks68_std=None if std is None else (std / affine_scale(affine)).astype(np.float32),
-            rotation_covariance=covariance,
-            confidence=None if confidence is None else float(confidence),
+        Args:
+            boxes: (N, 4) boxes x0, y0, x1, y1 that the faces report.
+            scores: (N,) the detector's confidences.
+            affines: (N, 2, 3) maps from image pixels to crop pixels.
+            predicted: the predictions for the N crops.
+        """
+        landmarks = transform_points(invert_affine(affines), predicted.landmarks).astype(np.float32)
+        poses = poses_from_params(predicted.params, affines)
+        scales = affine_scale(affines)
+        std, covariance, confidence = predicted.landmark_std, predicted.rotation_covariance, predicted.confidence
+        return Faces(
+            Face(
+                box=boxes[i],
+                score=float(scores[i]),
+                landmarks68=landmarks[i],
+                pose=poses[i],
+                params=predicted.params[i],
+                crop=affines[i],
+                crop_size=self.net.size,
+                model_id=self.net.model_id,
+                morphable_model=self.net.morphable_model,
+                landmarks68_std=None if std is None else (std[i] / scales[i]).astype(np.float32),
+                rotation_covariance=None if covariance is None else covariance[i],
+                confidence=None if confidence is None else float(confidence[i]),
+            )
+            for i in range(len(boxes))
         )
 
     def predict_crops(self, crops: Image) -> CropPredictions[Floats]:
