@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from bfm_assets import MorphableModel
 from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
+from synergy.deploy.exported import ExportedNetwork
 from synergy.detect import CenterFace, Detector
 from synergy.engines import CropPredictions, Engine, join_predictions, make_engine
 from synergy.face import Face, poses_from_params
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
-from synergy.models.synergynet import SynergyOutput
 from synergy.weights import load
 
 Image = NDArray[np.uint8]
@@ -26,27 +25,17 @@ Floats = NDArray[np.float32]
 
 
 class Network(Protocol):
-    """A `SynergyNet`, or one of `synergy.compat`: crops (B, 3, size, size), RGB in 0..255, to a `SynergyOutput`."""
+    """A `SynergyNet`, one of `synergy.compat`, or an exported model: what `synergy.engines.make_engine` takes.
+
+    Attributes:
+        size: side of the crops in pixels.
+        model_id: name of the weights.
+        morphable_model: the morphable model of the predicted parameters.
+    """
 
     size: int
     model_id: str
     morphable_model: MorphableModel
-
-    def __call__(self, images: torch.Tensor) -> SynergyOutput:
-        """Predict crops (B, 3, size, size), RGB in 0..255."""
-        ...
-
-    def match_landmarks(self, params: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
-        """Return parameters (B, 12 + S + E) whose mesh follows the landmarks (B, 68, 3)."""
-        ...
-
-    def to(self, device: str) -> object:
-        """Move the network to a device."""
-        ...
-
-    def eval(self) -> object:
-        """Switch the network to evaluation mode."""
-        ...
 
 
 class FacePredictor:
@@ -88,8 +77,6 @@ class FacePredictor:
         threads: int | None = None,
     ) -> None:
         self.net = load() if net is None else net
-        self.net.to(device)
-        self.net.eval()
         self.device = device
         self.batch_size = batch_size
         self.mirror = mirror
@@ -107,7 +94,7 @@ class FacePredictor:
         self.engine = self._make_engine(state["engine"])
 
     def _make_engine(self, name: str) -> Engine:
-        assert isinstance(self.net, nn.Module)  # a protocol cannot state this
+        assert isinstance(self.net, nn.Module | ExportedNetwork)  # a protocol cannot state this
         return make_engine(name, self.net, self.mirror, self.device, self.threads)
 
     @property

@@ -1,7 +1,7 @@
 """Networks by specification: the bundled weights, a weights file of this project, or a checkpoint of another project.
 
-A specification is what `--model` takes: `synergynet` (bundled weights), `FILE.safetensors`, or `FAMILY:FILE` for one of
-`FAMILIES`. A new family is one entry there.
+A specification is what `--model` takes: `synergynet` (bundled weights), `FILE.safetensors`, `FILE.onnx` that `synergy
+export` wrote, or `FAMILY:FILE` for one of `FAMILIES`. A new family is one entry there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def open_network(spec: str, bfm: str | Path | None = None) -> Network:
     """Load the network that a specification names, in evaluation mode on the CPU.
 
     Args:
-        spec: name of bundled weights, path of a `.safetensors` file, or `FAMILY:FILE`.
+        spec: name of bundled weights, path of a `.safetensors` or exported `.onnx` file, or `FAMILY:FILE`.
         bfm: Basel Face Model, in any form that `bfm_assets.read_model` reads. Foreign checkpoints need one, and so do
             weights of this project that were trained with one; the others ignore it.
 
@@ -64,15 +64,19 @@ def open_network(spec: str, bfm: str | Path | None = None) -> Network:
 
 
 def _open_own(spec: str, bfm: str | Path | None) -> Network:
-    from bfm_assets import read_model
+    from bfm_assets import MorphableModel, read_model
+    from synergy.deploy.exported import ExportedNetwork
     from synergy.weights import load
 
+    def open_with(model: MorphableModel | None) -> Network:
+        return ExportedNetwork(spec, model) if spec.endswith(".onnx") else load(spec, model)
+
     try:
-        return load(spec)
+        return open_with(None)
     except UserError:
         if bfm is None:
             raise
-    return load(spec, read_model(bfm))
+    return open_with(read_model(bfm))
 
 
 def _open_tddfa_v2(checkpoint: Path, bfm: Path) -> Network:
@@ -117,4 +121,7 @@ FAMILIES = {
     "synergynet_mafa": Family("SynergyNet's MobileNetV2 with its MAFA", _open_synergynet(refine=True)),
 }
 
-MODEL_HELP = f"Bundled weights by name, a .safetensors file, or FAMILY:FILE with FAMILY one of {', '.join(FAMILIES)}."
+MODEL_HELP = (
+    "Bundled weights by name, a .safetensors file, an .onnx file of synergy export, or FAMILY:FILE with FAMILY one of "
+    f"{', '.join(FAMILIES)}."
+)

@@ -11,7 +11,7 @@ import typer
 
 import synergy
 from bfm_assets import ModelFileError
-from synergy.cli import assets, bench, demo, evaluate, label, predict, train
+from synergy.cli import assets, bench, demo, evaluate, export, label, predict, train
 from synergy.cli.console import error_console, say
 from synergy.errors import UserError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("predict")(predict.predict)
 app.command("bench")(bench.bench)
+app.command("export")(export.export)
 app.add_typer(assets.app, name="assets")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(label.app, name="label")

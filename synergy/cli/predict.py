@@ -349,7 +349,7 @@ def _settings_key(predictor: FacePredictor, detection: tuple[float, float | None
             if decides_predictions(name):
                 weights.update(name.encode() + tensor.cpu().numpy().tobytes())
     digest = predictor.net.morphable_model.digest
-    network = [predictor.net.model_id, weights.hexdigest(), digest]
+    network = [predictor.net.model_id, getattr(predictor.net, "digest", weights.hexdigest()), digest]
     return _digest([synergy.__version__, *network, predictor.mirror, *detection, renderer])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from synergy.deploy.exported import ExportedNetwork
 from synergy.engines.crop_model import CropModel, CropPredictions
 from synergy.errors import UserError
 from synergy.extras import needs_extra
@@ -36,20 +37,20 @@ def default_engine(device: str = "cpu") -> str:
 
 
 def make_engine(
-    name: str, net: nn.Module, mirror: bool = False, device: str = "cpu", threads: int | None = None
+    name: str, net: nn.Module | ExportedNetwork, mirror: bool = False, device: str = "cpu", threads: int | None = None
 ) -> Engine:
     """Make an engine for a network.
 
     Args:
         name: a name of `ENGINES`.
-        net: a network of `synergy.predictor.Network` in evaluation mode.
+        net: a network of `synergy.predictor.Network`. It is moved to the device and to evaluation mode.
         mirror: predict every crop's mirror image too and take the mean.
         device: "cpu" or a device of torch.
         threads: number of threads for one batch. By default onnxruntime uses 1, and torch uses its own setting. torch
             has one number of threads for the whole process, and giving one here changes it.
 
     Raises:
-        UserError: unknown name, an engine that is not installed, or one that does not run on the device.
+        UserError: unknown name, an engine that is not installed, or one that cannot run this network on this device.
 
     Example:
         >>> from synergy.weights import load
@@ -62,13 +63,22 @@ def make_engine(
     if threads is not None and threads < 1:
         raise UserError(f"an engine needs at least 1 thread, got {threads}")
     if name == "auto":
-        name = default_engine(device)
+        name = "onnxruntime" if isinstance(net, ExportedNetwork) else default_engine(device)
     if name == "onnxruntime":
         if device != "cpu":
             raise UserError(f"the engine onnxruntime runs on the CPU, not on '{device}': use torch")
         with needs_extra("onnx", "the engine onnxruntime"):
             from synergy.engines.onnx_engine import OnnxEngine
-        return OnnxEngine(CropModel(net, mirror), threads or 1)
+        from synergy.engines.onnx_graph import to_onnx
+
+        if isinstance(net, ExportedNetwork):
+            if mirror:
+                raise UserError(f"{net.path}: an exported model cannot be mirrored; use synergy export --mirror")
+            return OnnxEngine(net.model, net.outputs, threads or 1, str(net.path))
+        model = CropModel(net.to("cpu").eval(), mirror)
+        return OnnxEngine(to_onnx(model), model.outputs, threads or 1)
+    if isinstance(net, ExportedNetwork):
+        raise UserError(f"{net.path}: runs in the engine onnxruntime, not in {name}")
     from synergy.engines.torch_engine import TorchEngine
 
-    return TorchEngine(CropModel(net, mirror), device, threads)
+    return TorchEngine(CropModel(net.to(device).eval(), mirror), device, threads)

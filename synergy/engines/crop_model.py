@@ -62,6 +62,7 @@ class CropModel(nn.Module):
 
     Attributes:
         size: side of the crops in pixels.
+        shapes: name and shape without the batch of each output.
         outputs: the fields of `CropPredictions` that the network predicts, in the order of the outputs of `forward`.
 
     Example:
@@ -76,13 +77,14 @@ class CropModel(nn.Module):
         folded: Any = fold_batch_norm(net)  # more attributes than those of every torch module
         if isinstance(net, SynergyNet):
             folded.landmark_to_3dmm = nn.Identity()  # prediction never runs it
-        self.net = folded
+        self.net = folded.requires_grad_(False)
         self.size: int = folded.size
         self.mirror = MirrorCoefficients(folded.morphable_model) if mirror else None
         device = next(net.parameters()).device
         with torch.inference_mode():
             blank = self.predict(torch.zeros(1, self.size, self.size, 3, dtype=torch.uint8, device=device))
-        self.outputs = tuple(name for name, tensor in blank._asdict().items() if tensor is not None)
+        self.shapes = {name: tuple(tensor.shape[1:]) for name, tensor in blank._asdict().items() if tensor is not None}
+        self.outputs = tuple(self.shapes)
 
     def predict(self, crops: Tensor) -> CropPredictions[Tensor]:
         """Predict crops (B, size, size, 3), uint8 RGB."""

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from synergy.engines.crop_model import CropModel, CropPredictions, join_predictions
-from synergy.engines.onnx_graph import INPUT, to_onnx
+from synergy.engines.crop_model import CropPredictions, join_predictions
+from synergy.engines.onnx_graph import INPUT
+from synergy.errors import UserError
 
 # Larger batches leave the processor's cache and take up to 20 % more time per crop (docs/journal.md).
 _CROPS_AT_ONCE = 16
 
 
 class OnnxEngine:
-    """Run a network in onnxruntime. The ONNX model is made in memory, so that there is no second file of the weights.
+    """Run an ONNX model in onnxruntime.
 
     Args:
-        model: the network with what comes before and after it, on the CPU.
+        model: the bytes of the ONNX file.
+        outputs: the fields of `CropPredictions` that it predicts.
         threads: number of threads for one batch.
+        source: the file, for messages.
+
+    Raises:
+        UserError: onnxruntime cannot load the model, or its outputs are others.
     """
 
     name = "onnxruntime"
 
-    def __init__(self, model: CropModel, threads: int = 1) -> None:
-        self.outputs = list(model.outputs)
-        self.session = open_session(to_onnx(model), threads)
+    def __init__(self, model: bytes, outputs: Sequence[str], threads: int = 1, source: str = "ONNX model") -> None:
+        self.outputs = list(outputs)
+        try:
+            self.session = open_session(model, threads)
+        except Exception as error:  # onnxruntime has an exception class for each status, without a common base class
+            raise UserError(f"{source}: onnxruntime cannot load it ({str(error).splitlines()[0]})") from None
+        found = {output.name for output in self.session.get_outputs()}
+        if unknown := [name for name in outputs if name not in found or name not in CropPredictions._fields]:
+            raise UserError(f"{source}: has no output '{unknown[0]}'")
 
     def __call__(self, crops: NDArray[np.uint8]) -> CropPredictions[NDArray[np.float32]]:
         """Predict crops (B, size, size, 3), uint8 RGB."""
