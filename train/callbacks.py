@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar, WeightAveraging
 from torch import Tensor
 from typing_extensions import override
@@ -28,12 +29,13 @@ class EMA(WeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        def average(mean: Tensor, current: Tensor, n: Tensor | int) -> Tensor:
-            if not mean.is_floating_point():
-                return current
-            return mean.lerp(current, 1 - min(decay, (1 + int(n)) / (10 + int(n))))
+        def average(means: list[Tensor], currents: list[Tensor], n: Tensor | int) -> None:
+            if means[0].is_floating_point():
+                torch._foreach_lerp_(means, currents, 1 - min(decay, (1 + int(n)) / (10 + int(n))))
+            else:
+                torch._foreach_copy_(means, currents)
 
-        super().__init__(avg_fn=average)
+        super().__init__(multi_avg_fn=average)
 
 
 class Checkpoints(Checkpoint):

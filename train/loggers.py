@@ -66,10 +66,10 @@ def log_mesh(trainer: pl.Trainer, key: str, vertices: NDArray[np.floating], tria
         vertices: (V, 3).
         triangles: (F, 3) vertex indices.
     """
-    import wandb
-
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
+            import wandb
+
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "mesh.obj"
                 trimesh.Trimesh(vertices, triangles, process=False).export(path)
@@ -83,10 +83,10 @@ def log_weights(trainer: pl.Trainer, checkpoint: Path) -> None:
         trainer: trainer of the run.
         checkpoint: the file.
     """
-    import wandb
-
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
+            import wandb
+
             facts = trainer.datamodule.facts  # type: ignore[attr-defined]
             artifact = wandb.Artifact("synergynet", type="model", metadata={"data": facts})
             for path in (checkpoint, Path(trainer.default_root_dir) / "config.yaml"):

@@ -25,6 +25,7 @@ from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.models import SynergyNet, SynergyOutput
 from synergy.parameters import join_parameters, split_pose
+from synergy.registry import open_network
 from train.augment import Augment, AugmentConfig
 from train.batch import Batch
 from train.losses import parameter_importance, rms, vdc, wing, wpdc
@@ -49,6 +50,8 @@ class LossWeights:
         self_constraint: root mean square difference between these parameters and those that the image gives.
         vdc: 3DDFA's vertex distance cost (`train.losses.vdc`).
         wpdc: 3DDFA's weighted parameter distance cost (`train.losses.wpdc`).
+        distillation: Wing loss of the landmarks, before and after MAFA, towards those of the teacher. It is left out
+            without a teacher.
     """
 
     coarse: float = 0.05
@@ -59,6 +62,7 @@ class LossWeights:
     self_constraint: float = 0.001
     vdc: float = 0.0
     wpdc: float = 0.0
+    distillation: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,9 @@ class SynergyModule(pl.LightningModule):
         start: checkpoint of another run, or weights file, to start from, possibly with another morphable model or a
             wider MobileNetV1 (`train.warm_start`). It is read at once, so that a wrong file is reported before the data
             are loaded.
+        teacher: weights of a network of this project whose landmarks for the augmented images are a second target
+            (distillation), by name or file. The teacher may have another morphable model.
+        teacher_bfm: Basel Face Model of the teacher, if it needs one.
         uncertainty: train the uncertainty heads of the network in `start` and nothing else (`train.uncertainty`). Its
             landmarks and parameters stay as they are. `backbone`, `width`, `mafa_width` and `losses` have no effect.
         seed: decides every random number of a step, together with the number of the step.
@@ -103,8 +110,9 @@ class SynergyModule(pl.LightningModule):
         channels_last: memory format of the convolutions.
 
     Raises:
-        UserError: `start` cannot be read or is neither a checkpoint of a training run nor a weights file; or
-            `uncertainty` without `start`, or with the `start` of another morphable model.
+        UserError: `start` cannot be read or is neither a checkpoint of a training run nor a weights file;
+            `uncertainty` without `start`, or with the `start` of another morphable model; or `teacher` cannot be read
+            or is no network of this project.
     """
 
     def __init__(
@@ -117,6 +125,8 @@ class SynergyModule(pl.LightningModule):
         schedule: Schedule = Schedule(),
         augment: AugmentConfig | None = None,
         start: str = "",
+        teacher: str = "",
+        teacher_bfm: str | None = None,
         uncertainty: bool = False,
         seed: int = 0,
         mixed: bool = False,
@@ -124,6 +134,8 @@ class SynergyModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.start = TrainedNetwork.read(start) if start else None
+        # In a list, so that the teacher is no part of the module's parameters and checkpoints.
+        self.teachers = [_open_teacher(teacher, teacher_bfm)] if teacher else []
         self.save_hyperparameters(ignore=["losses", "schedule", "augment"])
         morphable_model = read_model(model)
         if uncertainty:
@@ -220,6 +232,8 @@ class SynergyModule(pl.LightningModule):
         Raises:
             UserError: no training sample has parameters.
         """
+        for teacher in self.teachers:
+            teacher.to(self.device)
         data = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
         is_initialised = self.uncertainty or (self.net.param_std != 1).any()
         if not len(data) or is_initialised:  # StepSampler reports an empty training set
@@ -287,7 +301,20 @@ class SynergyModule(pl.LightningModule):
                 output.whitened, target, parameter_importance(output.whitened, target, self.jacobian(batch)), weight
             ),
         }
+        if self.teachers:
+            terms["distillation"] = lambda: self.distillation(batch, output)
         return {name: term() for name, term in terms.items() if getattr(self.losses, name)}
+
+    def distillation(self, batch: Batch, output: SynergyOutput) -> Tensor:
+        """Return the mean Wing loss of the coarse and the refined landmarks towards those of the teacher.
+
+        The labels' weights have no effect: a face whose label has failed may well have a good prediction.
+        """
+        teacher = self.teachers[0]
+        with torch.no_grad(), self._precision():
+            target = teacher(self._laid_out(batch.image)).landmarks.float()
+        weight = torch.ones_like(batch.weight)
+        return (wing(output.coarse, target, weight) + wing(output.landmarks, target, weight)) / 2
 
     def uncertainty_terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss of the uncertainty heads for stored crops. They have equal weights."""
@@ -366,6 +393,14 @@ class SynergyModule(pl.LightningModule):
         for name, score in self.scores.items():
             # Every process has scored all faces (`FaceDataModule`), so the mean over the processes changes nothing.
             self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()}, sync_dist=True)
+
+
+def _open_teacher(weights: str, bfm: str | None) -> SynergyNet:
+    """Open a network of this project in evaluation mode, without gradients."""
+    teacher = open_network(weights, bfm)
+    if not isinstance(teacher, SynergyNet):
+        raise UserError(f"--model.teacher {weights}: only this project's own networks can be teachers")
+    return teacher.requires_grad_(False).eval()
 
 
 def git_revision() -> str:

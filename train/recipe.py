@@ -134,6 +134,8 @@ def read_recipe(name: str, scale: str = "") -> Recipe:
     steps: list[Step] = []
     for template, options in content["steps"].items():
         for step in _steps(path, template, options, values):
+            if step.name in values:
+                raise UserError(f"{path}: {step.name} is the name of a step and of a value")
             _check_references(path, step, [earlier.name for earlier in steps])
             steps.append(step)
     return Recipe(path, tuple(steps), content.get("data") or {})

@@ -148,6 +148,32 @@ def merge(
 
 
 @app.command()
+def split(
+    pack: Annotated[Path, typer.Argument(help="A pack.")],
+    out: Annotated[Path, typer.Option(help="Folder of the parts.")],
+    mebibytes: Annotated[float, typer.Option(min=1, help="Largest size of a part.")] = 30,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="JPEG quality of the images; unchanged by default.")
+    ] = None,
+    fraction: Annotated[
+        list[str] | None, typer.Option(help="SOURCE=FRACTION: keep only a fraction of a source; repeatable.")
+    ] = None,
+) -> None:
+    """Split a pack into parts that `synergy label merge` joins again, to carry it to another machine."""
+    from train.packs.split import split_pack
+
+    fractions = {}
+    for text in fraction or []:
+        source, _, number = text.rpartition("=")
+        try:
+            fractions[source] = float(number)
+        except ValueError:
+            raise UserError(f"--fraction {text}: expected SOURCE=FRACTION") from None
+    for folder in split_pack(pack, out, mebibytes, quality, fractions):
+        typer.echo(folder)
+
+
+@app.command()
 def export(
     pack: Annotated[Path, typer.Argument(help="A pack whose morphable model is a BFM.")],
     out: Annotated[Path, typer.Option(help="Directory to write.")],

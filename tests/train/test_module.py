@@ -17,12 +17,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from bfm_assets import MorphableModel
+from bfm_assets import MorphableModel, read_model
 from synergy import camera
 from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
 from synergy.models import SynergyNet, face_model
+from synergy.weights import save_weights
+from train.callbacks import EMA, Checkpoints, TimeLimit
 from train.data import PackData, validation_loader
+from train.losses import wing
 from train.mixed import Float32Conv2d
 from train.module import LossWeights, Schedule, SynergyModule
 from train.relabel import fit_coefficients
@@ -107,6 +110,33 @@ def test_terms_of_weight_zero_are_left_out(model_file: Path, pack: Path) -> None
     terms = module.loss_terms(batch, module(batch.image))
     assert set(terms) == {"pose", "vdc", "wpdc"}
     assert all(value.isfinite() and value > 0 for value in terms.values())
+
+
+def test_distillation_is_the_distance_to_the_teacher(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    net = SynergyNet(read_model(model_file), width=0.25).eval()
+    net.set_whitening(torch.randn(22), torch.rand(22) + 0.5)
+    save_weights(net, tmp_path / "teacher.safetensors", {}, net.morphable_model)
+    options = {"teacher": str(tmp_path / "teacher.safetensors"), "teacher_bfm": str(model_file)}
+    module = make_module(model_file, **options)
+    batch = PackData(pack, str(model_file)).train_set[[0, 1, 2]]
+    batch.image = batch.image.float()
+    own = module(batch.image)
+    with torch.no_grad():
+        theirs = net(batch.image)
+    one = torch.ones(3)
+    expected = (wing(own.coarse, theirs.landmarks, one) + wing(own.landmarks, theirs.landmarks, one)) / 2
+    term = module.loss_terms(batch, own)["distillation"]
+    torch.testing.assert_close(term, expected, rtol=1e-4, atol=1e-4)
+    term.backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.net.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in module.teachers[0].parameters())
+    assert not any("teacher" in name for name in module.state_dict())
+    assert "distillation" not in make_module(model_file).loss_terms(batch, own)
+    assert "distillation" not in make_module(model_file, losses=LossWeights(distillation=0), **options).loss_terms(
+        batch, own
+    )
+    with pytest.raises(UserError, match="none"):
+        make_module(model_file, teacher="none")
 
 
 def test_jacobian_is_how_far_landmarks_move(model_file: Path, pack: Path) -> None:
@@ -307,3 +337,22 @@ def test_two_processes_validate_and_train_as_one_does(model_file: Path, pack: Pa
     assert all(value.isfinite().all() for value in two["state"].values())
     change = torch.cat([(one["state"][k] - two["state"][k]).float().flatten() for k in one["state"] if "head" in k])
     assert change.abs().max() < 0.1
+
+
+def test_a_run_that_stops_at_its_time_limit_continues_with_the_same_weights(
+    model_file: Path, pack: Path, tmp_path: Path
+) -> None:
+    def fit(folder: str, *callbacks: pl.Callback, resume: Path | None = None) -> int:
+        trainer = make_trainer(tmp_path / folder, 6, callbacks=[EMA(0.9), Checkpoints(), *callbacks])
+        trainer.fit(make_module(model_file), PackData(pack, str(model_file), batch_size=16), ckpt_path=resume)
+        return trainer.global_step
+
+    fit("whole")
+    limit = TimeLimit(0)
+    assert fit("parts", limit) == 1
+    assert limit.is_reached
+    last = tmp_path / "parts" / "checkpoints" / "last.ckpt"
+    assert fit("parts", resume=last) == 6
+    whole, parts = (read_checkpoint(tmp_path / folder / "checkpoints" / "last.ckpt") for folder in ("whole", "parts"))
+    for name, value in whole["state_dict"].items():
+        torch.testing.assert_close(parts["state_dict"][name], value, rtol=1e-3, atol=1e-4)

@@ -247,6 +247,7 @@ def test_two_processes_cannot_share_a_folder(fake: Fake) -> None:
         ("steps: {a: {ran: x}}", "step a has the entry 'run'"),
         ("steps: {a: {run: 'x {b}'}, b: {run: y}}", r"step a uses \{b\}, which is not an earlier step"),
         ('steps: {a: {run: "x \'"}}', "step a: No closing quotation"),
+        ("values: {a: x}\nsteps: {a: {run: x}}", "a is the name of a step and of a value"),
         ("steps: {'a-{sort}': {run: x}}", "a placeholder that is not"),
     ],
 )

@@ -22,13 +22,15 @@ def merge_packs(packs: Sequence[str | Path], out: str | Path) -> Path:
         out: directory to write.
 
     Raises:
-        UserError: there is no pack, the models differ, or `out` already holds a pack.
+        UserError: there is no pack, the models differ, a part of a split pack is missing, or `out` already holds a
+            pack.
     """
     opened = [Pack.open(path) for path in packs]
     if not opened:
         raise UserError("no packs to merge")
     if len({pack.manifest["model_digest"] for pack in opened}) > 1:
         raise UserError("the packs are of different models: " + ", ".join(p.manifest["model"] for p in opened))
+    _require_all_parts(opened)
     out = Path(out)
     if (out / "manifest.json").exists():
         raise UserError(f"{out} already holds a pack; choose another --out or remove it")
@@ -50,3 +52,14 @@ def merge_packs(packs: Sequence[str | Path], out: str | Path) -> Path:
     }
     write_manifest(out, manifest, [*ROW, "offsets"])
     return out
+
+
+def _require_all_parts(packs: Sequence[Pack]) -> None:
+    """Check that of each pack that was split (`train.packs.split`) all parts are there, once."""
+    parts = [pack.manifest["part"] for pack in packs if "part" in pack.manifest]
+    for count, whole in {(count, whole) for _, count, whole in parts}:
+        found = sorted(part for part, _, other in parts if other == whole)
+        if found != list(range(1, count + 1)):
+            raise UserError(
+                f"parts {found} of {count} are given, but a pack is joined from all of its parts, each once"
+            )

@@ -1,0 +1,73 @@
+"""Split a pack into parts of a limited size, to carry it to another machine. `merge_packs` joins them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synergy.errors import UserError
+from train.packs.pack import ROW, Pack, encode_jpeg, write_manifest
+
+
+def split_pack(
+    pack_path: str | Path,
+    out: str | Path,
+    mebibytes: float,
+    quality: int | None = None,
+    fractions: Mapping[str, float] | None = None,
+) -> list[Path]:
+    """Write a pack as several packs, `OUT/part-1-of-N` and so on.
+
+    Args:
+        pack_path: the pack.
+        out: folder of the parts.
+        mebibytes: largest size of a part.
+        quality: JPEG quality of the images, 1..100; by default they stay as they are.
+        fractions: fraction of the rows that is kept, by the name of a source. The rows are evenly spaced.
+
+    Returns:
+        The folders of the parts.
+
+    Raises:
+        UserError: an unknown source, or a folder that already holds a part.
+    """
+    pack = Pack.open(pack_path)
+    rows = _kept_rows(pack, fractions or {})
+    images = [pack.encoded(row).tobytes() if quality is None else encode_jpeg(pack.image(row), quality) for row in rows]
+    per_row = sum(pack.arrays[name].dtype.itemsize * pack.arrays[name][0].size for name in ROW)
+    # Headers of the arrays and hashes take less than 64 KiB next to the manifest.
+    room = mebibytes * 2**20 - 65536 - (pack.path / "manifest.json").stat().st_size
+    sizes = np.cumsum([len(image) + per_row for image in images])
+    count = int(np.ceil(sizes[-1] / max(room, 1)))
+    edges = [0, *(np.searchsorted(sizes, sizes[-1] * np.arange(1, count) / count)), len(rows)]
+    folders = []
+    for part, (start, stop) in enumerate(pairwise(edges), 1):
+        folder = Path(out) / f"part-{part}-of-{count}"
+        if folder.exists():
+            raise UserError(f"{folder} already exists; choose another --out or remove it")
+        folder.mkdir(parents=True)
+        (folder / "images.bin").write_bytes(b"".join(images[start:stop]))
+        lengths = [len(image) for image in images[start:stop]]
+        np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        for name in ROW:
+            np.save(folder / f"{name}.npy", pack.arrays[name][rows[start:stop]])
+        manifest = {**pack.manifest, "n": int(stop - start), "part": [part, count, pack.manifest["hash"]]}
+        write_manifest(folder, manifest, [*ROW, "offsets"])
+        folders.append(folder)
+    return folders
+
+
+def _kept_rows(pack: Pack, fractions: Mapping[str, float]) -> NDArray[np.intp]:
+    """Return the indices of the rows that stay."""
+    keep = np.ones(len(pack), bool)
+    for source, fraction in fractions.items():
+        found = np.flatnonzero(pack.sources == source)
+        if not len(found) or not 0 <= fraction <= 1:
+            names = ", ".join(np.unique(pack.sources).tolist())
+            raise UserError(f"--fraction {source}={fraction}: sources are {names}, fractions 0 to 1")
+        keep[found] = np.diff(np.floor(fraction * np.arange(len(found) + 1))) > 0
+    return np.flatnonzero(keep)
