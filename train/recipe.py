@@ -26,7 +26,7 @@ A recipe is a YAML file:
     {set}       name of an entry of `for`
     {more}      value of an entry of `for`: further arguments
 
-The inputs of a step are the files and folders that its arguments with `{data}` and `{STEP}` name. Files of the
+The inputs of a step are the files and folders that its arguments with `{data}/...` and `{STEP}` name. Files of the
 same name with another suffix belong to an archive (`photos.npz` to `photos.tar`). `results` names a JSON file of the
 step, whose content is copied into the record.
 """
@@ -310,6 +310,8 @@ class RecipeRun:
                 continue
             for text, name in self._expand(step, argument):
                 path = Path(text[found.start() :])
+                if path == self.data:
+                    continue
                 inputs[name[found.start() :]] = path
                 if found[1] == "data" and path.suffix in _ARCHIVES:
                     same_name = sorted(path.parent.glob(f"{path.stem}.*"))

@@ -69,6 +69,20 @@ def convert(
 
 
 @app.command()
+def table(
+    sources: Annotated[list[Path], typer.Argument(help="The .json files of exported weights, or their folders.")],
+    out: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file too.")] = None,
+) -> None:
+    """Compare the validation figures of exported weights in a Markdown table."""
+    from train.table import make_table
+
+    text = make_table(sources)
+    typer.echo(text)
+    if out is not None:
+        out.write_text(text)
+
+
+@app.command()
 def recipe(
     data: Annotated[Path, typer.Option(help="Folder of the data files.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the run. The same command continues it.", show_default=False)],

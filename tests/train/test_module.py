@@ -23,7 +23,7 @@ from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
 from synergy.models import SynergyNet, face_model
 from synergy.weights import save_weights
-from train.callbacks import EMA, Checkpoints, TimeLimit
+from train.callbacks import EMA, TimeLimit
 from train.data import PackData, validation_loader
 from train.losses import wing
 from train.mixed import Float32Conv2d
@@ -342,17 +342,17 @@ def test_two_processes_validate_and_train_as_one_does(model_file: Path, pack: Pa
 def test_a_run_that_stops_at_its_time_limit_continues_with_the_same_weights(
     model_file: Path, pack: Path, tmp_path: Path
 ) -> None:
-    def fit(folder: str, *callbacks: pl.Callback, resume: Path | None = None) -> int:
-        trainer = make_trainer(tmp_path / folder, 6, callbacks=[EMA(0.9), Checkpoints(), *callbacks])
+    def fit(name: str, *callbacks: pl.Callback, resume: Path | None = None) -> int:
+        trainer = make_trainer(tmp_path, 6, callbacks=[EMA(0.9), *callbacks])
         trainer.fit(make_module(model_file), PackData(pack, str(model_file), batch_size=16), ckpt_path=resume)
+        trainer.save_checkpoint(tmp_path / name)
         return trainer.global_step
 
-    fit("whole")
+    fit("whole.ckpt")
     limit = TimeLimit(0)
-    assert fit("parts", limit) == 1
+    assert fit("part.ckpt", limit) == 1
     assert limit.is_reached
-    last = tmp_path / "parts" / "checkpoints" / "last.ckpt"
-    assert fit("parts", resume=last) == 6
-    whole, parts = (read_checkpoint(tmp_path / folder / "checkpoints" / "last.ckpt") for folder in ("whole", "parts"))
+    assert fit("parts.ckpt", resume=tmp_path / "part.ckpt") == 6
+    whole, parts = (read_checkpoint(tmp_path / name) for name in ("whole.ckpt", "parts.ckpt"))
     for name, value in whole["state_dict"].items():
         torch.testing.assert_close(parts["state_dict"][name], value, rtol=1e-3, atol=1e-4)
