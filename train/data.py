@@ -63,7 +63,7 @@ class FaceDataset(BatchDataset):
 
     def __getitem__(self, indices: list[int]) -> Batch:
         rows = torch.from_numpy(self.rows[indices]).to(self.images.device)
-        image = self.images[rows].permute(0, 3, 1, 2)
+        image = self.images.index_select(0, rows).permute(0, 3, 1, 2)
         return Batch(image, **{name: label[rows] for name, label in self.labels.items()})
 
     def to(self, device: str) -> FaceDataset:
