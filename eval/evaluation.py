@@ -20,7 +20,7 @@ import synergy
 from bfm_assets.schema import MorphableModel
 from eval.dense import add_dense_scores, require_same_mesh
 from eval.inference import PredictedDataset, match_predictions, predict_dataset
-from eval.network import NetworkPredictor
+from eval.network import NetworkPredictor, RotatedPredictor
 from eval.predictions import Predictions
 from eval.result import ProtocolResult, Table
 from synergy.camera import preferred_projection
@@ -55,6 +55,8 @@ class EvaluationConfig:
         renderer: draws the meshes of the report (`synergy.raster.rasterizer`).
         device: "cpu" or "cuda".
         engine: what runs the network (`synergy.engines.ENGINES`).
+        rotate_deg: rotate the photos anticlockwise by this angle, and the predictions back. Faces of any orientation
+            are then predicted (`FacePredictor`'s roll "any").
         command: the command line, for the record.
         dense_model: Basel Face Model of the true meshes, to compute dense errors, or None.
         keep: selects the samples that the protocol can score.
@@ -71,6 +73,7 @@ class EvaluationConfig:
     renderer: str = "builtin"
     device: str = "cpu"
     engine: str = "torch"
+    rotate_deg: float = 0.0
     command: str = ""
     dense_model: MorphableModel | None = None
     keep: Callable[[FaceSample], bool] = lambda _: True
@@ -107,7 +110,8 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
         dataset = match_predictions(reader, given, progress_bar("Reading labels"), config.keep)
     else:
         predictor = open_predictor(config)
-        dataset = predict_dataset(reader, predictor, progress_bar("Predicting"), config.keep)
+        rotated = RotatedPredictor(predictor, config.rotate_deg) if config.rotate_deg else predictor
+        dataset = predict_dataset(reader, rotated, progress_bar("Predicting"), config.keep)
     predictions = dataset.predictions
     result = config.score(dataset.samples, predictions)
     if dataset.dense_errors is not None and config.dense_model is not None:
@@ -125,7 +129,8 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
         from eval.report.gallery import MeshOverlay
         from eval.report.page import write_report
 
-        overlay = MeshOverlay(predictor.face, rasterize) if predictor is not None and predictor.has_mesh else None
+        has_mesh = predictor is not None and predictor.has_mesh and not config.rotate_deg
+        overlay = MeshOverlay(predictor.face, rasterize) if predictor is not None and has_mesh else None
         page = write_report(result, reader, dataset.rows, config.report_folder, overlay)
         console.print(f"report: {page}", markup=False, soft_wrap=True)
     _report_problems(reader, console)
@@ -135,8 +140,8 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
 def open_predictor(config: EvaluationConfig) -> NetworkPredictor:
     """Open the network of an evaluation.
 
-    Dense errors are left out for a network that has only the 68 landmark vertices, when the Basel Face Model has no
-    more either.
+    Dense errors are left out for rotated photos, and for a network that has only the 68 landmark vertices, when the
+    Basel Face Model has no more either.
 
     Raises:
         UserError: the device or the network cannot be used, or its mesh is not that of the Basel Face Model.
@@ -145,8 +150,12 @@ def open_predictor(config: EvaluationConfig) -> NetworkPredictor:
     net = open_network(config.model, config.bfm)
     if isinstance(net, SynergyNet):  # other networks predict affine poses, which pytorch3d's cameras cannot represent
         net.projection = preferred_projection()
-    predictor = FacePredictor(net, device=config.device, mirror=config.mirror, engine=config.engine)
-    if config.dense_model is None or not (config.dense_model.is_dense or net.morphable_model.is_dense):
+    # The scores of upright photos are those of one pass on the crops of the true boxes.
+    roll = "any" if config.rotate_deg else "upright"
+    predictor = FacePredictor(net, device=config.device, mirror=config.mirror, roll=roll, engine=config.engine)
+    if config.rotate_deg or config.dense_model is None:
+        return NetworkPredictor(predictor)
+    if not (config.dense_model.is_dense or net.morphable_model.is_dense):
         return NetworkPredictor(predictor)
     require_same_mesh(config.dense_model, net.morphable_model)
     return NetworkPredictor(predictor, config.dense_model)

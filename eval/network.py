@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bfm_assets.schema import MorphableModel
 from eval.baselines import LIKELY_ANGLES, OUR_CROPS
 from eval.dense import dense_errors
 from eval.inference import PredictedBatch, face_box
+from synergy.crop import invert_affine, transform_points
 from synergy.data.sample import FaceSample
-from synergy.face import Face
+from synergy.face import Face, rotation_to_image
+from synergy.head_pose import likely_angles
 from synergy.predictor import FacePredictor
+from synergy.upright import rotate_image
 
 
 class NetworkPredictor:
@@ -56,3 +61,49 @@ class NetworkPredictor:
             np.stack([face.pose.matrix for face in faces]),
             dense,
         )
+
+
+class RotatedPredictor:
+    """A `NetworkPredictor` on photos that are rotated in the image plane. Its predictions are rotated back.
+
+    The scores are therefore comparable with those of upright photos.
+
+    Args:
+        predictor: the predictor.
+        degrees: angle of the rotation, anticlockwise.
+    """
+
+    def __init__(self, predictor: NetworkPredictor, degrees: float) -> None:
+        self.predictor = predictor
+        self.degrees = degrees
+        self.crops, self.pose_from = predictor.crops, predictor.pose_from
+        self.model_id = f"{predictor.model_id}, rotated by {degrees:g} degrees"
+
+    def predict(self, samples: Sequence[FaceSample]) -> PredictedBatch:
+        """Predict samples with images; see `PredictedBatch`."""
+        turned = [_rotate_sample(sample, self.degrees) for sample in samples]
+        predicted = self.predictor.predict([sample for sample, _ in turned])
+        back = np.stack([invert_affine(affine) for _, affine in turned])
+        rotation = None
+        pose_deg = None
+        if predicted.rotation is not None:
+            turns = np.stack([rotation_to_image(affine) for _, affine in turned])
+            rotation = turns @ predicted.rotation.astype(np.float64)
+            pose_deg = np.degrees(likely_angles(rotation)).astype(np.float32)
+        return PredictedBatch(transform_points(back, predicted.landmarks68), pose_deg, rotation)
+
+
+def _rotate_sample(sample: FaceSample, degrees: float) -> tuple[FaceSample, NDArray[np.float64]]:
+    """Rotate a sample's image, 2D landmarks and box. A box keeps its size.
+
+    Returns:
+        The sample, and the affine map (2, 3) from pixels of its image to those of the rotated one.
+    """
+    image, affine = rotate_image(sample.image, degrees)
+    landmarks = transform_points(affine, sample.landmarks68[:, :2].astype(np.float64)).astype(np.float32)
+    box = None
+    if sample.box is not None:
+        middle, half = (sample.box[:2] + sample.box[2:]) / 2, (sample.box[2:] - sample.box[:2]) / 2
+        middle = transform_points(affine, middle[None].astype(np.float64))[0]
+        box = np.concatenate([middle - half, middle + half]).astype(np.float32)
+    return replace(sample, image=image, landmarks68=landmarks, box=box), affine

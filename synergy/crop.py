@@ -1,8 +1,9 @@
 """Face crops as affine maps with an exact inverse.
 
 A crop is described by a 2x3 matrix that maps image pixels to crop pixels. Both have pixel centres at integers. The map
-scales by one factor in x and y and does not rotate. Arrays are numpy arrays, and (...) is any leading shape.
-`affine_scale` and `transform_points` also take torch tensors, and maps that rotate or mirror.
+scales by one factor in x and y. `square_crop` does not rotate; `synergy.upright` makes maps that do. Arrays are numpy
+arrays, and (...) is any leading shape. `affine_scale` and `transform_points` also take torch tensors, and maps that
+mirror.
 """
 
 from __future__ import annotations
@@ -77,6 +78,18 @@ def invert_affine(affine: Array) -> Array:
     """
     linear = np.linalg.inv(affine[..., :2])
     return np.concatenate([linear, -linear @ affine[..., 2:]], -1)
+
+
+def compose_affine(second: Array, first: Array) -> Array:
+    """Return the affine maps (..., 2, 3) that apply the maps `first` and then the maps `second`.
+
+    Example:
+        >>> crop = square_crop(np.array([40.0, 30.0, 180.0, 200.0]), size=120)
+        >>> compose_affine(invert_affine(crop), crop).round(6).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    """
+    linear = second[..., :2] @ first[..., :2]
+    return np.concatenate([linear, second[..., :2] @ first[..., 2:] + second[..., 2:]], -1)
 
 
 def affine_scale(affine: A) -> A:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bfm_assets import MorphableModel
 from synergy.blendshapes import blendshape_weights
 from synergy.crop import affine_scale, invert_affine, transform_points
-from synergy.geometry import decompose_pose
+from synergy.geometry import decompose_pose, euler_to_matrix, flip_y, matrix_to_euler
 from synergy.head_pose import likely_angles
 from synergy.models.face_model import LinearFaceModel
 from synergy.parameters import split_parameters, split_pose
@@ -26,7 +26,8 @@ class Pose:
 
     Attributes:
         pitch: in degrees, positive looks up. Near profile the three angles are the most likely ones
-            (`synergy.head_pose`), elsewhere exactly those of `matrix`.
+            (`synergy.head_pose`), elsewhere exactly those of `matrix`. They describe the rotation in the image: an
+            upside-down face has a roll of 180 degrees.
         yaw: in degrees, positive turns the nose to the image's left.
         roll: in degrees, positive lowers the eye on the image's right.
         matrix: (3, 3) float32 predicted rotation, from model space (x right, y up, z to the camera) to camera space.
@@ -60,7 +61,8 @@ class Face:
         landmarks68: (68, 3) float32, z in pixel scale, larger is nearer, zero mean.
         pose: head pose.
         params: (12 + S + E,) float32 parameters of the morphable model in crop pixels (`synergy.parameters`).
-        crop: (2, 3) float64 affine map from image pixels to crop pixels.
+        crop: (2, 3) float64 affine map from image pixels to crop pixels. It rotates where the face was not upright
+            (`synergy.upright`).
         crop_size: side of the crop in pixels.
         model_id: which weights predicted it.
         morphable_model: the 3DMM that `params` belong to.
@@ -162,11 +164,30 @@ def poses_from_params(params: Floats, crops: NDArray[np.floating]) -> list[Pose]
 
     Args:
         params: (N, 12 + S + E) in crop pixels.
-        crops: (N, 2, 3) affine maps from image to crop pixels. They do not rotate, so the rotations are the same in
-            both.
+        crops: (N, 2, 3) affine maps from image to crop pixels. They may rotate.
+
+    Returns:
+        The poses in the image. In upright crops their angles are those of `synergy.head_pose.likely_angles`.
     """
     scale, rotation, _ = decompose_pose(torch.from_numpy(split_pose(params)[0]).double())
-    angles = np.degrees(likely_angles(rotation.numpy())).tolist()
+    angles = torch.from_numpy(likely_angles(rotation.numpy()))
+    rows = np.flatnonzero(crops[:, 0, 1] != 0)
+    turns = torch.from_numpy(rotation_to_image(crops[rows]))
+    angles[rows] = matrix_to_euler(turns @ euler_to_matrix(angles[rows]))
+    rotation[rows] = turns @ rotation[rows]
     matrices, scales = rotation.float().numpy(), (scale.numpy() / affine_scale(crops)).tolist()
-    rows = zip(angles, matrices, scales, strict=True)
-    return [Pose(pitch, yaw, roll, matrix, scale) for (pitch, yaw, roll), matrix, scale in rows]
+    triples = zip(angles.rad2deg().tolist(), matrices, scales, strict=True)
+    return [Pose(pitch, yaw, roll, matrix, scale) for (pitch, yaw, roll), matrix, scale in triples]
+
+
+def rotation_to_image(crop: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the rotations (..., 3, 3) from the camera's frame of crops to that of their images.
+
+    Args:
+        crop: (..., 2, 3) affine maps from image to crop pixels, which do not mirror.
+    """
+    linear = invert_affine(crop)[..., :2] * affine_scale(crop)[..., None, None]
+    rotation = np.zeros((*crop.shape[:-2], 3, 3))
+    rotation[..., :2, :2] = flip_y(flip_y(linear.swapaxes(-1, -2)).swapaxes(-1, -2))
+    rotation[..., 2, 2] = 1
+    return rotation

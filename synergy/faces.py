@@ -39,6 +39,7 @@ class Faces(Sequence[Face]):
 
     Args:
         faces: any iterable of `Face`.
+        n_removed: number of detections in the image that were removed because of a low confidence.
 
     Example:
         >>> from synergy.demo import random_face
@@ -50,8 +51,9 @@ class Faces(Sequence[Face]):
         [0, 10]
     """
 
-    def __init__(self, faces: Iterable[Face] = ()) -> None:
+    def __init__(self, faces: Iterable[Face] = (), n_removed: int = 0) -> None:
         self._faces = tuple(faces)
+        self.n_removed = n_removed
 
     def __len__(self) -> int:
         return len(self._faces)

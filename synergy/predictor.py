@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +11,14 @@ from torch import nn
 
 from bfm_assets import MorphableModel
 from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
+from synergy.defaults import MIN_CONFIDENCE
 from synergy.deploy.exported import ExportedNetwork
 from synergy.detect import CenterFace, Detector
 from synergy.engines import CropPredictions, Engine, join_predictions, make_engine
-from synergy.face import Face, poses_from_params
+from synergy.face import Face, poses_from_params, rotation_to_image
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
+from synergy.upright import five_points, predict_upright, require_roll
 from synergy.weights import load
 
 Image = NDArray[np.uint8]
@@ -52,6 +53,14 @@ class FacePredictor:
         batch_size: how many crops go through the network at once.
         mirror: predict every crop's mirror image too and take the mean. This is a little more accurate and takes
             twice the time.
+        roll: how faces that are rotated in the image plane are treated (`synergy.upright`). "auto": a face whose
+            detected or given points contradict its prediction is predicted in four orientations, and a face that is
+            rotated by more than 30 degrees is predicted again in an upright crop. A face in a given box has no such
+            points, and may be rotated by up to 90 degrees. "any": every face is predicted in four orientations, and an
+            image without a face is searched again after rotations by 90, 180 and 270 degrees. "upright": one
+            prediction for every face.
+        min_confidence: detected faces with a lower `Face.confidence` are removed. Faces in given boxes are kept, and so
+            are all faces if the network predicts no confidence.
         engine: what runs the network, a name of `synergy.engines.ENGINES`. "auto" is onnxruntime on the CPU if it is
             installed, and torch otherwise. Both give the same results up to rounding. The engine copies the weights.
         threads: number of threads for one batch of crops; see `synergy.engines.make_engine` for the default.
@@ -73,6 +82,8 @@ class FacePredictor:
         device: str = "cpu",
         batch_size: int = 64,
         mirror: bool = False,
+        roll: str = "auto",
+        min_confidence: float = MIN_CONFIDENCE,
         engine: str = "auto",
         threads: int | None = None,
     ) -> None:
@@ -80,6 +91,8 @@ class FacePredictor:
         self.device = device
         self.batch_size = batch_size
         self.mirror = mirror
+        self.roll = require_roll(roll)
+        self.min_confidence = min_confidence
         self.threads = threads
         self._detector = detector
         self.engine = self._make_engine(engine)
@@ -125,7 +138,8 @@ class FacePredictor:
             landmarks: per image (K, N, 2 or 3) points whose bounding box is taken as such a box.
 
         Returns:
-            One `Faces` per image: best first, or in the order of the given boxes or landmarks.
+            One `Faces` per image: best first, or in the order of the given boxes or landmarks. `Faces.n_removed` is the
+            number of detections below `min_confidence`.
 
         Raises:
             UserError: a file cannot be read as an image.
@@ -137,24 +151,79 @@ class FacePredictor:
             if given is not None and len(given) != len(images):
                 raise ValueError(f"{len(images)} images but {name} for {len(given)}")
         arrays = [as_image(image) for image in images]
-        found: list[tuple[Floats, Floats, Floats]] = []
+        found: list[_Found] = []
         for i, image in enumerate(arrays):
             if boxes is None and landmarks is None:
-                detection = self.detector(image)
-                found.append((detection.boxes, detection.scores, self.detector.crop_box(detection.boxes)))
+                found.append(self._detect(image))
             else:
                 given_boxes = _boxes_of(landmarks[i]) if landmarks is not None else _as_boxes(boxes[i])  # type: ignore[index]
                 _check_boxes(given_boxes, image)
-                found.append((given_boxes, np.ones(len(given_boxes), np.float32), given_boxes))
-        owners = [image for image, (of_image, _, _) in zip(arrays, found, strict=True) for _ in of_image]
-        if not owners:
+                count = len(given_boxes)
+                points5 = np.full((count, 5, 2), np.nan, np.float32)
+                if landmarks is not None and np.shape(landmarks[i])[1:2] == (68,):
+                    points5 = five_points(np.asarray(landmarks[i], np.float32))
+                found.append(_Found(given_boxes, np.ones(count, np.float32), given_boxes, points5))
+        owner = np.repeat(np.arange(len(arrays)), [len(one.boxes) for one in found])
+        if not len(owner):
             return [Faces() for _ in arrays]
-        all_boxes, scores, crop_boxes = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        affines = square_crop(crop_boxes, self.net.size)
-        crops = [warp(image, affine, self.net.size) for image, affine in zip(owners, affines, strict=True)]
-        faces = self.faces(all_boxes, scores, affines, self.predict_crops(np.stack(crops)))
-        ends = np.cumsum([len(of_image) for of_image, _, _ in found]).tolist()
-        return [faces[start:end] for start, end in itertools.pairwise([0, *ends])]
+        face_boxes, scores, crop_boxes, points5 = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        affine = square_crop(crop_boxes, self.net.size).astype(np.float64)
+        affine, predicted = self._predict(arrays, owner, affine, points5)
+        faces = self.faces(face_boxes, scores, affine, predicted)
+        is_kept = np.ones(len(faces), bool)
+        if boxes is None and landmarks is None and predicted.confidence is not None:
+            is_kept = predicted.confidence >= self.min_confidence
+        of_images = [owner == image for image in range(len(arrays))]
+        return [Faces(faces[mine & is_kept], int((mine & ~is_kept).sum())) for mine in of_images]
+
+    def _detect(self, image: Image) -> _Found:
+        """Detect the faces of an image, also of the rotated image where it shows none and `roll` is "any"."""
+        height, width = image.shape[:2]
+        # What brings points of the image back that was rotated by 90, 180 and 270 degrees anticlockwise.
+        back = np.array([[[0, -1, width - 1], [1, 0, 0]], [[-1, 0, width - 1], [0, -1, height - 1]],
+                         [[0, 1, 0], [-1, 0, height - 1]]], np.float32)  # fmt: skip
+        found = self.detector(image)
+        boxes, crop_boxes = found.boxes, self.detector.crop_box(found.boxes)
+        for k in range(1, 4):
+            if len(found.boxes) or self.roll != "any":
+                break
+            found = self.detector(np.ascontiguousarray(np.rot90(image, k)))
+            boxes, crop_boxes = (
+                landmark_box(transform_points(back[k - 1], some.reshape(-1, 2, 2)))
+                for some in (found.boxes, self.detector.crop_box(found.boxes))
+            )
+            if found.points5 is not None:
+                found = found._replace(points5=transform_points(back[k - 1], found.points5))
+        points5 = np.full((len(boxes), 5, 2), np.nan, np.float32) if found.points5 is None else found.points5
+        return _Found(boxes, found.scores, crop_boxes, points5)
+
+    def _predict(
+        self,
+        images: Sequence[Image],
+        owner: NDArray[np.intp],
+        affine: NDArray[np.float64],
+        points5: Floats,
+    ) -> tuple[NDArray[np.float64], CropPredictions[Floats]]:
+        """Predict N faces, in upright crops if `roll` says so.
+
+        Args:
+            images: the images.
+            owner: (N,) index of each face's image.
+            affine: (N, 2, 3) maps to the crops of the faces' boxes.
+            points5: (N, 5, 2) detected points in image pixels, NaN where unknown.
+
+        Returns:
+            The maps (N, 2, 3) to the crops that were used, and the predictions for them.
+        """
+        size = self.net.size
+
+        def predict(rows: NDArray[np.intp], maps: NDArray[np.float64]) -> CropPredictions[Floats]:
+            pairs = zip(owner[rows], maps, strict=True)
+            return self.predict_crops(np.stack([warp(images[image], one, size) for image, one in pairs]))
+
+        if self.roll == "upright":
+            return affine, predict(np.arange(len(owner)), affine)
+        return predict_upright(predict, affine, None if self.roll == "any" else points5, size)
 
     def faces(
         self, boxes: Floats, scores: Floats, affines: NDArray[np.floating], predicted: CropPredictions[Floats]
@@ -171,6 +240,9 @@ class FacePredictor:
         poses = poses_from_params(predicted.params, affines)
         scales = affine_scale(affines)
         std, covariance, confidence = predicted.landmark_std, predicted.rotation_covariance, predicted.confidence
+        if covariance is not None:
+            turns = rotation_to_image(affines)
+            covariance = (turns @ covariance @ turns.swapaxes(1, 2)).astype(np.float32)
         return Faces(
             Face(
                 box=boxes[i],
@@ -205,6 +277,22 @@ class FacePredictor:
         starts = range(0, len(crops), self.batch_size)
         batches = [self.engine(crops[start : start + self.batch_size]) for start in starts]
         return join_predictions(batches)
+
+
+class _Found(NamedTuple):
+    """K faces of one image.
+
+    Attributes:
+        boxes: (K, 4) detected or given boxes.
+        scores: (K,).
+        crop_boxes: (K, 4) boxes of the landmarks.
+        points5: (K, 5, 2) detected points, NaN where unknown.
+    """
+
+    boxes: Floats
+    scores: Floats
+    crop_boxes: Floats
+    points5: Floats
 
 
 def _as_boxes(boxes: ArrayLike) -> Floats:

@@ -47,10 +47,18 @@ def _common_options(
     renderer: RendererOption = Renderer.BUILTIN,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     engine: EngineOption = EngineName.TORCH,
+    rotate: Annotated[
+        float,
+        typer.Option(
+            help="Rotate the photos anticlockwise by this angle in degrees, and expect faces of any orientation."
+        ),
+    ] = 0.0,
 ) -> Options:
     """Return the options that all commands have, as arguments of `eval.evaluation.EvaluationConfig`."""
     if mirror and from_predictions:
         raise UserError("--mirror needs a network, but --from-predictions runs none; leave out one of the two")
+    if rotate and from_predictions:
+        raise UserError("--rotate needs a network, but --from-predictions runs none; leave out one of the two")
     return {
         "model": model,
         "bfm": bfm,
@@ -62,6 +70,7 @@ def _common_options(
         "renderer": renderer.value,
         "device": device,
         "engine": engine.value,
+        "rotate_deg": rotate,
         "command": shlex.join(["synergy", *sys.argv[1:]]),
     }
 

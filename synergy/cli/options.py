@@ -11,6 +11,14 @@ import typer
 from synergy.registry import BFM_HELP, MODEL_HELP
 
 
+class Roll(StrEnum):
+    """Names of `synergy.upright.ROLLS`."""
+
+    AUTO = "auto"
+    ANY = "any"
+    UPRIGHT = "upright"
+
+
 class Renderer(StrEnum):
     """Names of `synergy.raster.rasterizer`."""
 

@@ -24,10 +24,12 @@ from synergy.cli.options import (
     NetworkOption,
     Renderer,
     RendererOption,
+    Roll,
     ThreadsOption,
 )
 from synergy.cli.predict_video import track_camera, track_video
 from synergy.cli.sources import Source, find_sources, output_stem
+from synergy.defaults import MIN_CONFIDENCE
 from synergy.errors import UserError, describe, printable
 from synergy.outputs import require_writable_folder
 
@@ -72,6 +74,22 @@ def predict(
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Mean with the mirrored face: more accurate, twice the time.")
     ] = False,
+    roll: Annotated[
+        Roll,
+        typer.Option(
+            help="Faces that are rotated in the image plane: auto predicts them again in upright crops; any tries four "
+            "orientations of every face, and of photos without a face; upright expects upright faces."
+        ),
+    ] = Roll.AUTO,
+    min_confidence: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Lowest probability of a face by the network, for weights that predict it. Lower ones are "
+            "removed. Given --boxes are kept.",
+        ),
+    ] = MIN_CONFIDENCE,
     engine: EngineOption = EngineName.AUTO,
     threads: ThreadsOption = None,
     threshold: Annotated[float, typer.Option(help="Lowest detector score that counts as a face.")] = 0.35,
@@ -135,7 +153,14 @@ def predict(
         require_writable_folder(out)
     detector = CenterFace(threshold, min_face, threads=threads)
     predictor = FacePredictor(
-        open_network(model, bfm), detector, device, mirror=mirror, engine=engine.value, threads=threads
+        open_network(model, bfm),
+        detector,
+        device,
+        mirror=mirror,
+        roll=roll.value,
+        min_confidence=min_confidence,
+        engine=engine.value,
+        threads=threads,
     )
     if camera is not None:
         track_camera(camera, predictor, overlay)
@@ -157,7 +182,8 @@ def predict(
         )
         done = _run_all(job, sources, console, skip)
     n_faces, n_images = sum(one.faces for one in done.values()), sum(one.images for one in done.values())
-    say(console, f"{n_faces} face(s) in {n_images} image(s), results in {out}/")
+    removed = f"; {job.removed} with a confidence below {min_confidence:g} removed" if job.removed else ""
+    say(console, f"{n_faces} face(s) in {n_images} image(s){removed}, results in {out}/")
     if job.kept:
         say(console, f"{job.kept} input(s) were finished before and were not repeated")
     if empty := [name for name, one in done.items() if not one.faces]:
@@ -232,6 +258,7 @@ class _Job:
         warn: prints one line about an input of which a part is used.
         incomplete: number of inputs that could be read in part only.
         kept: number of inputs that an earlier run had finished.
+        removed: number of detections that were removed because of a low confidence.
     """
 
     predictor: FacePredictor
@@ -243,6 +270,7 @@ class _Job:
     warn: Callable[[str], None]
     incomplete: int = 0
     kept: int = 0
+    removed: int = 0
 
     def run(self, source: Source, progress: Progress) -> Finished:
         """Predict one input, write its files and record it, unless that has been done."""
@@ -265,6 +293,7 @@ class _Job:
             self.warn(f"{source.name}: an animation, only the first of its {n_frames} pictures is used")
         image = read_image(source.content, source.name)
         faces = self.predictor(image, boxes=self.given.get(source.name))  # type: ignore[arg-type]
+        self.removed += faces.n_removed
         stem = self._staged_stem(source)
         if "overlay" in formats:
             write_image(f"{stem}_overlay.jpg", overlay(image, faces))

@@ -64,8 +64,7 @@ class CenterFace:
         UserError: an engine that is unknown or not installed, or a `min_face` below 10.
 
     Example:
-        >>> boxes, scores = CenterFace()(np.zeros((100, 100, 3), np.uint8))
-        >>> boxes.shape
+        >>> CenterFace()(np.zeros((100, 100, 3), np.uint8)).boxes.shape
         (0, 4)
     """
 
@@ -97,7 +96,7 @@ class CenterFace:
             image: (H, W, 3) uint8 RGB.
 
         Returns:
-            Boxes (K, 4) in image pixels and scores (K,), best first. No box lies inside another.
+            Boxes (K, 4) in image pixels, scores (K,) and points (K, 5, 2), best first. No box lies inside another.
         """
         per_pixel = self._scale(max(image.shape[:2]))
         found = self._search(image, per_pixel, border=0)
@@ -111,7 +110,7 @@ class CenterFace:
             found = _select(found, ~is_large)
         # Boxes of the small version come first, so that they suppress the parts of faces that the large one found.
         priority = np.concatenate([coarse.scores + 1, found.scores])
-        both = Detection(*(np.concatenate(pair) for pair in zip(coarse, found, strict=True)))
+        both = Detection(*(np.concatenate(pair) for pair in zip(coarse, found, strict=True)))  # type: ignore[arg-type]
         both = _select(both, _suppress(both.boxes, priority))
         return _select(both, np.argsort(-both.scores, kind="stable"))
 
@@ -129,7 +128,7 @@ class CenterFace:
             border: width of a border that repeats the image's edge, in units of the input's longer side.
 
         Returns:
-            Overlapping boxes (K, 4) in image pixels with scores (K,), in no order.
+            Overlapping boxes (K, 4) in image pixels with scores (K,) and points (K, 5, 2), in no order.
         """
         height, width = image.shape[:2]
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -138,7 +137,7 @@ class CenterFace:
         padded = cv2.copyMakeBorder(resized, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
         fill = [-side % _MULTIPLE for side in padded.shape[:2]]
         padded = cv2.copyMakeBorder(padded, 0, fill[0], 0, fill[1], cv2.BORDER_CONSTANT)
-        heat, log_size, offset = self.network(np.asarray(padded, np.uint8))
+        heat, log_size, offset, points = self.network(np.asarray(padded, np.uint8))
         rows, columns = np.nonzero(heat[0] > self.threshold)
         sides = np.exp(log_size[::-1, rows, columns]) * _STRIDE
         centres = (np.stack([columns, rows]) + offset[::-1, rows, columns] + 0.5) * _STRIDE - pad
@@ -146,7 +145,10 @@ class CenterFace:
         corners = (
             np.stack([centres - sides / 2, centres + sides / 2]) / (np.array(size) / (width, height))[:, None] - 0.5
         )
-        return Detection(corners.reshape(4, -1).T.astype(np.float32), heat[0, rows, columns])
+        boxes = corners.reshape(4, -1).T.astype(np.float32)
+        in_box = points[:, rows, columns].reshape(5, 2, -1)[:, ::-1].transpose(2, 0, 1)
+        points5 = boxes[:, None, :2] + in_box * (boxes[:, 2:] - boxes[:, :2])[:, None]
+        return Detection(boxes, heat[0, rows, columns], points5)
 
     def crop_box(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map boxes (K, 4) of CenterFace to square boxes (K, 4) of the 68 landmarks, by a map fitted to real faces."""
@@ -164,7 +166,8 @@ def _longer_side(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _select(detection: Detection, index: NDArray[np.generic]) -> Detection:
     """Take the rows of a detection that a mask or indices choose."""
-    return Detection(detection.boxes[index], detection.scores[index])
+    assert detection.points5 is not None
+    return Detection(detection.boxes[index], detection.scores[index], detection.points5[index])
 
 
 def _suppress(boxes: NDArray[np.float32], priority: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 ENGINES = ("auto", "onnxruntime", "opencv")
 _INPUT = "input.1"
-_OUTPUTS = ("537", "538", "539")
+_OUTPUTS = ("537", "538", "539", "540")
 # More threads than this save little time for one image.
 _MAX_THREADS = 4
 
@@ -37,7 +37,7 @@ class CenterFaceNetwork(Protocol):
 
     name: str
 
-    def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats, Floats]:
         """Run the network.
 
         Args:
@@ -45,7 +45,9 @@ class CenterFaceNetwork(Protocol):
 
         Returns:
             Heat map (1, H/4, W/4) of face centres, logarithms of the box sides (2, H/4, W/4) as height and width in
-            units of 4 pixels, and offsets (2, H/4, W/4) of the centre in y and x in the same units.
+            units of 4 pixels, offsets (2, H/4, W/4) of the centre in y and x in the same units, and five points
+            (10, H/4, W/4) of the face: eyes, nose and corners of the mouth, each y and x from the box's corner in units
+            of the box's sides.
         """
         ...
 
@@ -90,9 +92,9 @@ class _OnnxRuntime:
         model = _with_free_size(path)
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
-        heat, log_size, offset = self._session.run(_OUTPUTS, {_INPUT: cv2.dnn.blobFromImage(image)})
-        return heat[0], log_size[0], offset[0]
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats, Floats]:
+        heat, log_size, offset, points = self._session.run(_OUTPUTS, {_INPUT: cv2.dnn.blobFromImage(image)})
+        return heat[0], log_size[0], offset[0], points[0]
 
 
 class _OpenCV:
@@ -104,13 +106,12 @@ class _OpenCV:
         self._lock = threading.Lock()
         self._net = cv2.dnn.readNetFromONNX(str(path))
 
-    def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats, Floats]:
         with self._lock:
             self._net.setInput(cv2.dnn.blobFromImage(image))
-            # Copied: the arrays that OpenCV returns may be its own buffers, which the next call overwrites. All four
-            # outputs are asked for, because OpenCV warns about the fourth otherwise.
-            heat, log_size, offset = (output[0].copy() for output in self._net.forward((*_OUTPUTS, "540"))[:3])
-        return heat, log_size, offset
+            # Copied: the arrays that OpenCV returns may be its own buffers, which the next call overwrites.
+            heat, log_size, offset, points = (output[0].copy() for output in self._net.forward(_OUTPUTS))
+        return heat, log_size, offset, points
 
 
 def _with_free_size(path: Path) -> bytes:

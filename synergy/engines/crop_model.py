@@ -39,9 +39,9 @@ class CropPredictions(NamedTuple, Generic[T]):
     rotation_covariance: T | None = None
     confidence: T | None = None
 
-    def rows(self, start: int, stop: int) -> CropPredictions[T]:
-        """Return the predictions for crops start..stop - 1."""
-        return CropPredictions(*(None if array is None else array[start:stop] for array in self))  # type: ignore[arg-type, index]
+    def select(self, index: slice | NDArray[np.integer]) -> CropPredictions[T]:
+        """Return the predictions for some of the crops. An array of indices makes a copy."""
+        return CropPredictions(*(None if array is None else array[index] for array in self))  # type: ignore[arg-type, index]
 
 
 def join_predictions(batches: Sequence[CropPredictions[Floats]]) -> CropPredictions[Floats]:

@@ -143,7 +143,7 @@ def uncertain_net():
     torch.manual_seed(0)
     net = SynergyNet(open_face(), width=0.25, uncertainty=True).eval()
     net.set_whitening(torch.randn_like(net.param_mean), torch.rand_like(net.param_std))
-    torch.nn.init.normal_(net.uncertainty.out.weight)
+    torch.nn.init.normal_(net.uncertainty.out.weight, std=0.2)
     torch.nn.init.normal_(net.uncertainty.out.bias)
     return net
 
@@ -174,7 +174,7 @@ def test_the_mirrored_rotation_vector_has_the_mirrored_covariance():
 
 
 def test_standard_deviations_scale_with_the_crop(uncertain_net, images):
-    predictor = FacePredictor(uncertain_net)
+    predictor = FacePredictor(uncertain_net, roll="upright")
     small = predictor(images[0], boxes=[[60, 60, 80, 80]])[0]
     enlarged = np.repeat(np.repeat(images[0], 2, 0), 2, 1)
     large = predictor(enlarged, boxes=[[120.5, 120.5, 160.5, 160.5]])[0]
@@ -183,6 +183,28 @@ def test_standard_deviations_scale_with_the_crop(uncertain_net, images):
     np.testing.assert_allclose(large.landmarks68_std, 2 * small.landmarks68_std, rtol=0.2)
     assert np.linalg.eigvalsh(small.rotation_covariance).min() > 0
     assert 0 < small.confidence < 1
+
+
+def test_faces_of_low_confidence_are_removed_and_counted(uncertain_net, images, monkeypatch):
+    predict = FacePredictor.predict_crops
+
+    def with_confidence(self, crops):
+        return predict(self, crops)._replace(confidence=np.array([0.4, 0.6], np.float32)[: len(crops)])
+
+    monkeypatch.setattr(FacePredictor, "predict_crops", with_confidence)
+    options = {"roll": "upright", "detector": FixedDetector()}
+    everything = FacePredictor(uncertain_net, **options, min_confidence=0)(images[0])
+    assert (len(everything), everything.n_removed) == (2, 0)
+    faces = FacePredictor(uncertain_net, **options, min_confidence=0.5)(images[0])
+    assert (len(faces), faces.n_removed) == (1, 1)
+    assert faces[0].confidence == pytest.approx(0.6)
+    given = FacePredictor(uncertain_net, **options, min_confidence=1)(images[0], boxes=[BOX])
+    assert (len(given), given.n_removed) == (1, 0)
+
+
+def test_nothing_is_removed_where_the_confidence_is_unknown(images):
+    faces = FacePredictor(detector=FixedDetector(), min_confidence=1)(images[0])
+    assert (len(faces), faces.n_removed) == (2, 0)
 
 
 def test_weights_without_uncertainty_leave_it_unknown(predictor, images):

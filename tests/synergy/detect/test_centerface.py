@@ -10,6 +10,7 @@ from synergy.detect import CenterFace
 from synergy.detect.centerface import _suppress
 from synergy.errors import UserError
 from synergy.images import read_image
+from synergy.upright import rotate_image
 
 # Eye centres of the photo, found by hand: a face box must hold both.
 EYES = np.array([[203, 112], [246, 113]])
@@ -30,7 +31,7 @@ def holds(box, points):
 
 
 def test_one_face_in_the_photo(detector, astronaut):
-    boxes, scores = detector(astronaut)
+    boxes, scores, _ = detector(astronaut)
     assert len(boxes) == len(scores) == 1
     assert holds(boxes[0], EYES)
     assert 0.5 < scores[0] <= 1
@@ -57,14 +58,14 @@ def test_small_and_large_pictures_of_the_same_face(detector, astronaut):
 
 def test_two_faces_best_first(detector, astronaut):
     pair = np.concatenate([astronaut, astronaut[:, ::-1]], 1)
-    boxes, scores = detector(pair)
+    boxes, scores, _ = detector(pair)
     assert len(boxes) == 2
     assert scores[0] >= scores[1]
     assert {holds(boxes[0], EYES), holds(boxes[1], EYES)} == {True, False}
 
 
 def test_no_face(detector):
-    boxes, scores = detector(np.full((200, 300, 3), 127, np.uint8))
+    boxes, scores, _ = detector(np.full((200, 300, 3), 127, np.uint8))
     assert boxes.shape == (0, 4)
     assert scores.shape == (0,)
 
@@ -160,7 +161,7 @@ def test_the_smallest_wanted_face_decides_about_the_scale(monkeypatch, min_face,
 
     def network(image):
         seen.append(image.shape)
-        return tuple(np.zeros((n, image.shape[0] // 4, image.shape[1] // 4), np.float32) for n in (1, 2, 2))
+        return tuple(np.zeros((n, image.shape[0] // 4, image.shape[1] // 4), np.float32) for n in (1, 2, 2, 10))
 
     detector = CenterFace(min_face=min_face, engine="opencv")
     detector.network = network
@@ -188,3 +189,11 @@ def test_wrong_settings_are_one_line(arguments, message):
     with pytest.raises(UserError, match=message) as caught:
         CenterFace(**arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("roll", [-60, 0, 45, 90])
+def test_points_follow_the_rotation_of_the_photo(detector, astronaut, roll):
+    turned, _ = rotate_image(astronaut, -roll)
+    points = detector(turned).points5[0]
+    x, y = points[3:].mean(0) - points[:2].mean(0)
+    assert np.degrees(np.arctan2(-x, y)) == pytest.approx(roll, abs=30)
