@@ -36,8 +36,8 @@ lint: $(VENV)/.installed  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed  ## latency, throughput, size
-	$(BIN)/synergy bench
+bench: $(VENV)/.installed  ## networks next to their peers, stages of a photo, folders of photos: bench.json
+	$(BIN)/synergy bench --json bench.json
 
 weights: $(VENV)/.installed  ## train the shipped weights from the data files: make weights DATA=../shared/data OUT=runs/weights
 	@test -d "$(DATA)" || { echo "error: give the folder of the data files, DATA=..." >&2; exit 2; }

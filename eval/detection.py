@@ -7,25 +7,25 @@ large, so that one picture tests many sizes. The tiles are photos with landmark 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.table import Table
 
 from bfm_assets import open_face
 from synergy.appearance import random_colours, region_colours
 from synergy.crop import landmark_box
 from synergy.data.sample import FaceSample
 from synergy.demo import random_face
-from synergy.detect import Detection, Detector
+from synergy.detect import CenterFace, Detection, Detector
+from synergy.detect.centerface import LEAST_MIN_FACE, SMALLEST_FACE
 from synergy.draw import draw_mesh
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-# Called with (done, total).
-Progress = Callable[[int, int], None]
 
 # Sides of the faces in a crowd, in pixels: the longer side of the landmarks' bounding box.
 SIZES = (10.0, 14.0, 20.0, 28.0, 40.0, 56.0, 80.0, 113.0, 160.0)
@@ -160,35 +160,62 @@ class Recall:
         recall: fraction of faces that are found.
         by_size: the same for each of `SIZES`, rounded to the nearest; NaN where there is no such face.
         false_per_picture: detections that lie at no face, per picture.
-        ms: median time per picture in milliseconds.
+        ms: median wall time per picture in milliseconds.
+        cpu_ms: median CPU time per picture in milliseconds, of all threads together.
     """
 
     recall: float
     by_size: tuple[float, ...]
     false_per_picture: float
     ms: float
+    cpu_ms: float
 
 
-def measure_recall(
-    pictures: Sequence[Picture], detector: Detector, progress: Progress = lambda _done, _total: None
-) -> Recall:
-    """Measure recall, false detections and time of a detector.
+def measure_recall(pictures: Sequence[Picture], detector: CenterFace, side: int) -> Recall:
+    """Measure recall, false detections and time of CenterFace with one size of its input.
 
     Args:
         pictures: with any number of faces.
-        detector: the detector.
-        progress: called after every picture.
+        detector: the detector. Its `min_face` is changed.
+        side: longer side of the input in pixels. Pictures are enlarged to it at most twofold.
     """
-    hits, sizes, times, false = [], [], [], 0
-    for i, picture in enumerate(pictures):
-        start = time.perf_counter()
+    hits, sizes, wall, cpu, false = [], [], [], [], 0
+    for picture in pictures:
+        detector.min_face = max(LEAST_MIN_FACE, SMALLEST_FACE * max(picture.image.shape[:2]) / side)
+        start, cpu_start = time.perf_counter(), time.process_time()
         detection = detector(picture.image)
-        times.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - cpu_start)
+        wall.append(time.perf_counter() - start)
         mask, extra = found(picture, detection, detector)
         hits.append(mask)
         sizes.append(np.abs(np.log(picture.sides[:, None] / np.array(SIZES))).argmin(1))
         false += extra
-        progress(i + 1, len(pictures))
     hit, size = np.concatenate(hits), np.concatenate(sizes)
     by_size = tuple(float(hit[size == k].mean()) if (size == k).any() else float("nan") for k in range(len(SIZES)))
-    return Recall(float(hit.mean()), by_size, false / len(pictures), float(np.median(times) * 1000))
+    times = (float(np.median(values) * 1000) for values in (wall, cpu))
+    return Recall(float(hit.mean()), by_size, false / len(pictures), *times)
+
+
+def sweep(pictures: Sequence[Picture], sides: Iterable[int]) -> dict[int, Recall]:
+    """Measure CenterFace with several sizes of its input.
+
+    Args:
+        pictures: with any number of faces.
+        sides: longer sides of the input in pixels.
+
+    Returns:
+        Side to what was found.
+    """
+    detector = CenterFace()
+    return {side: measure_recall(pictures, detector, side) for side in sides}
+
+
+def recall_table(title: str, results: Mapping[int, Recall]) -> Table:
+    """Return the results of `sweep` as a table."""
+    sizes = [f"{size:g} px" for size in SIZES]
+    table = Table("input", "recall", *sizes, "false per picture", "ms", "CPU ms", title=title)
+    for side, one in results.items():
+        shares = ["" if np.isnan(share) else f"{share:.2f}" for share in one.by_size]
+        figures = (f"{one.false_per_picture:.2f}", f"{one.ms:.3g}", f"{one.cpu_ms:.3g}")
+        table.add_row(str(side), f"{one.recall:.3f}", *shares, *figures)
+    return table

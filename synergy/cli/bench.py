@@ -1,42 +1,170 @@
-"""`synergy bench`: measure speed and size of a network on this machine."""
+"""`synergy bench`: measure speed and size of networks, photos and folders on this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synergy.cli.options import BfmOption, NetworkOption
+from synergy.cli.options import BfmOption
+from synergy.errors import UserError
+from synergy.registry import MODEL_HELP
+
+_KINDS = ("median_ms", "p95_ms", "cpu_ms")
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def bench(
-    model: NetworkOption = "synergynet",
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help=f"{MODEL_HELP} Can be repeated; all bundled weights by default."),
+    ] = None,
     bfm: BfmOption = None,
-    threads: Annotated[int, typer.Option(help="Number of CPU threads; 0 leaves the choice to torch.")] = 0,
-    repeats: Annotated[int, typer.Option(help="Number of timed calls per stage; the median is reported.")] = 50,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the measurements to this file.")] = None,
+    int8: Annotated[
+        Path | None, typer.Option(help="The first network as a file of synergy export onnx --int8, to compare with.")
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of CPU threads.")] = "1,2",
+    batches: Annotated[str, typer.Option(help="Batch sizes of the networks.")] = "1,8,64",
+    rounds: Annotated[int, typer.Option(min=1, help="Number of turns of each network.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0, help="Time of each network in one turn.")] = 0.3,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of timed photos.")] = 40,
+    images: Annotated[
+        str, typer.Option(help="Numbers of photos in the folders, growing; 100,1000,10000 takes about 10 minutes.")
+    ] = "100,1000",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all results to this file.")] = None,
+    errors: Annotated[
+        list[Path] | None, typer.Option(help="Errors for --plot: a file of synergy eval --json. Can be repeated.")
+    ] = None,
+    error_key: Annotated[str, typer.Option(help="Which score of these files is the error.")] = "nme2d.visible68.mean",
+    plot: Annotated[Path | None, typer.Option(help="Write a plot of error against milliseconds.")] = None,
 ) -> None:
-    """Measure latency, throughput, parameters, multiply-adds and memory."""
+    """Compare networks with those of other projects, and time the stages of a photo and whole folders.
+
+    All networks are measured in turns in one run, because the speed of a machine changes. Quote the ratios. The peers
+    are built from their public descriptions with random weights, which take the same time as trained ones.
+    """
     import json
 
-    import torch
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    from synergy.benchmark import measure
+    from synergy.benchmark.report import Settings, measure, plot_errors, read_error
     from synergy.outputs import require_writable_file
     from synergy.registry import open_network
+    from synergy.weights import DEFAULT, bundled_weights
 
+    for file in (json_file, plot):
+        if file is not None:
+            require_writable_file(file)
+    if plot is not None and not errors:
+        raise UserError("--plot needs --errors")
+    error_of = dict(read_error(path, error_key) for path in errors or [])
+    settings = Settings(
+        _counts("--threads", threads),
+        _counts("--batches", batches),
+        rounds,
+        seconds,
+        repeats,
+        tuple(sorted(_counts("--images", images))) if images else (),
+    )
+    specs = models or sorted(bundled_weights(), key=lambda name: (name != DEFAULT, name))
+    networks = {spec: open_network(spec, bfm) for spec in specs}
+    console = Console(highlight=False)
+    with _Bar(console) as bar:
+        results = measure(networks, settings, bar.show, int8)
+    for table in _tables(results):
+        console.print(table)
     if json_file is not None:
-        require_writable_file(json_file)
-    if threads:
-        torch.set_num_threads(threads)
-    figures = measure(open_network(model, bfm), repeats)
-    table = Table("figure", "value", "unit", title=Text(f"{model}, {torch.get_num_threads()} threads"))
-    for figure in figures:
-        table.add_row(figure.name, f"{figure.value:.4g}", figure.unit)
-    Console().print(table)
-    if json_file:
-        json_file.write_text(json.dumps({f.name: {"value": f.value, "unit": f.unit} for f in figures}, indent=2) + "\n")
+        json_file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if plot is not None:
+        plot_errors(plot, results, error_of, f"{error_key} in percent")
+
+
+def _counts(option: str, text: str) -> tuple[int, ...]:
+    """Read a comma-separated list of positive whole numbers."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise UserError(f"{option} {text}: expected positive whole numbers with commas, for example 1,2")
+    return numbers
+
+
+class _Bar:
+    """A progress bar with one task for each part of the benchmark, on terminals."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import Progress
+
+        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, part: str, done: int, total: int) -> None:
+        """Show how far a part of the benchmark is."""
+        if part not in self._tasks:
+            self._tasks[part] = self._progress.add_task(part)
+        self._progress.update(self._tasks[part], completed=done, total=total)
+
+
+def _tables(results: dict[str, Any]) -> list[Table]:
+    """Return the results as tables."""
+    from rich.table import Table
+
+    machine = results["machine"]
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    networks = Table(
+        *("network", "engine", "threads", "batch", "median ms", "p95 ms", "CPU ms", "ms per face", "faces per second"),
+        title=f"Networks. {machine['processor']}, {machine['cores']} cores; {packages}",
+    )
+    for row in results["networks"]:
+        names = ("median_ms", "p95_ms", "cpu_ms", "ms_per_face", "faces_per_second")
+        counts = str(row["threads"]), str(row["batch"])
+        networks.add_row(row["network"], row["engine"], *counts, *(f"{row[name]:.4g}" for name in names))
+    ratios = Table(
+        *(
+            "ratio of times",
+            "threads",
+            "median",
+            "lowest",
+            "highest",
+            "of CPU times",
+            "lowest",
+            "highest",
+            "target",
+            "",
+        ),
+        title="Ratios at batch 1",
+    )
+    for row in results["ratios"]:
+        figures = [f"{row[part + name]:.3f}" for part in ("", "cpu_") for name in ("median", "low", "high")]
+        target, verdict = f"at most {row['target_at_most']:.3g}", "reached" if row["reached"] else "missed"
+        ratios.add_row(row["ratio"], str(row["threads"]), *figures, target, verdict)
+    headings = [f"{row['threads']} threads, {kind} ms" for row in results["photo"] for kind in ("median", "p95", "CPU")]
+    photo = Table("stage", *headings, title="A photo of 640 x 480 pixels with one face")
+    for name in results["photo"][0]["stages"]:
+        stages = [row["stages"][name] for row in results["photo"]]
+        photo.add_row(name, *(f"{stage[key]:.3g}" for stage in stages for key in _KINDS))
+    totals = [row["to_landmarks"] for row in results["photo"]]
+    photo.add_row("in memory to landmarks", *(f"{t[key]:.3g}" for t in totals for key in _KINDS))
+    shares = [cell for row in results["photo"] for cell in ("", "", f"{row['outside_networks']:.1%}")]
+    photo.add_row("outside detector and network", *shares)
+    folders = Table("photos", "seconds", "photos per second", "peak MiB", title="synergy predict, folders of photos")
+    for run in results["folders"]["runs"]:
+        folders.add_row(
+            str(run["images"]), *(f"{run[key]:.4g}" for key in ("seconds", "images_per_second", "peak_mib"))
+        )
+    sizes = Table("network", "million weights", "million multiply-adds", title="Sizes")
+    for name, size in results["sizes"].items():
+        sizes.add_row(name, *(f"{value:.4g}" for value in size.values()))
+    return [sizes, networks, ratios, photo, *([folders] if results["folders"]["runs"] else [])]

@@ -209,6 +209,51 @@ def card(
         out.write_text(text)
 
 
+@app.command("detector")
+def detector(
+    data: Annotated[
+        Path | None, typer.Option(help="Photos with .pts files of one face each: folder, tar or zip.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of rendered faces, and largest number of photos.")] = 300,
+    sides: Annotated[str, typer.Option(help="Longer sides of the network's input in pixels.")] = "320,480,640,960,1280",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """Recall, false detections and time of the face detector by the size of its input.
+
+    Faces are tested in crowds of 1280 x 960 pixels: collages of rendered faces, or of the faces of --data, 10 to 160
+    pixels large. The photos of --data are tested alone, too.
+    """
+    import json
+
+    from rich.console import Console
+
+    from eval.detection import crowds, photos, recall_table, rendered_faces, sweep
+    from synergy.data import PtsReader
+    from synergy.outputs import require_writable_file
+
+    if json_file is not None:
+        require_writable_file(json_file)
+    try:
+        lengths = [int(side) for side in sides.split(",")]
+    except ValueError:
+        raise UserError(f"--sides {sides}: expected whole numbers with commas, for example 320,640") from None
+    sets = {"rendered crowds": crowds(rendered_faces(count, seed=0), seed=0)}
+    if data is not None:
+        reader = PtsReader(data)
+        step = max(1, len(reader.names) // count)
+        pictures = photos(reader.read(i) for i in range(0, len(reader.names), step))
+        sets |= {"crowds of photos": crowds(pictures, seed=0), "photos": pictures}
+    console = Console(highlight=False)
+    results = {}
+    for name, pictures in sets.items():
+        with console.status(f"{name}, {len(pictures)} pictures"):
+            results[name] = sweep(pictures, lengths)
+        console.print(recall_table(name, results[name]))
+    if json_file is not None:
+        rows = {name: {side: vars(recall) for side, recall in found.items()} for name, found in results.items()}
+        json_file.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
 def _read_bfm(options: Options) -> MorphableModel | None:
     """Read the Basel Face Model of --bfm, if there is one."""
     from bfm_assets import read_model

@@ -18,10 +18,10 @@ _STRIDE = 4
 # Input sides are multiples of the network's deepest stride.
 _MULTIPLE = 32
 
-# Longer side of the smallest face, in input pixels, that is found in at least 95 of 100 cases (docs/performance.md).
-_SMALLEST = 20
+# Longer side of the smallest face, in input pixels, that is found in about nine of ten cases (docs/performance.md).
+SMALLEST_FACE = 20
 # Faces of fewer image pixels are not found however much the image is enlarged.
-_LEAST_MIN_FACE = 10
+LEAST_MIN_FACE = 10
 # By default the smallest face that is wanted has this many image pixels, and large images are shrunk to this longer
 # side.
 _MIN_FACE = 32
@@ -75,8 +75,8 @@ class CenterFace:
         engine: str = "auto",
         threads: int | None = None,
     ) -> None:
-        if min_face is not None and not min_face >= _LEAST_MIN_FACE:
-            raise UserError(f"the smallest face that can be found has {_LEAST_MIN_FACE} pixels, got {min_face:g}")
+        if min_face is not None and not min_face >= LEAST_MIN_FACE:
+            raise UserError(f"the smallest face that can be found has {LEAST_MIN_FACE} pixels, got {min_face:g}")
         self.threshold = threshold
         self.min_face = min_face
         self.threads = threads
@@ -116,8 +116,8 @@ class CenterFace:
 
     def _scale(self, side: int) -> float:
         """Return the number of input pixels per image pixel for images with a longer side in pixels."""
-        default = min(_SMALLEST / _MIN_FACE, _MAX_SIDE / side)
-        return max(default if self.min_face is None else _SMALLEST / self.min_face, _MIN_SIDE / side)
+        default = min(SMALLEST_FACE / _MIN_FACE, _MAX_SIDE / side)
+        return max(default if self.min_face is None else SMALLEST_FACE / self.min_face, _MIN_SIDE / side)
 
     def _search(self, image: NDArray[np.uint8], scale: float, border: float) -> Detection:
         """Run the network once, without suppression.

@@ -1,28 +1,102 @@
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from bfm_assets import open_face
+from synergy.benchmark.report import plot_errors, read_error
 from synergy.cli import app
 from synergy.errors import UserError
 from synergy.weights import save_weights
 
+SMALL = ["--threads", "1", "--batches", "2", "--rounds", "1", "--seconds", "0", "--repeats", "1", "--images", ""]
 
-def test_table_and_json(tmp_path, small_net):
-    save_weights(small_net, tmp_path / "net.safetensors", {}, open_face())
-    arguments = [
-        "bench",
-        "--model",
-        str(tmp_path / "net.safetensors"),
-        "--repeats",
-        "2",
-        "--json",
-        str(tmp_path / "b.json"),
-    ]
-    result = CliRunner().invoke(app, arguments)
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, small_net):
+    """The JSON of a run of two small networks."""
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("bench")
+    models = []
+    for name in ("main", "small"):
+        save_weights(small_net, folder / f"{name}.safetensors", {}, open_face())
+        models += ["--model", str(folder / f"{name}.safetensors")]
+    file = folder / "bench.json"
+    result = CliRunner().invoke(app, ["bench", *models, *SMALL, "--json", str(file)])
     assert result.exit_code == 0, result.output
-    assert "multiply-adds" in result.output
-    assert json.loads((tmp_path / "b.json").read_text())["network, one crop"]["unit"] == "ms"
+    assert "Ratios at batch 1" in result.output
+    return json.loads(file.read_text())
+
+
+def test_the_json_has_the_target_ratios(results):
+    ratios = {row["ratio"]: row for row in results["ratios"]}
+    targets = {name: round(row["target_at_most"], 3) for name, row in ratios.items() if "per face" not in name}
+    assert targets == {
+        "main / bare MobileNetV2 with heads": 1.3,
+        "main / MobileNet-V1 x1.0 of 3DDFA-V2": 0.556,
+        "small / MobileNet-V1 x0.5 of 3DDFA-V2": 1.0,
+    }
+    assert "main, onnxruntime: per face at batch 2 / batch 1" in ratios
+    for row in ratios.values():
+        assert 0 < row["low"] <= row["median"] <= row["high"]
+        assert row["reached"] == (row["median"] <= row["target_at_most"])
+
+
+def test_the_ratio_is_that_of_the_measured_times(results):
+    rows = {(r["network"], r["engine"], r["batch"]): r for r in results["networks"]}
+    one, two = rows["main", "onnxruntime", 1], rows["main", "onnxruntime", 2]
+    ratios = {row["ratio"]: row["median"] for row in results["ratios"]}
+    expected = two["median_ms"] / 2 / one["median_ms"]
+    assert ratios["main, onnxruntime: per face at batch 2 / batch 1"] == pytest.approx(expected)
+    assert two["faces_per_second"] == pytest.approx(2000 / two["median_ms"])
+
+
+def test_machine_and_sizes(results):
+    assert results["machine"]["cores"] >= 1
+    assert results["machine"]["packages"]["torch"][0].isdigit()
+    assert results["sizes"]["main"] == results["sizes"]["small"]
+
+
+def test_the_plot_takes_errors_from_evaluations(results, tmp_path):
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "eval.json"
+    file.write_text(json.dumps({"model_id": "main", "nme2d": {"visible68": {"mean": 3.5}}}))
+    name, error = read_error(file, "nme2d.visible68.mean")
+    assert (name, error) == ("main", 3.5)
+    plot_errors(tmp_path / "plot.png", results, {name: error}, "NME in percent")
+    assert (tmp_path / "plot.png").stat().st_size > 5000
+    with pytest.raises(UserError, match="no errors for the measured networks"):
+        plot_errors(tmp_path / "plot.png", results, {"other": 1.0}, "NME in percent")
+    with pytest.raises(UserError, match=r"eval\.json: not a file of synergy eval --json with the score 'gte'"):
+        read_error(file, "gte")
+
+
+@pytest.mark.slow
+def test_folders_are_predicted_in_linear_time(tmp_path):
+    file = tmp_path / "bench.json"
+    result = CliRunner().invoke(app, ["bench", *SMALL[:-1], "3,12", "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    folders = json.loads(file.read_text())["folders"]
+    assert [run["images"] for run in folders["runs"]] == [3, 12]
+    # The start of the process is a larger part of the short run.
+    assert 0 < folders["time_over_linear"] < 1.2
+    assert 0.5 < folders["memory_growth"] < 1.3
+
+
+MISTAKES = [
+    (["--threads", "two"], "--threads two: expected positive whole numbers with commas"),
+    (["--batches", "0"], "--batches 0: expected positive whole numbers"),
+    (["--plot", "p.png"], "--plot needs --errors"),
+    (["--model", "nothing"], "no weights 'nothing'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_mistakes_are_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["bench", *arguments])
+    assert isinstance(result.exception, UserError)
+    assert message in str(result.exception)
 
 
 def test_a_file_that_cannot_be_written_is_said_before_any_work(tmp_path):
