@@ -33,7 +33,7 @@ class FormatName(StrEnum):
 
 def export(
     kind: Annotated[FormatName, typer.Argument(metavar="FORMAT", help="onnx, torchscript or openvino.")],
-    out: Annotated[Path, typer.Option(help="The file to write. Its description STEM.json is written next to it.")],
+    out: Annotated[Path, typer.Option(help="The file to write. Its description FILE.json is written next to it.")],
     weights: NetworkOption = "synergynet",
     bfm: BfmOption = None,
     mirror: Annotated[
@@ -52,11 +52,12 @@ def export(
     [bold]synergy export onnx --out face_int8.onnx --int8 --calibrate PACK[/]      faster on CPUs with VNNI
 
     The file takes uint8 RGB crops (batch, 120, 120, 3) of any batch size and gives landmarks and parameters. Next to it
-    lie STEM.json with crop rule, outputs, units and sign conventions, and STEM.bases.bin with the morphable model. An
+    lie FILE.json with crop rule, outputs, units and sign conventions, and STEM.bases.bin with the morphable model. An
     exported .onnx file can be given to --model of the other commands.
     """
     from torch import nn
 
+    from synergy.deploy.exported import description_path
     from synergy.deploy.formats import FORMATS, UNAVAILABLE, export_fp32, export_onnx_int8
     from synergy.engines import CropModel
     from synergy.extras import needs_extra
@@ -72,7 +73,7 @@ def export(
     suffix = FORMATS[kind.value].suffix
     if out.suffix != suffix:
         raise UserError(f"--out {out}: files of {kind.value} end in {suffix}")
-    for path in (out, out.with_suffix(".json"), out.with_suffix(".bases.bin")):
+    for path in (out, description_path(out), out.with_suffix(".bases.bin")):
         require_writable_file(path)
     network = open_network(weights, bfm)
     if not isinstance(network, nn.Module):
@@ -87,11 +88,11 @@ def export(
         facts = export_onnx_int8(model, out, _read_crops(calibrate, model.size))
         errors, n_float = facts["nme_percent"], facts["convolutions_in_fp32"]
         typer.echo(f"NME on validation crops: fp32 {errors['fp32']} %, int8 {errors['int8']} % of the face box")
-        typer.echo(f"the last {n_float} convolutions stay in fp32" if n_float else "all convolutions are in int8")
+        typer.echo(f"the last {n_float} convolutions stay in fp32")
     else:
         facts = export_fp32(kind.value, model, out, _noise(model.size))
         typer.echo(f"largest distance of landmarks to torch's: {facts['largest_landmark_distance_px']} px")
-    typer.echo(f"written: {out}, {out.with_suffix('.json').name} and {out.with_suffix('.bases.bin').name}")
+    typer.echo(f"written: {out}, {description_path(out).name} and {out.with_suffix('.bases.bin').name}")
 
 
 def _noise(size: int) -> NDArray[np.uint8]:

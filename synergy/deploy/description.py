@@ -15,7 +15,7 @@ import numpy as np
 import synergy
 from bfm_assets import MorphableModel
 from synergy.crop import LANDMARK_MARGIN
-from synergy.deploy.exported import FORMAT, VERSION
+from synergy.deploy.exported import FORMAT, VERSION, description_path
 from synergy.engines import CropModel
 from synergy.engines.onnx_graph import INPUT
 from synergy.landmarks import FLIP68
@@ -56,7 +56,8 @@ def write_description(path: Path, model: CropModel, precision: str, facts: dict[
     """Write the description and the bases of an exported model.
 
     Args:
-        path: the file of the model, which exists. The others get the same stem.
+        path: the file of the model, which exists. The description of `face.onnx` is `face.onnx.json`, and the bases are
+            `face.bases.bin`.
         model: the model that was exported.
         precision: "fp32" or "int8".
         facts: measurements and anything else about this export.
@@ -106,7 +107,7 @@ def write_description(path: Path, model: CropModel, precision: str, facts: dict[
         },
         **facts,
     }
-    path.with_suffix(".json").write_text(json.dumps(description, indent=1) + "\n")
+    description_path(path).write_text(json.dumps(description, indent=1) + "\n")
 
 
 def _write_bases(path: Path, model: MorphableModel) -> dict[str, Any]:

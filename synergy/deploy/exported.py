@@ -55,6 +55,11 @@ class ExportedNetwork:
         self.digest: str = facts["sha256"]
 
 
+def description_path(path: Path) -> Path:
+    """Return the path of the description of an exported model: `face.onnx.json` for `face.onnx`."""
+    return path.with_name(path.name + ".json")
+
+
 def read_description(path: Path) -> dict[str, Any]:
     """Read and check the description of an exported model.
 
@@ -64,7 +69,7 @@ def read_description(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the description is missing, is not one, or belongs to another file.
     """
-    described_in = path.with_suffix(".json")
+    described_in = description_path(path)
     try:
         facts: dict[str, Any] = json.loads(described_in.read_text())
         if facts["format"] != FORMAT or facts["version"] != VERSION:

@@ -39,6 +39,7 @@ def to_onnx(model: CropModel) -> bytes:
         # exporter needs two more packages and ten times the time. Tests compare the graph for many batch sizes.
         warnings.simplefilter("ignore")
         register_custom_op_symbolic("aten::unflatten", _unflatten, OPSET)
+        register_custom_op_symbolic("aten::flatten", _flatten, OPSET)
         register_custom_op_symbolic("aten::linalg_cross", _cross, OPSET)
         register_custom_op_symbolic("aten::mT", _transpose, OPSET)
         torch.onnx.export(
@@ -60,16 +61,26 @@ def _transpose(graph: Any, matrices: Any) -> Any:
     return graph.op("Transpose", matrices, perm_i=[*batch, columns, rows])
 
 
-# The exporter's own forms of these two functions compute shapes and indices at run time, in more than ten operations.
+# The exporter's own forms of these functions compute shapes and indices at run time, in several operations each. In the
+# shape of a Reshape, 0 keeps a dimension and -1 is computed.
 
 
 def _unflatten(graph: Any, tensor: Any, dim: Any, sizes: Any) -> Any:
-    """Write `tensor.unflatten(-1, sizes)` as one Reshape, in which 0 keeps a dimension and -1 is computed."""
+    """Write `tensor.unflatten(-1, sizes)` as one Reshape."""
     rank = tensor.type().dim()
     if symbolic_helper._get_const(dim, "i", "dim") not in (-1, rank - 1):
         raise NotImplementedError("unflatten of another dimension than the last")
     shape = [0] * (rank - 1) + list(symbolic_helper._get_const(sizes, "is", "sizes"))[:-1] + [-1]
     return graph.op("Reshape", tensor, graph.op("Constant", value_t=torch.tensor(shape)))
+
+
+def _flatten(graph: Any, tensor: Any, start: Any, end: Any) -> Any:
+    """Write `tensor.flatten(start, -1)` as one Reshape."""
+    rank = tensor.type().dim()
+    first, last = (symbolic_helper._get_const(value, "i", "dim") % rank for value in (start, end))
+    if last != rank - 1:
+        raise NotImplementedError("flatten that does not reach the last dimension")
+    return graph.op("Reshape", tensor, graph.op("Constant", value_t=torch.tensor([0] * first + [-1])))
 
 
 def _cross(graph: Any, a: Any, b: Any, dim: Any) -> Any:

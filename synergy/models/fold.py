@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from synergy.models.pointnet import MAFA, PointLayer
+from synergy.models.synergynet import SynergyNet
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -27,12 +28,38 @@ class FoldedPointLayer(nn.Sequential):
         assert isinstance(norm, nn.BatchNorm1d)
         super().__init__(fuse_linear_bn_eval(linear, norm), activation)
 
+    def forward(self, points: Tensor) -> Tensor:
+        """Map (B, N, n_in) to (B, N, n_out), as one matrix product with all points of the batch in its rows."""
+        linear = self[0]
+        assert isinstance(linear, nn.Linear)
+        features: Tensor = super().forward(points.reshape(-1, linear.in_features))
+        return features.reshape(-1, int(points.shape[1]), linear.out_features)  # int: a constant in traced graphs
+
+
+class FoldedSynergyNet(SynergyNet):
+    """A `SynergyNet` for prediction, in fewer operations: one linear layer for all heads, no division of the image.
+
+    `fold_batch_norm` makes it of a `SynergyNet`. `joined_heads` is the linear layer.
+    """
+
+    joined_heads: nn.Linear
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the backbone's features (B, F) of crops (B, 3, size, size). Its first layer divides by 128."""
+        feature: Tensor = self.backbone(images.to(self.param_mean.dtype) - 127.5)
+        return feature
+
+    def heads(self, feature: Tensor) -> Tensor:
+        """Return whitened parameters (B, 12 + S + E) of features (B, F)."""
+        whitened: Tensor = self.joined_heads(feature)
+        return whitened
+
 
 def fold_batch_norm(network: M) -> M:
     """Return a copy of a network, for evaluation only, whose BatchNorms are folded into the layers before them.
 
-    Convolutions followed by BatchNorm, `PointLayer` and `MAFA` are folded. The copy computes the same function up to
-    rounding.
+    Convolutions followed by BatchNorm, `PointLayer` and `MAFA` are folded, and a `SynergyNet` becomes a
+    `FoldedSynergyNet`. The copy computes the same function up to rounding.
 
     Args:
         network: a network in evaluation mode.
@@ -59,7 +86,24 @@ def fold_batch_norm(network: M) -> M:
                     module.register_module(name, FoldedPointLayer(child))
             if isinstance(module, nn.Sequential):
                 _fold_convolutions(module)
+        if isinstance(folded, SynergyNet):
+            _join_heads(folded)
     return folded
+
+
+def _join_heads(net: SynergyNet) -> None:
+    """Make a copy of a network, whose BatchNorms are folded, a `FoldedSynergyNet`."""
+    layers = [*net.pose_head, *net.shape_head, *net.expression_head]
+    heads = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    joined = nn.Linear(net.backbone.n_features, sum(head.out_features for head in heads))
+    joined.weight.copy_(torch.cat([head.weight for head in heads]))
+    joined.bias.copy_(torch.cat([head.bias for head in heads]))
+    del net.pose_head, net.shape_head, net.expression_head
+    net.joined_heads = joined.to(net.param_mean)
+    first = net.backbone[0]
+    assert isinstance(first, nn.Conv2d)
+    first.weight /= 128
+    net.__class__ = FoldedSynergyNet  # it has all attributes already, and other methods
 
 
 def _fold_convolutions(layers: nn.Sequential) -> None:

@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from synergy.cli import app
-from synergy.deploy.exported import ExportedNetwork
+from synergy.deploy.exported import ExportedNetwork, description_path
 from synergy.deploy.formats import FORMATS, Labelled, export_fp32, export_onnx_int8
 from synergy.deploy.int8 import equalise_channels
 from synergy.engines import CropModel, make_engine
@@ -60,7 +60,7 @@ def test_a_predictor_runs_an_exported_model(exported, small_net):
 
 def test_the_description_suffices_to_make_the_mesh(exported, small_net, crops):
     """As a program in another language does it: from the JSON and the file of the bases alone."""
-    facts = json.loads(exported.with_suffix(".json").read_text())
+    facts = json.loads(description_path(exported).read_text())
     params = FORMATS["onnx"].open(exported)(crops[:1])["params"][0].astype(np.float64)
     data = exported.with_name(facts["morphable_model"]["file"]).read_bytes()
     table = facts["morphable_model"]["arrays"]
@@ -115,9 +115,9 @@ def test_int8_that_is_too_far_is_not_written(small_net, crops, tmp_path, monkeyp
 
 def _broken(exported, tmp_path, change):
     """Copy an exported model and change its description or its file."""
-    for suffix in (".onnx", ".json"):
-        (tmp_path / f"face{suffix}").write_bytes(exported.with_suffix(suffix).read_bytes())
-    change(tmp_path / "face.onnx", tmp_path / "face.json")
+    for path in (exported, description_path(exported)):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    change(tmp_path / "face.onnx", tmp_path / "face.onnx.json")
     return tmp_path / "face.onnx"
 
 
@@ -140,7 +140,7 @@ def _with_digest_of(content):
 
 
 BROKEN = {
-    "no description": (lambda _, description: description.unlink(), r"its description face\.json is missing"),
+    "no description": (lambda _, description: description.unlink(), r"its description face\.onnx\.json is missing"),
     "not JSON": (lambda _, description: description.write_text("{"), "cannot be read as JSON"),
     "another JSON": (lambda _, description: description.write_text('{"a": 1}'), "not the description of an exported"),
     "another version": (_edit(version=99), "not the description of a model that this program can read"),
@@ -191,4 +191,4 @@ def test_the_command_writes_three_files(tmp_path):
     result = CliRunner().invoke(app, ["export", "onnx", "--out", str(tmp_path / "face.onnx")])
     assert result.exception is None
     assert "largest distance of landmarks to torch's: " in result.output
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["face.bases.bin", "face.json", "face.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["face.bases.bin", "face.onnx", "face.onnx.json"]

@@ -47,6 +47,16 @@ def test_the_folded_network_computes_the_same(case):
     assert not any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in folded.modules())
 
 
+def test_a_folded_synergynet_predicts_the_same(small_net):
+    torch.manual_seed(0)
+    network = with_random_norms(copy.deepcopy(small_net))
+    images = torch.randint(0, 256, (2, 3, 120, 120), dtype=torch.uint8)
+    with torch.no_grad():
+        expected, folded = network(images), fold_batch_norm(network)(images)
+    for name in ("landmarks", "coarse", "params", "whitened"):
+        torch.testing.assert_close(getattr(folded, name), getattr(expected, name), atol=1e-3, rtol=1e-4)
+
+
 def test_the_network_itself_stays_as_it_is(small_net):
     before = copy.deepcopy(small_net.state_dict())
     assert fold_batch_norm(small_net).morphable_model is small_net.morphable_model
