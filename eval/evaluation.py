@@ -131,7 +131,9 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
 
         has_mesh = predictor is not None and predictor.has_mesh and not config.rotate_deg
         overlay = MeshOverlay(predictor.face, rasterize) if predictor is not None and has_mesh else None
-        page = write_report(result, reader, dataset.rows, config.report_folder, overlay)
+        has_volumes = predictor is not None and not config.rotate_deg
+        volumes_of = predictor.volumes if predictor is not None and has_volumes else lambda _: None
+        page = write_report(result, reader, dataset.rows, config.report_folder, overlay, volumes_of)
         console.print(f"report: {page}", markup=False, soft_wrap=True)
     _report_problems(reader, console)
     return result

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bfm_assets.schema import MorphableModel
 from eval.baselines import LIKELY_ANGLES, OUR_CROPS
 from eval.dense import dense_errors
 from eval.inference import PredictedBatch, face_box
-from synergy.crop import invert_affine, transform_points
+from synergy.crop import invert_affine, square_crop, transform_points, warp
 from synergy.data.sample import FaceSample
 from synergy.face import Face, rotation_to_image
 from synergy.head_pose import likely_angles
+from synergy.models.landmark_net import LandmarkNet
 from synergy.predictor import FacePredictor
 from synergy.upright import rotate_image
+from synergy.voxels import VolumeFrame, encode, to_voxels
 
 
 class NetworkPredictor:
@@ -44,6 +47,32 @@ class NetworkPredictor:
     def face(self, sample: FaceSample) -> Face:
         """Predict the face of one sample with its image."""
         return self.predictor(sample.image, boxes=face_box(sample)[None])[0]
+
+    def volumes(self, sample: FaceSample) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Return true and predicted score volume of one sample with its image.
+
+        Args:
+            sample: with 3D landmarks.
+
+        Returns:
+            Volumes (R, R, R) in the frame of the network's crop (`synergy.voxels`); None for a network that predicts no
+            volumes.
+        """
+        net = self.predictor.net
+        if not isinstance(net, LandmarkNet):
+            return None
+        affine = square_crop(face_box(sample), net.size, net.margin)
+        crop = torch.from_numpy(warp(sample.image, affine, net.size)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            output = net.stages(crop.to(self.predictor.device))
+        if output.volumes is None:
+            return None
+        predicted = output.volumes[-1][0].float().cpu()
+        landmarks = torch.from_numpy(transform_points(affine, sample.landmarks68)).float()[None]
+        frame = VolumeFrame(torch.full((1, 2), (net.size - 1) / 2), torch.tensor([float(net.size)]))
+        depth, resolution = predicted.shape[:2]
+        true = encode(to_voxels(landmarks, frame, depth, resolution), depth, resolution)[0]
+        return true.numpy(), predicted.numpy()
 
     def predict(self, samples: Sequence[FaceSample]) -> PredictedBatch:
         """Predict samples with images; see `PredictedBatch`."""

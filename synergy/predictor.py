@@ -26,15 +26,17 @@ Floats = NDArray[np.float32]
 
 
 class Network(Protocol):
-    """A `SynergyNet`, one of `synergy.compat`, or an exported model: what `synergy.engines.make_engine` takes.
+    """A `SynergyNet`, a `LandmarkNet`, one of `synergy.compat`, or an exported model: what `make_engine` takes.
 
     Attributes:
         size: side of the crops in pixels.
+        margin: side of the crops in units of the longer side of the landmarks' box (`synergy.crop.square_crop`).
         model_id: name of the weights.
         morphable_model: the morphable model of the predicted parameters.
     """
 
     size: int
+    margin: float
     model_id: str
     morphable_model: MorphableModel
 
@@ -167,7 +169,7 @@ class FacePredictor:
         if not len(owner):
             return [Faces() for _ in arrays]
         face_boxes, scores, crop_boxes, points5 = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        affine = square_crop(crop_boxes, self.net.size).astype(np.float64)
+        affine = square_crop(crop_boxes, self.net.size, self.net.margin).astype(np.float64)
         affine, predicted = self._predict(arrays, owner, affine, points5)
         faces = self.faces(face_boxes, scores, affine, predicted)
         is_kept = np.ones(len(faces), bool)
@@ -223,7 +225,7 @@ class FacePredictor:
 
         if self.roll == "upright":
             return affine, predict(np.arange(len(owner)), affine)
-        return predict_upright(predict, affine, None if self.roll == "any" else points5, size)
+        return predict_upright(predict, affine, None if self.roll == "any" else points5, size, self.net.margin)
 
     def faces(
         self, boxes: Floats, scores: Floats, affines: NDArray[np.floating], predicted: CropPredictions[Floats]

@@ -1,7 +1,9 @@
 """Networks by specification: the bundled weights, a weights file of this project, or a checkpoint of another project.
 
 A specification is what `--model` takes: `synergynet` (bundled weights), `FILE.safetensors`, `FILE.onnx` that `synergy
-export` wrote, or `FAMILY:FILE` for one of `FAMILIES`. A new family is one entry there.
+export` wrote, `NETWORK:FILE.safetensors` for a landmark network of `synergy.networks`, or `FAMILY:FILE` for a
+checkpoint of another project. A new family is one entry of `FAMILIES`; a new landmark network is one file in
+`synergy/networks/`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synergy.errors import UserError
+from synergy.networks import NETWORKS
 
 if TYPE_CHECKING:
     from synergy.predictor import Network
@@ -38,7 +41,8 @@ def open_network(spec: str, bfm: str | Path | None = None) -> Network:
     """Load the network that a specification names, in evaluation mode on the CPU.
 
     Args:
-        spec: name of bundled weights, path of a `.safetensors` or exported `.onnx` file, or `FAMILY:FILE`.
+        spec: name of bundled weights, path of a `.safetensors` or exported `.onnx` file, `NETWORK:FILE.safetensors`, or
+            `FAMILY:FILE`.
         bfm: Basel Face Model, in any form that `bfm_assets.read_model` reads. Foreign checkpoints need one, and so do
             weights of this project that were trained with one; the others ignore it.
 
@@ -53,11 +57,13 @@ def open_network(spec: str, bfm: str | Path | None = None) -> Network:
     name, separator, file = spec.partition(":")
     if not separator or Path(spec).exists():
         return _open_own(spec, bfm)
-    if name not in FAMILIES:
-        known = ", ".join(f"{family}:FILE" for family in FAMILIES)
+    if name not in FAMILIES and name not in NETWORKS:
+        known = ", ".join(f"{family}:FILE" for family in (*FAMILIES, *NETWORKS))
         raise UserError(f"--model {spec}: unknown family '{name}'; known are {known}")
     if not Path(file).is_file():
         raise UserError(f"--model {spec}: there is no file '{file}'")
+    if name in NETWORKS:
+        return _open_landmark_network(name, file, bfm)
     if bfm is None:
         raise UserError(f"--model {spec}: {FAMILIES[name].description} needs a Basel Face Model, give one with --bfm")
     return FAMILIES[name].load(Path(file), Path(bfm))
@@ -77,6 +83,14 @@ def _open_own(spec: str, bfm: str | Path | None) -> Network:
         if bfm is None:
             raise
     return open_with(read_model(bfm))
+
+
+def _open_landmark_network(name: str, file: str, bfm: str | Path | None) -> Network:
+    net = _open_own(file, bfm)
+    found = getattr(net, "architecture", {}).get("network", "synergynet")
+    if found != name:
+        raise UserError(f"--model {name}:{file}: these are weights of the network '{found}'")
+    return net
 
 
 def _open_tddfa_v2(checkpoint: Path, bfm: Path) -> Network:
@@ -121,7 +135,8 @@ FAMILIES = {
     "synergynet_mafa": Family("SynergyNet's MobileNetV2 with its MAFA", _open_synergynet(refine=True)),
 }
 
+_FAMILY_NAMES = ", ".join((*FAMILIES, *NETWORKS))
 MODEL_HELP = (
     "Bundled weights by name, a .safetensors file, an .onnx file of synergy export, or FAMILY:FILE with FAMILY one of "
-    f"{', '.join(FAMILIES)}."
+    f"{_FAMILY_NAMES}."
 )

@@ -17,7 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synergy.crop import Array, compose_affine, invert_affine, landmark_box, square_crop, transform_points
+from synergy.crop import (
+    LANDMARK_MARGIN,
+    Array,
+    compose_affine,
+    invert_affine,
+    landmark_box,
+    square_crop,
+    transform_points,
+)
 from synergy.engines import CropPredictions
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
@@ -68,7 +76,7 @@ def require_roll(roll: str) -> str:
 
 
 def predict_upright(
-    predict: PredictCrops, affine: Affines, points5: Floats | None, size: int
+    predict: PredictCrops, affine: Affines, points5: Floats | None, size: int, margin: float = LANDMARK_MARGIN
 ) -> tuple[Affines, CropPredictions[Floats]]:
     """Predict faces in crops that are upright.
 
@@ -81,6 +89,7 @@ def predict_upright(
         points5: (N, 5, 2) detected points in image pixels (`synergy.detect.Detection`), NaN where unknown. None to
             predict all faces in four orientations.
         size: side of the crops in pixels.
+        margin: side of the crops in units of the longer side of the landmarks' box.
 
     Returns:
         The maps (N, 2, 3) to the crops that were used in the end, and the predictions for these crops.
@@ -108,7 +117,7 @@ def predict_upright(
     for _ in range(2):
         if len(rows := np.flatnonzero(is_rotated)):
             angles = up_angles(predicted.params[rows])
-            affine[rows] = upright_crops(affine[rows], predicted.landmarks[rows], angles, size)
+            affine[rows] = upright_crops(affine[rows], predicted.landmarks[rows], angles, size, margin)
             _put_rows(predicted, rows, predict(rows, affine[rows]))
     return affine, predicted
 
@@ -175,7 +184,9 @@ def rotate_crop(affine: Affines, degrees: float, size: int) -> Affines:
     return np.asarray(compose_affine(_rotation(np.array(degrees), (size - 1) / 2), affine), np.float64)
 
 
-def upright_crops(affine: Affines, landmarks: Floats, angles: Array, size: int) -> Affines:
+def upright_crops(
+    affine: Affines, landmarks: Floats, angles: Array, size: int, margin: float = LANDMARK_MARGIN
+) -> Affines:
     """Return the maps to upright crops around faces.
 
     Args:
@@ -183,13 +194,14 @@ def upright_crops(affine: Affines, landmarks: Floats, angles: Array, size: int) 
         landmarks: (N, 68, 2 or 3) in pixels of these crops.
         angles: (N,) rotations of the faces in these crops, in degrees (`up_angles`).
         size: side of the crops in pixels.
+        margin: side of the crops in units of the longer side of the landmarks' box.
 
     Returns:
         (N, 2, 3) maps from images to crops in which the angles are zero, cropped as training faces are.
     """
     turn = _rotation(np.asarray(angles), 0.0)
     box = landmark_box(transform_points(turn, landmarks[..., :2].astype(np.float64)))
-    return np.asarray(compose_affine(square_crop(box, size), compose_affine(turn, affine)), np.float64)
+    return np.asarray(compose_affine(square_crop(box, size, margin), compose_affine(turn, affine)), np.float64)
 
 
 def _rotation(degrees: Array, centre: float) -> Affines:

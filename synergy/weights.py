@@ -12,7 +12,9 @@ from torch import Tensor
 
 from bfm_assets import MorphableModel, open_face
 from synergy.errors import UserError
+from synergy.models.landmark_net import LandmarkNet
 from synergy.models.synergynet import SynergyNet
+from synergy.networks import build_network
 
 DEFAULT = "synergynet"
 
@@ -24,11 +26,16 @@ def bundled_weights() -> dict[str, Path]:
 
 
 def decides_predictions(name: str) -> bool:
-    """Say whether a tensor of a network's state has a part in predictions; the others serve training alone."""
-    return not name.startswith("landmark_to_3dmm.") and not name.endswith("num_batches_tracked")
+    """Say whether a tensor of a network's state has a part in predictions; the others serve training alone.
+
+    These are the landmark-to-3DMM network of SynergyNet, and modules of landmark networks with the name `auxiliary`.
+    """
+    return not name.startswith(("landmark_to_3dmm.", "auxiliary.")) and not name.endswith("num_batches_tracked")
 
 
-def save_weights(net: SynergyNet, path: str | Path, metadata: Mapping[str, Any], model: MorphableModel) -> None:
+def save_weights(
+    net: SynergyNet | LandmarkNet, path: str | Path, metadata: Mapping[str, Any], model: MorphableModel
+) -> None:
     """Write weights and their description, a `.json` with the same stem.
 
     Args:
@@ -59,7 +66,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read the description and the tensors of a weights file.
 
     Returns:
-        The description, with at least "name", "architecture" (arguments of `SynergyNet`) and "morphable_model"; and the
+        The description, with at least "name", "architecture" (see `build`) and "morphable_model"; and the
         tensors by their name in the network's state.
 
     Raises:
@@ -84,12 +91,30 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return facts, tensors
 
 
-def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | None = None) -> SynergyNet:
+def build(architecture: Mapping[str, Any], model: MorphableModel) -> SynergyNet | LandmarkNet:
+    """Build a network with random weights.
+
+    Args:
+        architecture: arguments of `SynergyNet`; or "network", a name of `synergy.networks`, and its options.
+        model: its morphable model.
+
+    Raises:
+        UserError: unknown landmark network, or wrong options of it.
+        TypeError: wrong arguments of `SynergyNet`.
+        ValueError: unknown backbone.
+    """
+    options = dict(architecture)
+    network = options.pop("network", None)
+    return SynergyNet(model, **options) if network is None else build_network(network, model, **options)
+
+
+def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | None = None) -> SynergyNet | LandmarkNet:
     """Load a network from bundled weights or from a `.safetensors` file, in evaluation mode on the CPU.
 
     Args:
         name_or_path: a name from `bundled_weights()`, or a path.
-        morphable_model: needed for weights that were not trained on the bundled open face.
+        morphable_model: needed for weights of a `SynergyNet` that were not trained on the bundled open face. Landmark
+            networks work with any; the open face by default.
 
     Raises:
         UserError: no such weights, not a weights file, weights of another morphable model, or weights that are not
@@ -107,13 +132,13 @@ def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | N
     facts, tensors = read_weights(path)
     wanted_name, wanted_digest = facts["morphable_model"]["name"], facts["morphable_model"]["digest"]
     model = open_face() if morphable_model is None else morphable_model
-    if model.digest != wanted_digest:
+    if "network" not in facts["architecture"] and model.digest != wanted_digest:
         raise UserError(
             f"{path}: trained with morphable model '{wanted_name}' ({wanted_digest}), "
             f"got '{model.name}' ({model.digest})"
         )
     try:
-        net = SynergyNet(model, **facts["architecture"])
+        net = build(facts["architecture"], model)
         result = net.load_state_dict(tensors, strict=False)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{path}: does not fit its architecture ({str(error).splitlines()[0]})") from None

@@ -37,12 +37,15 @@ class AugmentConfig:
     """Strengths and probabilities of the random changes.
 
     Attributes:
-        scale: standard deviation of the logarithm of the scale. Values are limited to 2.5 standard deviations.
-        shift: standard deviation of the shift along each axis, as a fraction of the crop's side. Limited like `scale`.
-        rotation: standard deviation of the in-plane rotation in degrees. Limited like `scale`.
+        scale: standard deviation of the logarithm of the scale.
+        limit: values of scale, shift and rotation are limited to so many standard deviations.
+        shift: standard deviation of the shift along each axis, as a fraction of the crop's side.
+        rotation: standard deviation of the in-plane rotation in degrees.
+        rotated: probability that there is a rotation of that kind.
         wide_rotation: probability of a rotation drawn evenly from -90 to 90 degrees instead.
         mirror: probability of mirroring.
         colour: probability of a change of contrast, brightness, saturation, hue and white balance.
+        channels: largest shift of each colour channel alone, of 255; its sign and size are random in every image.
         gray: probability of a grayscale image.
         gamma: probability of a change of gamma.
         blur: probability of a Gaussian blur.
@@ -54,11 +57,14 @@ class AugmentConfig:
     """
 
     scale: float = 0.07
+    limit: float = 2.5
     shift: float = 0.035
     rotation: float = 15.0
+    rotated: float = 1.0
     wide_rotation: float = 0.05
     mirror: float = 0.5
     colour: float = 0.8
+    channels: float = 0.0
     gray: float = 0.1
     gamma: float = 0.3
     blur: float = 0.15
@@ -76,10 +82,13 @@ class Augment:
         model: morphable model of the parameters, for mirroring shape and expression coefficients.
         side: side in pixels of the crop that the labels refer to.
         config: strengths and probabilities.
+        zoom: mean scale of the augmented crop, for networks whose crop is narrower than the stored one.
     """
 
-    def __init__(self, model: MorphableModel, side: int = 120, config: AugmentConfig | None = None) -> None:
-        self.side = side
+    def __init__(
+        self, model: MorphableModel, side: int = 120, config: AugmentConfig | None = None, zoom: float = 1.0
+    ) -> None:
+        self.side, self.zoom = side, zoom
         self.config = config or AugmentConfig()
         self.mirror = MirrorCoefficients(model)
 
@@ -96,7 +105,7 @@ class Augment:
         """
         config, n = self.config, len(batch)
         mirrored = torch.rand(n, device=batch.image.device) < config.mirror
-        affine = random_affine(n, self.side, config, mirrored)
+        affine = random_affine(n, self.side, config, mirrored, self.zoom)
         batch = transform_batch(batch, affine, mirrored, self.mirror, self.side, size or self.side)
         visibility = batch.visibility
         image = photometric(batch.image, config)
@@ -106,7 +115,7 @@ class Augment:
         return replace(batch, image=image.clamp(0, 255), visibility=visibility)
 
 
-def random_affine(n: int, side: int, config: AugmentConfig, mirrored: Tensor) -> Tensor:
+def random_affine(n: int, side: int, config: AugmentConfig, mirrored: Tensor, zoom: float = 1.0) -> Tensor:
     """Draw affine maps: mirroring first, then rotation and scaling about the centre of the crop, then the shift.
 
     Args:
@@ -114,6 +123,7 @@ def random_affine(n: int, side: int, config: AugmentConfig, mirrored: Tensor) ->
         side: side of the crop in pixels.
         config: strengths and probabilities.
         mirrored: (B,) bool, which maps mirror.
+        zoom: mean scale.
 
     Returns:
         Affine maps (B, 2, 3) from the stored to the augmented crop, in pixels.
@@ -121,12 +131,14 @@ def random_affine(n: int, side: int, config: AugmentConfig, mirrored: Tensor) ->
     device = mirrored.device
 
     def normal(sigma: float, *shape: int) -> Tensor:
-        return sigma * torch.randn(n, *shape, device=device).clamp(-2.5, 2.5)
+        return sigma * torch.randn(n, *shape, device=device).clamp(-config.limit, config.limit)
 
     angle = normal(math.radians(config.rotation))
+    if config.rotated < 1:
+        angle = angle * (torch.rand(n, device=device) < config.rotated)
     wide = torch.rand(n, device=device) < config.wide_rotation
     angle = torch.where(wide, (torch.rand(n, device=device) - 0.5) * math.pi, angle)
-    scale = normal(config.scale).exp()
+    scale = zoom * normal(config.scale).exp()
     c, s = scale * angle.cos(), scale * angle.sin()
     sign = 1.0 - 2.0 * mirrored.to(scale.dtype)
     linear = torch.stack([c * sign, -s, s * sign, c], -1).unflatten(-1, (2, 2))
@@ -205,6 +217,9 @@ def photometric(image: Tensor, config: AugmentConfig) -> Tensor:
     """
     n = len(image)
     image = colour_jitter(image, config.colour, config.gray)
+    if config.channels:
+        shift = torch.empty(n, 3, 1, 1, device=image.device).uniform_(-1, 1)
+        image = (image + 255 * config.channels * shift).clamp(0, 255)
 
     def chosen(probability: float) -> Tensor:
         return (torch.rand(n, device=image.device) < probability).nonzero()[:, 0]

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from synergy.errors import UserError
 from train.loggers import log_weights
-from train.module import SynergyModule
+from train.module import FaceModule
 
 
 class EMA(WeightAveraging):
@@ -157,7 +157,7 @@ class RunProgressBar(RichProgressBar):
     @override
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float | Any]:
         metrics = super().get_metrics(trainer, pl_module)
-        if isinstance(pl_module, SynergyModule):
+        if isinstance(pl_module, FaceModule):
             metrics["run"] = f"{pl_module.progress():.0%}"
         return metrics
 

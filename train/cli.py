@@ -1,9 +1,10 @@
-"""`synergy train fit` and `synergy train validate`: LightningCLI over `train.module.SynergyModule`."""
+"""`synergy train fit` and `synergy train validate`: LightningCLI over the classes of `train.module.FaceModule`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +20,13 @@ from synergy.errors import UserError
 from train.callbacks import RunProgressBar, TimeLimit, TimeLimitError
 from train.checkpoint_io import SafeCheckpointIO
 from train.loggers import LoggerName, make_logger
-from train.module import SynergyModule
+from train.module import FaceModule
 
+# jsonargparse's report about an option of the model's or the data's class, which is an alternative to None.
+_CLASS_REPORT = re.compile(
+    r"""Parser key "(\w+)": .* given class_path '([\w.]+)': """
+    r"""(?:Option '([\w.]+)' is not accepted|Parser key "([\w.]+)": (.*?)) - Expected a <class 'NoneType'>"""
+)
 _CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -58,7 +64,9 @@ class TrainCLI(LightningCLI):
             default=None,
             help="Stop after so many seconds with a checkpoint, to be resumed with --ckpt_path.",
         )
-        parser.link_arguments("model.model", "data.init_args.model")
+        # Configurations of SynergyNet name no class.
+        parser.set_defaults({"model": {"class_path": "train.module.SynergyModule"}})
+        parser.link_arguments("model.init_args.model", "data.init_args.model")
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -100,8 +108,9 @@ def main(arguments: Sequence[str]) -> TrainCLI:
     options = {"exit_on_error": False}
     try:
         cli = TrainCLI(
-            SynergyModule,
+            FaceModule,
             pl.LightningDataModule,
+            subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
             save_config_callback=LoggedConfig,
@@ -166,5 +175,14 @@ def _own_error(error: Exception) -> Exception:
             return cause
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, argparse.ArgumentError):
-        return UserError(" ".join(str(error).split()))
+        return UserError(_shortened(" ".join(str(error).split())))
     return error
+
+
+def _shortened(message: str) -> str:
+    """Reduce jsonargparse's report about an option of a class to the option and the reason."""
+    found = _CLASS_REPORT.search(message)
+    if found is None:
+        return message
+    part, class_path, unknown, option, reason = found.groups()
+    return f"{part}.{unknown}: {class_path} has no such option" if unknown else f"{part}.{option}: {reason}"

@@ -10,7 +10,7 @@ from synergy.camera import preferred_projection
 from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
 from synergy.models import SynergyNet
-from synergy.weights import save_weights
+from synergy.weights import build, save_weights
 from train.data import load_validation_sets, validation_loader
 from train.packs.pack import Pack
 from train.validation import score_network
@@ -46,13 +46,14 @@ def export_checkpoint(checkpoint: Path, pack: Path, out: Path, command: str = ""
     options = content["hyper_parameters"]
     model = model or options["model"]
     morphable_model = read_model(model)
-    net = SynergyNet(morphable_model, **checkpoint_architecture(content))
+    net = build(checkpoint_architecture(content), morphable_model)
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{checkpoint}: its weights do not fit the morphable model '{model}' ({reason})") from None
-    net.projection = preferred_projection()
+    if isinstance(net, SynergyNet):
+        net.projection = preferred_projection()
     opened = Pack.open(pack)
     validation_sets = load_validation_sets(opened, morphable_model)
     metadata = {

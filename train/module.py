@@ -1,9 +1,10 @@
-"""Training and validation of SynergyNet as a LightningModule."""
+"""Training and validation as LightningModules: what all networks share, and SynergyNet."""
 
 from __future__ import annotations
 
 import math
 import subprocess
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from synergy.camera import preferred_projection
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.models import SynergyNet, SynergyOutput
+from synergy.models.landmark_net import LandmarkNet
 from synergy.parameters import join_parameters, split_pose
 from synergy.registry import open_network
 from train.augment import Augment, AugmentConfig
@@ -31,6 +33,7 @@ from train.batch import Batch
 from train.losses import parameter_importance, rms, vdc, wing, wpdc
 from train.mixed import keep_strided_depthwise_in_float32
 from train.negatives import make_negatives
+from train.packs.pack import CROP_SIZE
 from train.prune import reestimate_batch_norm
 from train.uncertainty import UncertaintyScores, face_loss, landmark_nll, rotation_nll
 from train.validation import FaceScores
@@ -67,25 +70,183 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate, weight decay and image size over the progress of the run (`SynergyModule.progress`).
+    """Learning rate, weight decay and image size over the progress of the run (`FaceModule.progress`).
 
-    The learning rate rises linearly to its peak and then follows a cosine to zero.
+    The learning rate rises linearly to its peak and then follows a cosine to zero, or falls in steps.
 
     Attributes:
         rate: peak learning rate.
         weight_decay: weight decay of parameters with more than one dimension; the others have none.
         warm_up: fraction of the run with a rising learning rate.
         sizes: side of the network's input in pixels by the fraction of the run at which it begins, for example
-            {0: 80, 0.5: 120}. By default the side of the crop throughout.
+            {0: 80, 0.5: 120}. By default the side of the crop throughout. Only `SynergyModule` can change it.
+        drops: fractions of the run at which the rate falls to a tenth, instead of the cosine.
     """
 
     rate: float = 2e-3
     weight_decay: float = 0.02
     warm_up: float = 0.03
     sizes: dict[float, int] | None = None
+    drops: list[float] | None = None
 
 
-class SynergyModule(pl.LightningModule):
+DEFAULT_SCHEDULE = Schedule()
+
+
+class FaceModule(pl.LightningModule):
+    """What the training of all networks shares: schedule, optimiser, steps, validation and checkpoints.
+
+    A subclass implements `forward`, `augmented`, `loss_terms`, `loss_weight` and `validated`.
+
+    Args:
+        schedule: learning rate over the run.
+        seed: decides every random number of a step, together with the number of the step.
+        mixed: run the network's convolutions in bf16.
+        channels_last: memory format of the convolutions.
+
+    Attributes:
+        net: the network. The subclass sets it.
+        skipped: number of steps so far whose gradient was not finite.
+    """
+
+    net: SynergyNet | LandmarkNet
+
+    def __init__(self, schedule: Schedule, seed: int, mixed: bool, channels_last: bool) -> None:
+        super().__init__()
+        self.schedule, self.seed, self.mixed, self.channels_last = schedule, seed, mixed, channels_last
+        self.scores: dict[str, FaceScores] = {}
+        self.skipped = 0
+        self.git = git_revision()
+
+    @abstractmethod
+    def augmented(self, batch: Batch) -> Batch:
+        """Return an augmented batch, whose images are the network's input."""
+
+    @abstractmethod
+    def loss_terms(self, batch: Batch, output: Any) -> dict[str, Tensor]:
+        """Return the terms of the loss by name, without their weights, for the output of `forward`."""
+
+    @abstractmethod
+    def loss_weight(self, name: str) -> float:
+        """Return the weight of a term of the loss."""
+
+    @abstractmethod
+    def validated(self, batch: Batch) -> SynergyOutput:
+        """Return the prediction for a batch as it is stored, in pixels of the stored crops."""
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        """Return the images in the memory format of the convolutions."""
+        return images.to(memory_format=torch.channels_last) if self.channels_last else images
+
+    def progress(self) -> float:
+        """Return the fraction of the run that is over, 0..1.
+
+        It is the fraction of `max_steps` or of `max_time`, whichever is larger. A run that is limited by time therefore
+        ends with a learning rate of zero, however fast the machine is.
+        """
+        trainer = self.trainer
+        fraction = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Timer) and callback._duration:
+                fraction = max(fraction, callback.time_elapsed() / callback._duration)
+        return min(1.0, fraction)
+
+    def rate_factor(self, progress: float) -> float:
+        """Return the learning rate relative to its peak, 0..1, when the fraction `progress` of the run is over."""
+        warm_up = self.schedule.warm_up
+        if progress < warm_up:
+            return progress / warm_up
+        if self.schedule.drops:
+            return float(0.1 ** sum(drop <= progress for drop in self.schedule.drops))
+        return 0.5 + 0.5 * math.cos(math.pi * (progress - warm_up) / (1 - warm_up))
+
+    @override
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        weights = [p for p in trained if p.dim() > 1]
+        others = [p for p in trained if p.dim() <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": self.schedule.weight_decay},
+            {"params": others},
+        ]
+        # The base rate is 1 and the schedule has the peak rate. A resumed run then follows its own schedule, because
+        # LambdaLR stores the base rate in checkpoints but not the schedule.
+        optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.0)
+        scheduler = LambdaLR(optimizer, lambda _step: self.schedule.rate * self.rate_factor(self.progress()))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def training_terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss for stored crops, which are augmented first."""
+        with torch.no_grad():
+            batch = self.augmented(batch)
+        return self.loss_terms(batch, self(batch.image))
+
+    @override
+    def training_step(self, batch: Batch) -> Tensor:
+        torch.manual_seed((self.seed * 1_000_003 + self.trainer.global_step) * 4096 + self.global_rank)
+        terms = self.training_terms(batch)
+        loss = torch.stack([self.loss_weight(name) * value for name, value in terms.items()]).sum()
+        self.log_dict({f"loss/{name}": value for name, value in terms.items()})
+        self.log("loss", loss, prog_bar=True)
+        self.log("rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        return loss
+
+    @override
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the norm of the gradient. If it is not finite, remove the gradients, so that the step changes nothing."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.net.parameters() if p.grad is not None])
+        if norm.isfinite():
+            self.log("gradient_norm", norm)
+        else:
+            self.skipped += 1
+            optimizer.zero_grad(set_to_none=True)
+        self.log("skipped", float(self.skipped))
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skipped"] = self.skipped
+        checkpoint["git"] = self.git
+        checkpoint["architecture"] = self.net.architecture
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped = checkpoint.get("skipped", 0)
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        names = self.trainer.datamodule.validation_sets  # type: ignore[attr-defined]
+        self.scores = {name: FaceScores(CROP_SIZE).to(self.device) for name in names}
+
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Score the network in float32 on one batch, and return its prediction for callbacks."""
+        output = self.validated(batch)
+        self.score(list(self.scores)[dataloader_idx], batch, output)
+        return {key: value for key, value in output._asdict().items() if value is not None}
+
+    def score(self, name: str, batch: Batch, output: SynergyOutput) -> None:
+        """Add the prediction for a batch to the scores of the validation set with this name."""
+        self.scores[name].update(batch, output)
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        for name, score in self.scores.items():
+            # Every process has scored all faces (`FaceDataModule`), so the mean over the processes changes nothing.
+            self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()}, sync_dist=True)
+
+
+def _open_teacher(weights: str, bfm: str | None) -> SynergyNet:
+    """Open a network of this project in evaluation mode, without gradients."""
+    teacher = open_network(weights, bfm)
+    if not isinstance(teacher, SynergyNet):
+        raise UserError(f"--model.teacher {weights}: only this project's own networks can be teachers")
+    return teacher.requires_grad_(False).eval()
+
+
+class SynergyModule(FaceModule):
     """Training and validation of a `SynergyNet`.
 
     Args:
@@ -115,6 +276,8 @@ class SynergyModule(pl.LightningModule):
             or is no network of this project.
     """
 
+    net: SynergyNet
+
     def __init__(
         self,
         model: str = "open_face",
@@ -122,7 +285,7 @@ class SynergyModule(pl.LightningModule):
         width: float = 1.0,
         mafa_width: float = 1.0,
         losses: LossWeights = LossWeights(),
-        schedule: Schedule = Schedule(),
+        schedule: Schedule = DEFAULT_SCHEDULE,
         augment: AugmentConfig | None = None,
         start: str = "",
         teacher: str = "",
@@ -132,7 +295,7 @@ class SynergyModule(pl.LightningModule):
         mixed: bool = False,
         channels_last: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(schedule, seed, mixed, channels_last)
         self.start = TrainedNetwork.read(start) if start else None
         # In a list, so that the teacher is no part of the module's parameters and checkpoints.
         self.teachers = [_open_teacher(teacher, teacher_bfm)] if teacher else []
@@ -151,13 +314,9 @@ class SynergyModule(pl.LightningModule):
             self.net.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if mixed:
             keep_strided_depthwise_in_float32(self.net.backbone)
-        self.uncertainty, self.channels_last, self.mixed, self.seed = uncertainty, channels_last, mixed, seed
-        self.losses, self.schedule = losses, schedule
+        self.uncertainty, self.losses = uncertainty, losses
         self.augment = Augment(morphable_model, self.net.size, augment)
-        self.scores: dict[str, FaceScores] = {}
         self.uncertainty_scores: dict[str, UncertaintyScores] = {}
-        self.skipped = 0
-        self.git = git_revision()
 
     @override
     def train(self, mode: bool = True) -> SynergyModule:
@@ -176,53 +335,11 @@ class SynergyModule(pl.LightningModule):
         with self._precision():
             return self.net.features(self._laid_out(images))
 
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
-
-    def _laid_out(self, images: Tensor) -> Tensor:
-        """Return the images in the memory format of the convolutions."""
-        return images.to(memory_format=torch.channels_last) if self.channels_last else images
-
-    def progress(self) -> float:
-        """Return the fraction of the run that is over, 0..1.
-
-        It is the fraction of `max_steps` or of `max_time`, whichever is larger. A run that is limited by time therefore
-        ends with a learning rate of zero, however fast the machine is.
-        """
-        trainer = self.trainer
-        fraction = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, Timer) and callback._duration:
-                fraction = max(fraction, callback.time_elapsed() / callback._duration)
-        return min(1.0, fraction)
-
-    def rate_factor(self, progress: float) -> float:
-        """Return the learning rate relative to its peak, 0..1, when the fraction `progress` of the run is over."""
-        warm_up = self.schedule.warm_up
-        if progress < warm_up:
-            return progress / warm_up
-        return 0.5 + 0.5 * math.cos(math.pi * (progress - warm_up) / (1 - warm_up))
-
     def input_size(self, progress: float) -> int:
         """Return the side of the network's input in pixels when the fraction `progress` of the run is over."""
         sizes = self.schedule.sizes or {}
         begun = [start for start in sizes if start <= progress]
         return sizes[max(begun)] if begun else self.net.size
-
-    @override
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        trained = [p for p in self.net.parameters() if p.requires_grad]
-        weights = [p for p in trained if p.dim() > 1]
-        others = [p for p in trained if p.dim() <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": weights, "weight_decay": self.schedule.weight_decay},
-            {"params": others},
-        ]
-        # The base rate is 1 and the schedule has the peak rate. A resumed run then follows its own schedule, because
-        # LambdaLR stores the base rate in checkpoints but not the schedule.
-        optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.0)
-        scheduler = LambdaLR(optimizer, lambda _step: self.schedule.rate * self.rate_factor(self.progress()))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @override
     @torch.no_grad()
@@ -259,21 +376,19 @@ class SynergyModule(pl.LightningModule):
             self.net.train()
 
     @override
-    def training_step(self, batch: Batch) -> Tensor:
-        torch.manual_seed((self.seed * 1_000_003 + self.trainer.global_step) * 4096 + self.global_rank)
-        if self.uncertainty:
-            terms = self.uncertainty_terms(batch)
-            loss = torch.stack(list(terms.values())).sum()
-        else:
-            with torch.no_grad():
-                batch = self.augment(batch, self.input_size(self.progress()))
-            terms = self.loss_terms(batch, self(batch.image))
-            loss = torch.stack([getattr(self.losses, name) * value for name, value in terms.items()]).sum()
-        self.log_dict({f"loss/{name}": value for name, value in terms.items()})
-        self.log("loss", loss, prog_bar=True)
-        self.log("rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        return loss
+    def augmented(self, batch: Batch) -> Batch:
+        return self.augment(batch, self.input_size(self.progress()))
 
+    @override
+    def loss_weight(self, name: str) -> float:
+        """Return the weight of a term. The terms of the uncertainty heads have equal weights."""
+        return 1.0 if self.uncertainty else float(getattr(self.losses, name))
+
+    @override
+    def training_terms(self, batch: Batch) -> dict[str, Tensor]:
+        return self.uncertainty_terms(batch) if self.uncertainty else super().training_terms(batch)
+
+    @override
     def loss_terms(self, batch: Batch, output: SynergyOutput) -> dict[str, Tensor]:
         """Return the terms of the loss by their names in `LossWeights`, without the weights.
 
@@ -343,64 +458,32 @@ class SynergyModule(pl.LightningModule):
         return join_parameters(pose.expand(len(batch), -1), coefficients) * net.param_std
 
     @override
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the norm of the gradient. If it is not finite, remove the gradients, so that the step changes nothing."""
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.net.parameters() if p.grad is not None])
-        if norm.isfinite():
-            self.log("gradient_norm", norm)
-        else:
-            self.skipped += 1
-            optimizer.zero_grad(set_to_none=True)
-        self.log("skipped", float(self.skipped))
-
-    @override
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["skipped"] = self.skipped
-        checkpoint["git"] = self.git
-        checkpoint["architecture"] = self.net.architecture
-
-    @override
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.skipped = checkpoint.get("skipped", 0)
-
-    @override
     def on_validation_epoch_start(self) -> None:
-        names = self.trainer.datamodule.validation_sets  # type: ignore[attr-defined]
-        self.scores = {name: FaceScores(self.net.size).to(self.device) for name in names}
+        super().on_validation_epoch_start()
         if self.uncertainty:
-            self.uncertainty_scores = {name: UncertaintyScores().to(self.device) for name in names}
+            self.uncertainty_scores = {name: UncertaintyScores().to(self.device) for name in self.scores}
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Score the network in float32. During a run the image size is the one that training has reached.
-
-        Returns:
-            The output of the network, for callbacks.
-        """
-        name = list(self.scores)[dataloader_idx]
+    def validated(self, batch: Batch) -> SynergyOutput:
+        """Predict a batch. During a run the image size is the one that training has reached."""
         is_training = self.trainer.state.fn == TrainerFn.FITTING
         size, image = self.input_size(self.progress()) if is_training else self.net.size, batch.image.float()
-        if size != self.net.size:
+        if image.shape[-1] != size:
             image = interpolate(image, size=(size, size), mode="bilinear")
         output: SynergyOutput = self.net(image)
-        self.scores[name].update(batch, output)
+        return output
+
+    @override
+    def score(self, name: str, batch: Batch, output: SynergyOutput) -> None:
+        super().score(name, batch, output)
         if name in self.uncertainty_scores:
             self.uncertainty_scores[name].update(self.net, batch, output)
-        return {key: value for key, value in output._asdict().items() if value is not None}
 
     @override
     def on_validation_epoch_end(self) -> None:
-        for name, score in self.scores.items():
-            # Every process has scored all faces (`FaceDataModule`), so the mean over the processes changes nothing.
+        super().on_validation_epoch_end()
+        for name, score in self.uncertainty_scores.items():
             self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()}, sync_dist=True)
-
-
-def _open_teacher(weights: str, bfm: str | None) -> SynergyNet:
-    """Open a network of this project in evaluation mode, without gradients."""
-    teacher = open_network(weights, bfm)
-    if not isinstance(teacher, SynergyNet):
-        raise UserError(f"--model.teacher {weights}: only this project's own networks can be teachers")
-    return teacher.requires_grad_(False).eval()
 
 
 def git_revision() -> str:

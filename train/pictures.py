@@ -18,7 +18,7 @@ from synergy.errors import describe
 from synergy.parameters import split_parameters
 from train.batch import Batch
 from train.loggers import log_images, log_mesh
-from train.module import SynergyModule
+from train.module import FaceModule
 
 _SCALE = 2
 
@@ -80,7 +80,7 @@ class Pictures(Callback):
         worst = error.argsort(descending=True)[: self.count]
         for key, rows in (("faces", fixed), ("worst", worst)):
             log_images(trainer, key, [overlay(image[i], landmarks[i], label[i]) for i in rows.tolist()])
-        assert isinstance(pl_module, SynergyModule)
+        assert isinstance(pl_module, FaceModule)
         model = pl_module.net.morphable_model
         if model.is_dense:
             _pose, shape, expression = split_parameters(params[worst[0]].numpy(), model.n_shape)

@@ -1,4 +1,4 @@
-"""Public data sets as training data: 300W-LP, 3DDFA's training set, 300-W and FaceSynthetics."""
+"""Public data sets as training data: 300W-LP, 3DDFA's training set, 300-W, FaceSynthetics and JVCR's annotations."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from torch import Tensor
 
 from bfm_assets import MorphableModel, read_model
 from synergy.crop import landmark_box, square_crop, transform_points, warp
-from synergy.data import DDFAReader, FaceReader, FaceSyntheticsReader, PtsReader, W300LPReader
+from synergy.data import DDFAReader, FaceReader, FaceSyntheticsReader, JVCRReader, PtsReader, W300LPReader
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 from synergy.geometry import centre_depth, decompose_pose, matrix_to_euler
 from synergy.parameters import N_POSE, count_parameters, split_pose
 from train.data import FaceDataModule, FaceDataset, yaw_frequency
+from train.packs.pack import CROP_SIZE
 from train.relabel import fit_coefficients
 
-Kind = Literal["300w-lp", "3ddfa", "300w", "facesynthetics"]
+Kind = Literal["300w-lp", "3ddfa", "300w", "facesynthetics", "jvcr"]
 Floats = NDArray[np.float32]
 
 
@@ -33,18 +34,21 @@ class ReaderData(FaceDataModule):
 
     Args:
         kind: the data set.
-        path: its folder, tar or zip.
+        path: its folder, tar or zip; for "jvcr" the annotation file `.json`.
         model: name or file of the network's morphable model.
         bfm: a BFM or its 68-point basis. 300W-LP and 3DDFA need it for 3D landmarks.
         list_file: list of images of 3DDFA's training set.
         params_file: parameters of 3DDFA's training set.
         whitening_file: whitening of these parameters.
+        images: folder, tar or zip of the images of JVCR's annotations; by default the folder of the annotation file.
         validation_fraction: fraction of the samples for validation. They are the same in every run on the same data.
+            If JVCR's annotations say which entries are for validation, these are.
         batch_size: number of samples per process and step.
         seed: of the order of the training samples.
         large_poses: see `train.data.yaw_frequency`.
         limit: read only the first so many samples; 0 reads all.
         calibration: fraction of the samples for the calibration set, which are not used for training.
+        resolution: side of the stored crops in pixels, for networks that take larger images than 120 pixels.
 
     Raises:
         UserError: a file is missing, or no sample can be read.
@@ -59,12 +63,14 @@ class ReaderData(FaceDataModule):
         list_file: Path | None = None,
         params_file: Path | None = None,
         whitening_file: Path | None = None,
+        images: Path | None = None,
         validation_fraction: float = 0.02,
         batch_size: int = 64,
         seed: int = 0,
         large_poses: float = 0.0,
         limit: int = 0,
         calibration: float = 0.0,
+        resolution: int = CROP_SIZE,
     ) -> None:
         super().__init__(batch_size, seed)
         basel = read_model(bfm) if bfm else None
@@ -74,40 +80,48 @@ class ReaderData(FaceDataModule):
             reader: FaceReader = DDFAReader(path, list_file, params_file, whitening_file, basel)
         elif kind == "300w-lp":
             reader = W300LPReader(path, basel)
+        elif kind == "jvcr":
+            reader = JVCRReader(path, images)
         else:
             reader = {"300w": PtsReader, "facesynthetics": FaceSyntheticsReader}[kind](path)
         self.facts = {"source": reader.source, "n": len(reader), "hash": reader.digest()}
-        images, labels = read_all(reader, read_model(model), limit or len(reader))
-        order = np.random.default_rng(0).permutation(len(images))
-        n_validation = max(1, round(validation_fraction * len(images)))
-        n_calibration = n_validation + max(1, round(calibration * len(images))) if calibration else n_validation
-        self.train_set = FaceDataset(images, labels, order[n_calibration:])
-        self.calibration_set = FaceDataset(images, labels, order[n_validation:n_calibration])
+        crops, labels, names = read_all(reader, read_model(model), limit or len(reader), resolution)
+        order = np.random.default_rng(0).permutation(len(crops))
+        n_validation = max(1, round(validation_fraction * len(crops)))
+        if isinstance(reader, JVCRReader) and reader.validation_names:
+            is_validation = np.isin(names, list(reader.validation_names))
+            order = np.concatenate([np.flatnonzero(is_validation), np.flatnonzero(~is_validation)])
+            n_validation = int(is_validation.sum())
+        n_calibration = n_validation + max(1, round(calibration * len(crops))) if calibration else n_validation
+        self.train_set = FaceDataset(crops, labels, order[n_calibration:])
+        self.calibration_set = FaceDataset(crops, labels, order[n_validation:n_calibration])
         self.frequency = yaw_frequency(self.train_set.label("yaw"), large_poses)
-        self.validation_sets = {reader.source: FaceDataset(images, labels, order[:n_validation])}
+        self.validation_sets = {reader.source: FaceDataset(crops, labels, order[:n_validation])}
 
 
 def read_all(
-    reader: FaceReader, model: MorphableModel, count: int, side: int = 120
-) -> tuple[NDArray[np.uint8], dict[str, Tensor]]:
+    reader: FaceReader, model: MorphableModel, count: int, resolution: int = CROP_SIZE
+) -> tuple[NDArray[np.uint8], dict[str, Tensor], list[str]]:
     """Read samples as crops and labels. Files that cannot be read are left out and listed in `reader.problems`.
 
     Args:
         reader: the data set.
         model: morphable model of the parameters.
         count: number of samples to read.
-        side: side of the crops in pixels.
+        resolution: side of the crops in pixels.
 
     Returns:
-        Crops (N, side, side, 3) uint8 RGB, and their labels by the names in `train.batch.Batch`, each (N, ...).
+        Crops (N, resolution, resolution, 3) uint8 RGB; their labels by the names in `train.batch.Batch`, each (N, ...),
+        in pixels of crops of 120 pixels; and the names of the samples.
 
     Raises:
         UserError: no sample can be read.
     """
-    images, landmarks, visibility, poses = [], [], [], []
+    images, landmarks, visibility, poses, names = [], [], [], [], []
     for _, sample in zip(range(count), track(reader, "reading", count, transient=True), strict=False):
-        crop = _crop_of(sample, side)
-        images.append(warp(sample.image, crop, side))
+        crop = _crop_of(sample, CROP_SIZE)
+        images.append(warp(sample.image, _crop_of(sample, resolution), resolution))
+        names.append(sample.name)
         landmarks.append(_with_depth(transform_points(crop, sample.landmarks68)))
         visibility.append(sample.visibility68)
         poses.append(np.full(N_POSE, np.nan) if sample.params is None else split_pose(sample.params)[0])
@@ -117,7 +131,7 @@ def read_all(
     rotation = decompose_pose(torch.from_numpy(pose))[1]
     known = np.isfinite(pose).all(1) & np.isfinite(points).all((1, 2))
     params = np.full((len(points), count_parameters(model)), np.nan, np.float32)
-    params[known] = fit_coefficients(model, points[known], rotation[torch.from_numpy(known)].numpy(), side)
+    params[known] = fit_coefficients(model, points[known], rotation[torch.from_numpy(known)].numpy())
     labels = {
         "landmarks": points,
         "visibility": np.stack(visibility),
@@ -126,7 +140,7 @@ def read_all(
         "annotated68": points[..., :2].copy(),
         "yaw": np.degrees(matrix_to_euler(rotation)[:, 1].numpy()),
     }
-    return np.stack(images), {name: torch.from_numpy(label) for name, label in labels.items()}
+    return np.stack(images), {name: torch.from_numpy(label) for name, label in labels.items()}, names
 
 
 def _crop_of(sample: FaceSample, side: int) -> NDArray[np.floating]:

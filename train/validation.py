@@ -16,8 +16,11 @@ from eval.metrics import BIN_NAMES, box_size, by_yaw, nme, pose_errors
 from synergy.geometry import decompose_pose, matrix_to_euler
 from synergy.landmarks import INNER51
 from synergy.models import SynergyNet, SynergyOutput
+from synergy.models.landmark_net import LandmarkNet
 from synergy.parameters import split_pose
 from train.batch import Batch
+from train.landmark_crops import predict_stored
+from train.packs.pack import CROP_SIZE
 from train.uncertainty import UncertaintyScores
 
 # Errors against manual annotations. They are kept in pixels until `compute` knows which box to divide by.
@@ -104,19 +107,22 @@ class FaceScores(Metric):
 
 
 @torch.no_grad()
-def score_network(net: SynergyNet, batches: Iterable[Batch]) -> dict[str, float]:
+def score_network(net: SynergyNet | LandmarkNet, batches: Iterable[Batch]) -> dict[str, float]:
     """Return the figures of a network on one validation set.
 
     They are those of `FaceScores`, and those of `train.uncertainty.UncertaintyScores` if the network has such heads.
     """
     net.eval()
-    scores, uncertainty_scores = FaceScores(net.size), UncertaintyScores()
+    scores, uncertainty_scores = FaceScores(CROP_SIZE), UncertaintyScores()
     for batch in batches:
+        if isinstance(net, LandmarkNet):
+            scores.update(batch, predict_stored(net, batch.image))
+            continue
         output = net(batch.image)
         scores.update(batch, output)
         if net.uncertainty is not None:
             uncertainty_scores.update(net, batch, output)
-    return scores.compute() | uncertainty_scores.compute()
+    return scores.compute() | (uncertainty_scores.compute() if len(uncertainty_scores.face) else {})
 
 
 def _box_sizes(points: NDArray[np.floating]) -> NDArray[np.floating]:

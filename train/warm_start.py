@@ -44,10 +44,14 @@ class TrainedNetwork:
         if Path(path).suffix == ".safetensors":
             if not Path(path).is_file():
                 raise UserError(f"{path}: no such file")
-            facts, tensors = read_weights(Path(path))
-            return cls(facts["architecture"], tensors, str(path))
-        content = read_checkpoint(path)
-        return cls(checkpoint_architecture(content), net_state(content, path), str(path))
+            facts, state = read_weights(Path(path))
+            architecture = facts["architecture"]
+        else:
+            content = read_checkpoint(path)
+            architecture, state = checkpoint_architecture(content), net_state(content, path)
+        if "network" in architecture:
+            raise UserError(f"{path}: a landmark network '{architecture['network']}', where a SynergyNet is needed")
+        return cls(architecture, state, str(path))
 
     def with_uncertainty(self, model: MorphableModel) -> SynergyNet:
         """Return a copy of the network with uncertainty heads. They are untrained, unless the network has some.
@@ -73,14 +77,14 @@ class TrainedNetwork:
 
 
 def checkpoint_architecture(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the `SynergyNet` of a training run's checkpoint."""
+    """Return the architecture (`synergy.weights.build`) of the network of a training run's checkpoint."""
     options = checkpoint.get("hyper_parameters", {})
     found = {name: options[name] for name in _ARCHITECTURE if name in options}
     return dict(checkpoint.get("architecture", found))
 
 
 def net_state(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """Return the state of the `SynergyNet` in a checkpoint: the averaged weights if the run had the callback `EMA`.
+    """Return the state of the network in a checkpoint: the averaged weights if the run had the callback `EMA`.
 
     Args:
         checkpoint: content of the file.

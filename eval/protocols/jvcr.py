@@ -1,4 +1,4 @@
-"""Voxel evaluation after JVCR: predicted and true landmarks are drawn as compact volumes (`eval.voxels`) and compared.
+"""Voxel evaluation after JVCR: predicted and true landmarks as compact volumes (`synergy.voxels`).
 
 - For each depth D of 1, 2, 4 and 64 voxels: mean squared error and soft overlap in percent.
 - At D = 64: the percentage of the 71 points within 1, 2 and 3 voxels of the true ones, and the quantisation floor: the
@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval import metrics, voxels
+from eval import metrics
 from eval.predictions import Predictions
 from eval.protocols.frame import landmarks_as_scored
 from eval.result import ProtocolResult, Table, format_value, summarize
+from synergy import voxels
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from eval.report.gallery import MeshOverlay, face_card, rank_samples
 from eval.report.volumes import volume_views
 from eval.result import ProtocolResult, Table, format_value
 from synergy.data.reader import FaceReader
+from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 from synergy.landmarks import CONTOURS
 
@@ -39,6 +40,8 @@ _HEADLINE = (
     ("dense.nme", "dense NME", "%"),
 )
 
+VolumesOf = Callable[[FaceSample], tuple[NDArray[np.floating], NDArray[np.floating]] | None]
+
 
 def write_report(
     result: ProtocolResult,
@@ -46,6 +49,7 @@ def write_report(
     rows: NDArray[np.intp],
     folder: Path,
     overlay: MeshOverlay | None = None,
+    volumes_of: VolumesOf = lambda _: None,
 ) -> Path:
     """Write the page into a folder.
 
@@ -55,6 +59,7 @@ def write_report(
         rows: see `render`.
         folder: made if it does not exist.
         overlay: see `render`.
+        volumes_of: see `render`.
 
     Returns:
         The path of the page.
@@ -65,14 +70,18 @@ def write_report(
     path = folder / FILE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(result, reader, rows, overlay), encoding="utf-8")
+        path.write_text(render(result, reader, rows, overlay, volumes_of), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder}: the report cannot be written there ({error.strerror})") from None
     return path
 
 
 def render(
-    result: ProtocolResult, reader: FaceReader, rows: NDArray[np.intp], overlay: MeshOverlay | None = None
+    result: ProtocolResult,
+    reader: FaceReader,
+    rows: NDArray[np.intp],
+    overlay: MeshOverlay | None = None,
+    volumes_of: VolumesOf = lambda _: None,
 ) -> str:
     """Make the page.
 
@@ -81,6 +90,9 @@ def render(
         reader: the images are read from it.
         rows: (N,) index of each sample in the reader.
         overlay: how to draw the predicted meshes of the faces; None leaves them out.
+        volumes_of: returns true and predicted volume (D, H, W) of the network's crop of a sample; None for a network
+        that
+            predicts no volumes.
 
     Returns:
         An HTML document.
@@ -94,6 +106,10 @@ def render(
     # The first of the worst and of the best, and the one in the middle of the median group.
     examples = {title: indices[len(indices) // 2 * (title == "Median")] for title, indices in groups.items()}
     curves = {_label(name): values for name, values in list(result.errors.items())[:MAX_CURVES]}
+    network_volumes = []
+    if result.has_volumes:
+        pairs = {label: volumes_of(reader.read(int(rows[i]))) for label, i in examples.items()}
+        network_volumes = [(label, *pair) for label, pair in pairs.items() if pair is not None]
     poses = result.pose_errors
     environment = Environment(
         loader=PackageLoader("eval", "report"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
@@ -108,7 +124,7 @@ def render(
         landmark_chart=charts.landmark_errors(result.point_errors),
         parts_table=_parts_table(result.point_errors),
         pose_chart=None if poses is None or not len(poses) else charts.pose_histograms(poses),
-        volumes=volume_views(result, examples) if result.has_volumes else None,
+        volumes=volume_views(result, examples, network_volumes) if result.has_volumes else None,
         main_error=_label(main_error),
         layers={"true": True, "predicted": True} | ({"mesh": False} if overlay else {}),
         galleries=galleries,

@@ -1,18 +1,18 @@
-"""True and predicted landmarks of some faces as JVCR's volumes: projections, and voxels for the interactive view."""
+"""True and predicted landmarks of some faces as JVCR's volumes, and the volumes of a network that predicts volumes."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eval import voxels
 from eval.report.charts import projections
 from eval.result import ProtocolResult
+from synergy import voxels
 
 DRAWN_ABOVE = 0.3  # fainter voxels are left out of the interactive view
 _DEPTH = max(voxels.DEPTHS)
@@ -40,18 +40,27 @@ class VolumeViews:
     Attributes:
         projections: their projections as SVG.
         faces: their voxels.
+        network: projections of the network's own volumes as SVG; empty if it has none.
     """
 
     projections: str
     faces: tuple[VolumeFace, ...]
+    network: str = ""
 
 
-def volume_views(result: ProtocolResult, indices: Mapping[str, int]) -> VolumeViews:
+# Label, true volume (D, H, W) and predicted volume (D, H, W) of a face.
+VolumeRow = tuple[str, NDArray[np.floating], NDArray[np.floating]]
+
+
+def volume_views(
+    result: ProtocolResult, indices: Mapping[str, int], network_volumes: Sequence[VolumeRow] = ()
+) -> VolumeViews:
     """Draw the landmarks of some samples as volumes.
 
     Args:
         result: with 3D points.
         indices: the index of each sample by its label.
+        network_volumes: true and predicted volumes of the network's crops, for a network that predicts volumes.
     """
     chosen = list(indices.values())
     true, predicted = (torch.from_numpy(np.asarray(p)[chosen]) for p in (result.true, result.predicted))
@@ -61,7 +70,8 @@ def volume_views(result: ProtocolResult, indices: Mapping[str, int]) -> VolumeVi
         VolumeFace(f"{label}: {result.samples[i].name}", _encode_voxels(t), _encode_voxels(p))
         for (label, i), t, p in zip(indices.items(), *pair, strict=True)
     )
-    return VolumeViews(projections([(label, t, p) for label, t, p in zip(indices, *pair, strict=True)]), faces)
+    drawn = projections([(label, t, p) for label, t, p in zip(indices, *pair, strict=True)])
+    return VolumeViews(drawn, faces, projections(network_volumes) if network_volumes else "")
 
 
 def _encode_voxels(volume: NDArray[np.floating]) -> str:

@@ -65,15 +65,15 @@ def measure_stages(predictor: FacePredictor, photo: bytes, repeats: int) -> dict
 
 def _stages(predictor: FacePredictor, photo: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield the name of each stage and the call that does it, once what it needs is there."""
-    size = predictor.net.size
+    size, margin = predictor.net.size, predictor.net.margin
     image = read_image(photo)
     yield "decode", partial(read_image, photo)
     detection = predictor.detector(image)
     yield "detect", partial(predictor.detector, image)
     boxes = predictor.detector.crop_box(detection.boxes)
-    affines = square_crop(boxes, size)
+    affines = square_crop(boxes, size, margin)
     crops = np.stack([warp(image, affine, size) for affine in affines])
-    yield "crop", lambda: [warp(image, affine, size) for affine in square_crop(boxes, size)]
+    yield "crop", lambda: [warp(image, affine, size) for affine in square_crop(boxes, size, margin)]
     predicted = predictor.predict_crops(crops)
     yield "network", partial(predictor.predict_crops, crops)
     yield "post-processing", partial(predictor.faces, detection.boxes, detection.scores, affines, predicted)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from bfm_assets import MorphableModel
 from synergy.camera import project_plain
 from synergy.compat.whitening import N_EXPRESSION, N_PARAMS, N_SHAPE, to_zero_based
+from synergy.crop import LANDMARK_MARGIN
 from synergy.geometry import centre_depth
+from synergy.models.backbone import Backbone
 from synergy.models.face_model import LinearFaceModel
-from synergy.models.mobilenet import Backbone
 from synergy.models.synergynet import SynergyOutput
 from synergy.parameters import Whitening, split_pose
 
@@ -42,6 +43,7 @@ class CompatNet(nn.Module):
     param_mean: Tensor
     param_std: Tensor
     size = 120
+    margin = LANDMARK_MARGIN
     n_shape = N_SHAPE
     n_expression = N_EXPRESSION
 

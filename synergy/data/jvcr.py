@@ -60,6 +60,11 @@ class JVCRReader(FaceReader):
             self._by_name[name if name not in self._by_name else f"{name}#{number}"] = entry
         return list(self._by_name)
 
+    @property
+    def validation_names(self) -> frozenset[str]:
+        """The names of the samples whose entries have `isValidation`."""
+        return frozenset(name for name in self.names if self._by_name[name].get("isValidation"))
+
     def _wanted(self) -> str:
         return "entries with img_paths and landmarks"
 

@@ -14,11 +14,11 @@ import numpy as np
 
 import synergy
 from bfm_assets import MorphableModel
-from synergy.crop import LANDMARK_MARGIN
 from synergy.deploy.exported import FORMAT, VERSION, description_path
 from synergy.engines import CropModel
 from synergy.engines.onnx_graph import INPUT
 from synergy.landmarks import FLIP68
+from synergy.models.landmark_net import LandmarkNet
 from synergy.parameters import N_POSE
 
 _OUTPUTS = {
@@ -82,7 +82,7 @@ def write_description(path: Path, model: CropModel, precision: str, facts: dict[
             {"name": name, "shape": ["batch", *model.shapes[name]], "dtype": "float32", "content": _OUTPUTS[name]}
             for name in model.outputs
         ],
-        "crop": {"size": model.size, "margin": LANDMARK_MARGIN, "rule": _CROP},
+        "crop": {"size": model.size, "margin": net.margin, "rule": _CROP},
         "parameters": {
             "layout": _PARAMETERS,
             "n_pose": N_POSE,
@@ -90,11 +90,7 @@ def write_description(path: Path, model: CropModel, precision: str, facts: dict[
             "n_expression": net.morphable_model.n_expression,
             "expression_names": list(net.morphable_model.expression_names),
             "angles": _ANGLES,
-            "whitening": {
-                "note": "of the training; the graph undoes it",
-                "mean": net.param_mean.tolist(),
-                "std": net.param_std.tolist(),
-            },
+            "whitening": _whitening(net),
         },
         "landmarks": {"order": "iBUG 300-W, 68 points", "mirrored": FLIP68.tolist()},
         "morphable_model": {
@@ -108,6 +104,14 @@ def write_description(path: Path, model: CropModel, precision: str, facts: dict[
         **facts,
     }
     description_path(path).write_text(json.dumps(description, indent=1) + "\n")
+
+
+def _whitening(net: Any) -> dict[str, Any] | None:
+    """Return the whitening of a network's parameters; None for a landmark network, which has none."""
+    if isinstance(net, LandmarkNet):
+        return None
+    note = "of the training; the graph undoes it"
+    return {"note": note, "mean": net.param_mean.tolist(), "std": net.param_std.tolist()}
 
 
 def _write_bases(path: Path, model: MorphableModel) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class ExportedNetwork:
     Attributes:
         model: the bytes of the file.
         size: side of the crops in pixels.
+        margin: side of the crops in units of the longer side of the landmarks' box.
         model_id: name of the weights, and the precision if it is not fp32.
         morphable_model: the morphable model of the predicted parameters.
         outputs: the fields of `synergy.engines.CropPredictions` that the file predicts.
@@ -50,6 +51,7 @@ class ExportedNetwork:
             )
         self.model = self.path.read_bytes()
         self.size = int(facts["input"]["shape"][1])
+        self.margin = float(facts["crop"]["margin"])
         self.model_id = facts["name"] + ("" if facts["precision"] == "fp32" else f" {facts['precision']}")
         self.outputs = tuple(output["name"] for output in facts["outputs"])
         self.digest: str = facts["sha256"]
@@ -74,7 +76,8 @@ def read_description(path: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(described_in.read_text())
         if facts["format"] != FORMAT or facts["version"] != VERSION:
             raise UserError(f"{described_in}: not the description of a model that this program can read")
-        needed = [facts["name"], facts["precision"], facts["input"]["shape"][1], facts["morphable_model"]["digest"]]
+        needed = [facts["name"], facts["precision"], facts["input"]["shape"][1], facts["crop"]["margin"]]
+        needed.append(facts["morphable_model"]["digest"])
         needed += [output["name"] for output in facts["outputs"]]
         digest = facts["sha256"]
     except FileNotFoundError:

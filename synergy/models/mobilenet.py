@@ -8,9 +8,6 @@ All reduce the image 32-fold. At 120x120 pixels a 4x4 feature map is left, which
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 from torch import Tensor, nn
 
 # Stride of the 13 depthwise separable blocks.
@@ -18,23 +15,24 @@ _V1_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 # Output channels of the first convolution and of the 13 blocks.
 _V1_CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 # Fewer channels, most of all where the feature maps are large: a CPU needs more time for a multiplication there.
-_THIN_CHANNELS = (16, 32, 64, 64, 160, 160, 384, 384, 384, 384, 384, 384, 640, 640)
-_SMALL_CHANNELS = (8, 16, 32, 32, 64, 64, 256, 256, 256, 256, 256, 256, 512, 512)
+THIN_CHANNELS = (16, 32, 64, 64, 160, 160, 384, 384, 384, 384, 384, 384, 640, 640)
+SMALL_CHANNELS = (8, 16, 32, 32, 64, 64, 256, 256, 256, 256, 256, 256, 512, 512)
 # Expansion, output channels, number of blocks and stride of the first block of each stage of inverted residuals.
 _V2_STAGES = (
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
 )  # fmt: skip
 
 
-def _conv_bn(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+def conv_bn(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """Return a padded convolution without bias, and its BatchNorm."""
     padding = kernel // 2
     return [nn.Conv2d(n_in, n_out, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(n_out)]
 
 
-def _scaled(channels: int, width: float) -> int:
-    """Return channels times width, rounded to a multiple of 8, but not down by more than 10 % (MobileNetV2's rule)."""
-    rounded = max(8, int(channels * width + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels * width else rounded
+def scaled_channels(channels: float) -> int:
+    """Return a number of channels rounded to a multiple of 8, but not down by more than 10 % (MobileNetV2's rule)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 class MobileNetV1(nn.Sequential):
@@ -56,10 +54,10 @@ class MobileNetV1(nn.Sequential):
 
     def __init__(self, width: float = 1.0, channels: tuple[int, ...] = _V1_CHANNELS) -> None:
         scaled = tuple(int(n * width) for n in channels)
-        layers = [*_conv_bn(3, scaled[0], 3, stride=2), nn.ReLU(inplace=True)]
+        layers = [*conv_bn(3, scaled[0], 3, stride=2), nn.ReLU(inplace=True)]
         for n_in, n_out, stride in zip(scaled[:-1], scaled[1:], _V1_STRIDES, strict=True):
-            layers += [*_conv_bn(n_in, n_in, 3, stride, groups=n_in), nn.ReLU(inplace=True)]
-            layers += [*_conv_bn(n_in, n_out, 1), nn.ReLU(inplace=True)]
+            layers += [*conv_bn(n_in, n_in, 3, stride, groups=n_in), nn.ReLU(inplace=True)]
+            layers += [*conv_bn(n_in, n_out, 1), nn.ReLU(inplace=True)]
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.channels = scaled
         self.n_features = scaled[-1]
@@ -82,9 +80,9 @@ class InvertedResidual(nn.Module):
         hidden = n_in * expansion
         layers: list[nn.Module] = []
         if expansion != 1:
-            layers += [*_conv_bn(n_in, hidden, 1), nn.ReLU6(inplace=True)]
-        layers += [*_conv_bn(hidden, hidden, 3, stride, groups=hidden), nn.ReLU6(inplace=True)]
-        self.body = nn.Sequential(*layers, *_conv_bn(hidden, n_out, 1))
+            layers += [*conv_bn(n_in, hidden, 1), nn.ReLU6(inplace=True)]
+        layers += [*conv_bn(hidden, hidden, 3, stride, groups=hidden), nn.ReLU6(inplace=True)]
+        self.body = nn.Sequential(*layers, *conv_bn(hidden, n_out, 1))
         self.is_residual = stride == 1 and n_in == n_out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,38 +102,14 @@ class MobileNetV2(nn.Sequential):
     """
 
     def __init__(self, width: float = 1.0) -> None:
-        channels = _scaled(32, width)
-        layers = [*_conv_bn(3, channels, 3, stride=2), nn.ReLU6(inplace=True)]
+        channels = scaled_channels(32 * width)
+        layers = [*conv_bn(3, channels, 3, stride=2), nn.ReLU6(inplace=True)]
         for expansion, n_out, repeats, first_stride in _V2_STAGES:
-            n_out = _scaled(n_out, width)
+            n_out = scaled_channels(n_out * width)
             for i in range(repeats):
                 layers.append(InvertedResidual(channels, n_out, first_stride if i == 0 else 1, expansion))
                 channels = n_out
-        last = _scaled(1280, max(1.0, width))
-        layers += [*_conv_bn(channels, last, 1), nn.ReLU6(inplace=True)]
+        last = scaled_channels(1280 * max(1.0, width))
+        layers += [*conv_bn(channels, last, 1), nn.ReLU6(inplace=True)]
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.n_features = last
-
-
-Backbone = MobileNetV1 | MobileNetV2
-_BACKBONES: dict[str, Callable[[float], Backbone]] = {
-    "mobilenet_v1": MobileNetV1,
-    "mobilenet_v1_thin": partial(MobileNetV1, channels=_THIN_CHANNELS),
-    "mobilenet_v1_small": partial(MobileNetV1, channels=_SMALL_CHANNELS),
-    "mobilenet_v2": MobileNetV2,
-}
-
-
-def build_backbone(name: str, width: float) -> Backbone:
-    """Build a backbone.
-
-    Args:
-        name: a key of `_BACKBONES`.
-        width: width multiplier.
-
-    Raises:
-        ValueError: unknown name.
-    """
-    if name not in _BACKBONES:
-        raise ValueError(f"unknown backbone '{name}', choose from {', '.join(_BACKBONES)}")
-    return _BACKBONES[name](width)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from bfm_assets import MorphableModel
 from synergy.camera import Projection
+from synergy.crop import LANDMARK_MARGIN
+from synergy.models.backbone import build_backbone
 from synergy.models.face_model import LinearFaceModel
-from synergy.models.mobilenet import build_backbone
 from synergy.models.pointnet import MAFA, LandmarkTo3DMM
 from synergy.models.shape_fit import ShapeFit
 from synergy.models.uncertainty import UncertaintyHeads
@@ -49,7 +50,7 @@ class SynergyNet(nn.Module):
 
     Args:
         model: the morphable model of the predicted parameters.
-        backbone: a name of `synergy.models.mobilenet.build_backbone`.
+        backbone: a name of `synergy.models.backbone.build_backbone`.
         width: the backbone's width multiplier.
         size: side of the square input crop in pixels.
         mafa_width: MAFA's width multiplier (see `MAFA`).
@@ -65,6 +66,7 @@ class SynergyNet(nn.Module):
     param_mean: Tensor
     param_std: Tensor
     projection: Projection = "plain"
+    margin = LANDMARK_MARGIN
 
     def __init__(
         self,

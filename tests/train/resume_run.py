@@ -1,4 +1,4 @@
-"""Twelve steps in 4-step epochs, a checkpoint every 0.6 s: MODEL PACK OUT RESUME PAUSE. Run by test_module.py."""
+"""Twelve steps in 4-step epochs, a checkpoint every 0.6 s: MODEL PACK OUT RESUME PAUSE [jvcr]."""
 
 import sys
 import time
@@ -11,7 +11,8 @@ from lightning.pytorch.loggers import CSVLogger
 
 from train.callbacks import EMA, Checkpoints
 from train.data import PackData
-from train.module import Schedule, SynergyModule
+from train.jvcr_module import JVCRModule
+from train.module import FaceModule, Schedule, SynergyModule
 
 
 class Pause(Callback):
@@ -22,11 +23,15 @@ class Pause(Callback):
         time.sleep(self.seconds)
 
 
-model, pack, out, resume, pause = sys.argv[1:]
+model, pack, out, resume, pause, *family = sys.argv[1:]
 name = "resumed" if resume else "first"
 torch.set_num_threads(1)
 torch.manual_seed(0)
-module = SynergyModule(model, width=0.25, schedule=Schedule(sizes={0.0: 32}))
+module: FaceModule
+if family:
+    module = JVCRModule("tiny", model=model)
+else:
+    module = SynergyModule(model, width=0.25, schedule=Schedule(sizes={0.0: 32}))
 trainer = pl.Trainer(
     accelerator="cpu",
     devices=1,

@@ -65,10 +65,10 @@ def test_a_run_in_a_folder_with_files_of_our_names(tmp_path: Path) -> None:
         (["--model.model", "none.npz"], "none.npz"),
         (["--model.start", "none.ckpt"], "none.ckpt: no such file"),
         (["--ckpt_path", "none.ckpt"], "none.ckpt: no such file"),
-        (["--config", "smok"], "--config smok: no such file; shipped configurations are pretrain_bfm68, smoke, "),
+        (["--config", "smok"], "--config smok: no such file; shipped configurations are direct, jvcr, pfld, "),
         (["--config=none.yaml"], "--config none.yaml: no such file"),
-        (["--model.wdth", "2"], "model.wdth"),
-        (["--model.width", "wide"], "model.width.*wide"),
+        (["--model.wdth", "2"], r"^model\.wdth: train\.module\.SynergyModule has no such option$"),
+        (["--model.width", "wide"], r"^model\.width: .*wide$"),
     ],
 )
 def test_a_wrong_option_is_one_line(pack: Path, options: list[str], message: str) -> None:

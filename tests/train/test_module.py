@@ -287,7 +287,7 @@ def test_transplant_keeps_what_fits(symmetric: MorphableModel, tiny_model: Morph
 
 
 def start_run(*arguments: object) -> subprocess.Popen[bytes]:
-    """resume_run.py with its MODEL PACK OUT RESUME PAUSE."""
+    """resume_run.py with its MODEL PACK OUT RESUME PAUSE [jvcr]."""
     command = [sys.executable, str(Path(__file__).with_name("resume_run.py")), *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
@@ -298,11 +298,14 @@ def losses(path: Path) -> dict[int, float]:
     return {int(line[step]): float(line[loss]) for line in lines[1:] if line[loss]}
 
 
-def test_resume_after_sigkill_gives_the_same_losses_and_weights(model_file: Path, pack: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", [(), pytest.param(("jvcr",), marks=pytest.mark.slow)], ids=["synergynet", "jvcr"])
+def test_resume_after_sigkill_gives_the_same_losses_and_weights(
+    model_file: Path, pack: Path, tmp_path: Path, family: tuple[str, ...]
+) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     last = killed / "checkpoints" / "last.ckpt"
-    unbroken = start_run(model_file, pack, whole, "", 0)
-    broken = start_run(model_file, pack, killed, "", 0.3)
+    unbroken = start_run(model_file, pack, whole, "", 0, *family)
+    broken = start_run(model_file, pack, killed, "", 0.3, *family)
     while not last.exists() and broken.poll() is None:
         time.sleep(0.05)
     # Beyond the checkpoint, in the middle of an epoch.
@@ -310,7 +313,7 @@ def test_resume_after_sigkill_gives_the_same_losses_and_weights(model_file: Path
     broken.send_signal(signal.SIGKILL)
     broken.wait()
     assert not (killed / "final-first.pt").exists()
-    assert start_run(model_file, pack, killed, last, 0).wait() == 0
+    assert start_run(model_file, pack, killed, last, 0, *family).wait() == 0
     assert unbroken.wait() == 0
     expected, resumed = losses(whole / "first" / "metrics.csv"), losses(killed / "resumed" / "metrics.csv")
     assert set(resumed) < set(expected)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 
 from bfm_assets import open_face
@@ -26,3 +29,24 @@ def test_2d_points_leave_depth_and_parameters_unknown(shared_data: Path) -> None
     assert batch.landmarks[..., :2].isfinite().all()
     assert batch.landmarks[..., 2].isnan().all()
     assert batch.params.isnan().all()
+
+
+def test_jvcr_annotations_keep_their_split_and_a_larger_resolution(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    entries = []
+    for i in range(6):
+        cv2.imwrite(str(tmp_path / f"{i}.jpg"), rng.integers(0, 255, (200, 200, 3), np.uint8))
+        landmarks = (rng.uniform(50, 150, (68, 3))).tolist()
+        entries.append({"img_paths": f"{i}.jpg", "landmarks": landmarks, "isValidation": float(i in (1, 4))})
+    (tmp_path / "annotation.json").write_text(json.dumps(entries))
+    data = ReaderData("jvcr", tmp_path / "annotation.json", resolution=256)
+    assert len(data.train_set) == 4
+    assert len(data.validation_sets["jvcr"]) == 2
+    batch = data.validation_sets["jvcr"][[0, 1]]
+    assert batch.image.shape == (2, 3, 256, 256)
+    assert batch.landmarks.isfinite().all()
+    box = batch.landmarks[..., :2].amax(1) - batch.landmarks[..., :2].amin(1)
+    torch.testing.assert_close(box.amax(-1), torch.full((2,), 120 / 2**0.5), atol=0.01, rtol=0)
+    expected = np.array(entries[1]["landmarks"])[:, 2]
+    correlation = np.corrcoef(expected, batch.landmarks[0, :, 2])[0, 1]
+    assert correlation > 0.999

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from eval import metrics, voxels
+from eval import metrics
 from eval.predictions import Predictions
 from eval.protocols import jvcr
 from eval.protocols.frame import landmarks_as_scored
+from synergy import voxels
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 

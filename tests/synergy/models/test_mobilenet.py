@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from synergy.models.mobilenet import MobileNetV1, MobileNetV2, build_backbone
+from synergy.models.backbone import build_backbone
+from synergy.models.mobilenet import MobileNetV1, MobileNetV2
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RESOLUTION = 64
+RESOLUTION = 64  # planes have this many voxels along x and y
 DEPTHS = (1, 2, 4, 64)
 N_POINTS = 71
 SIGMA = 1.0
@@ -67,35 +67,37 @@ def append_centres(landmarks: Tensor) -> Tensor:
     return torch.cat([landmarks, right, left, mouth], 1)
 
 
-def to_voxels(landmarks: Tensor, frame: VolumeFrame, depth: int) -> Tensor:
+def to_voxels(landmarks: Tensor, frame: VolumeFrame, depth: int, resolution: int = RESOLUTION) -> Tensor:
     """Convert landmarks to voxel coordinates.
 
     Args:
         landmarks: (N, 68, 3) in image pixels. Their mean depth is removed.
         frame: place of the volumes.
         depth: number of voxels along z.
+        resolution: number of voxels along x and y.
 
     Returns:
         (N, 71, 3) x, y, z of the points of `append_centres`, in voxels.
     """
     centred = landmarks - torch.nn.functional.pad(frame.centre, (0, 1))[:, None]
     centred = torch.cat([centred[..., :2], centred[..., 2:] - landmarks[..., 2:].mean(1, keepdim=True)], -1)
-    size = centred.new_tensor([RESOLUTION, RESOLUTION, depth])
+    size = centred.new_tensor([resolution, resolution, depth])
     return append_centres(centred) * size / frame.side[:, None, None] + (size - 1) / 2
 
 
-def from_voxels(voxels: Tensor, frame: VolumeFrame, depth: int) -> Tensor:
+def from_voxels(voxels: Tensor, frame: VolumeFrame, depth: int, resolution: int = RESOLUTION) -> Tensor:
     """Convert voxel coordinates to image pixels; the inverse of `to_voxels`.
 
     Args:
         voxels: (N, P, 3) x, y, z.
         frame: place of the volumes.
         depth: number of voxels along z.
+        resolution: number of voxels along x and y.
 
     Returns:
         (N, P, 3) in image pixels. z is relative to the middle of the volume.
     """
-    size = voxels.new_tensor([RESOLUTION, RESOLUTION, depth])
+    size = voxels.new_tensor([resolution, resolution, depth])
     points = (voxels - (size - 1) / 2) * frame.side[:, None, None] / size
     return points + torch.nn.functional.pad(frame.centre, (0, 1))[:, None]
 
@@ -105,27 +107,28 @@ def nearest_voxels(voxels: Tensor) -> Tensor:
     return (voxels + 0.5).floor().long()
 
 
-def encode(voxels: Tensor, depth: int) -> Tensor:
+def encode(voxels: Tensor, depth: int, resolution: int = RESOLUTION) -> Tensor:
     """Draw all points of a face into one volume.
 
     Args:
         voxels: (N, P, 3) x, y, z. Parts outside the volume are cut off.
         depth: number of voxels along z.
+        resolution: number of voxels along x and y.
 
     Returns:
-        (N, depth, 64, 64) float32 in 0..1.
+        (N, depth, resolution, resolution) float32 in 0..1.
     """
     n = len(voxels)
     steps = torch.arange(-TRUNCATION, TRUNCATION + 1, device=voxels.device)
     offsets = torch.cartesian_prod(steps, steps, steps)
     values = torch.exp(-offsets.square().sum(-1) / (2 * SIGMA**2))
     x, y, z = (nearest_voxels(voxels)[:, :, None] + offsets).unbind(-1)
-    inside = (x >= 0) & (x < RESOLUTION) & (y >= 0) & (y < RESOLUTION) & (z >= 0) & (z < depth)
-    size = depth * RESOLUTION * RESOLUTION
-    index = torch.where(inside, (z * RESOLUTION + y) * RESOLUTION + x, size).flatten(1)
+    inside = (x >= 0) & (x < resolution) & (y >= 0) & (y < resolution) & (z >= 0) & (z < depth)
+    size = depth * resolution * resolution
+    index = torch.where(inside, (z * resolution + y) * resolution + x, size).flatten(1)
     volumes = torch.zeros(n, size + 1, device=voxels.device)
     volumes.scatter_reduce_(1, index, values.expand(n, voxels.shape[1], -1).flatten(1), "amax")
-    return volumes[:, :size].view(n, depth, RESOLUTION, RESOLUTION)
+    return volumes[:, :size].view(n, depth, resolution, resolution)
 
 
 def volume_errors(predicted: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:

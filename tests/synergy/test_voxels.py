@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval import voxels
+from synergy import voxels
 
 RNG = np.random.default_rng(0)
 

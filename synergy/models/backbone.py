@@ -1,0 +1,35 @@
+"""The backbones by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from synergy.models.mobilenet import SMALL_CHANNELS, THIN_CHANNELS, MobileNetV1, MobileNetV2
+from synergy.models.mobilenet_v3 import MobileNetV3Small
+from synergy.models.xception import Xception
+
+Backbone = MobileNetV1 | MobileNetV2 | MobileNetV3Small | Xception
+_BACKBONES: dict[str, Callable[[float], Backbone]] = {
+    "mobilenet_v1": MobileNetV1,
+    "mobilenet_v1_thin": partial(MobileNetV1, channels=THIN_CHANNELS),
+    "mobilenet_v1_small": partial(MobileNetV1, channels=SMALL_CHANNELS),
+    "mobilenet_v2": MobileNetV2,
+    "mobilenet_v3_small": MobileNetV3Small,
+    "xception": Xception,
+}
+
+
+def build_backbone(name: str, width: float) -> Backbone:
+    """Build a backbone.
+
+    Args:
+        name: a key of `_BACKBONES`.
+        width: width multiplier.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in _BACKBONES:
+        raise ValueError(f"unknown backbone '{name}', choose from {', '.join(_BACKBONES)}")
+    return _BACKBONES[name](width)
