@@ -221,6 +221,10 @@ class RecipeRun:
             raise UserError(f"{self.out}: another process works in this folder") from None
         with lock:
             manifest = self._manifest()
+            for step in steps:
+                for name, path in self._inputs(step).items():
+                    if name.startswith("{data}"):  # a missing or damaged file is reported before any work
+                        self._input_digest(name, path, step)
             for number, step in enumerate(steps, 1):
                 if self._is_finished(step, manifest["steps"]):
                     self.say(f"[{number}/{len(steps)}] {step.name}: finished before")
@@ -330,15 +334,18 @@ class RecipeRun:
                 made_by = name[1 : name.index("}")]
                 if not records.get(made_by, {}).get("finished"):
                     raise UserError(f"step {step.name} needs step {made_by}, which is not finished")
-            if not path.exists():
-                raise UserError(f"step {step.name}: {path} is missing")
-            digests[name] = self._digest(path, step)
-            stated = self.recipe.data.get(name.removeprefix("{data}/"))
-            if stated and stated != digests[name]:
-                raise UserError(
-                    f"step {step.name}: {path} is damaged, or not the file that {self.recipe.path.name} states"
-                )
+            digests[name] = self._input_digest(name, path, step)
         return digests
+
+    def _input_digest(self, name: str, path: Path, step: Step) -> str:
+        """Return the SHA-256 of an input of a step, after the check that it is there and what the recipe states."""
+        if not path.exists():
+            raise UserError(f"step {step.name}: {path} is missing")
+        digest = self._digest(path, step)
+        stated = self.recipe.data.get(name.removeprefix("{data}/"))
+        if stated and stated != digest:
+            raise UserError(f"step {step.name}: {path} is damaged, or not the file that {self.recipe.path.name} states")
+        return digest
 
     def _digest(self, path: Path, step: Step) -> str:
         """Return the SHA-256 of a file, or of the names and the content of all files in a folder."""

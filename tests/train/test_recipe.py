@@ -157,6 +157,10 @@ def test_a_file_that_the_recipe_states_is_checked_before_any_work(tmp_path: Path
         fake.run()
     assert fake.steps == []
     (fake.data / "a.tar").write_text("a.tar")
+    (fake.data / "b.tar").unlink()
+    with pytest.raises(UserError, match=r"^step part-b: .*b\.tar is missing$"):
+        fake.run()
+    assert fake.steps == []
     assert fake.run("part-a") == ["part-a"]
 
 
