@@ -178,7 +178,13 @@ def group_row(name: str, errors: Floats) -> tuple[str, ...]:
     return (name, str(len(known)), f"{known.mean():.2f}", standard_error)
 
 
-def make_card(data: Path, predictor: Predictor, progress: Progress, limit: int | None = None) -> list[Table]:
+def make_card(
+    data: Path,
+    predictor: Predictor,
+    progress: Progress,
+    limit: int | None = None,
+    rotated_predictor: Predictor | None = None,
+) -> list[Table]:
     """Score a predictor on the validation data.
 
     Args:
@@ -187,6 +193,7 @@ def make_card(data: Path, predictor: Predictor, progress: Progress, limit: int |
         predictor: the predictor.
         progress: for a description, wraps row numbers to show progress.
         limit: use only the first so many files of each set.
+        rotated_predictor: predicts the rotated images; by default `predictor`.
 
     Raises:
         UserError: there is none of the sets.
@@ -215,7 +222,8 @@ def make_card(data: Path, predictor: Predictor, progress: Progress, limit: int |
     errors: dict[str, list[str]] = {name: [] for name in variants}
     for name, variant in variants.items():
         for key in sets:
-            changed = VariantPredictor(predictor, variant)
+            used = rotated_predictor if variant.angle_deg and rotated_predictor else predictor
+            changed = VariantPredictor(used, variant)
             result = scored[key] if name == "as they are" else score(found[key], changed, _keep(key), progress)
             errors[name].append(group_row("", result.errors)[2])
     if sets:

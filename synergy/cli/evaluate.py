@@ -202,8 +202,13 @@ def card(
 
     if out is not None:
         require_writable_file(out)
-    predictor = NetworkPredictor(FacePredictor(open_network(model, bfm), mirror=mirror, engine=engine.value))
-    text = "\n\n".join(markdown(table) for table in make_card(data, predictor, progress_bar, limit)) + "\n"
+    net = open_network(model, bfm)
+    # As in `synergy eval --rotate`: photos that are known to be upright are predicted in one pass.
+    upright, rotated = (
+        NetworkPredictor(FacePredictor(net, mirror=mirror, engine=engine.value, roll=roll))
+        for roll in ("upright", "any")
+    )
+    text = "\n\n".join(map(markdown, make_card(data, upright, progress_bar, limit, rotated))) + "\n"
     typer.echo(text)
     if out is not None:
         out.write_text(text)
