@@ -42,7 +42,7 @@ class AugmentConfig:
         shift: standard deviation of the shift along each axis, as a fraction of the crop's side.
         rotation: standard deviation of the in-plane rotation in degrees.
         rotated: probability that there is a rotation of that kind.
-        wide_rotation: probability of a rotation drawn evenly from -90 to 90 degrees instead.
+        wide_rotation: probability of a rotation drawn evenly from -180 to 180 degrees instead.
         mirror: probability of mirroring.
         colour: probability of a change of contrast, brightness, saturation, hue and white balance.
         channels: largest shift of each colour channel alone, of 255; its sign and size are random in every image.
@@ -137,7 +137,7 @@ def random_affine(n: int, side: int, config: AugmentConfig, mirrored: Tensor, zo
     if config.rotated < 1:
         angle = angle * (torch.rand(n, device=device) < config.rotated)
     wide = torch.rand(n, device=device) < config.wide_rotation
-    angle = torch.where(wide, (torch.rand(n, device=device) - 0.5) * math.pi, angle)
+    angle = torch.where(wide, (torch.rand(n, device=device) - 0.5) * 2 * math.pi, angle)
     scale = zoom * normal(config.scale).exp()
     c, s = scale * angle.cos(), scale * angle.sin()
     sign = 1.0 - 2.0 * mirrored.to(scale.dtype)

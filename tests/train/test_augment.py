@@ -85,6 +85,15 @@ def test_mirror_negates_yaw_and_roll(symmetric: MorphableModel, project: Project
     torch.testing.assert_close(after, before * torch.tensor([1.0, -1.0, -1.0]), atol=1e-5, rtol=0)
 
 
+def test_wide_rotations_cover_the_circle_evenly() -> None:
+    config = AugmentConfig(wide_rotation=1.0, scale=0)
+    affine = random_affine(4000, SIDE, config, torch.zeros(4000, dtype=torch.bool))
+    angle = torch.atan2(affine[:, 1, 0], affine[:, 0, 0])
+    counts = torch.histc(angle, 8, -math.pi, math.pi)
+    assert counts.sum() == 4000
+    assert counts.min() > 400
+
+
 def test_rotation_is_roll(symmetric: MorphableModel, project: Project) -> None:
     batch = make_batch(symmetric, project)
     c, s = math.cos(0.3), math.sin(0.3)
