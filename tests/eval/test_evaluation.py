@@ -105,9 +105,10 @@ def test_evaluation_projects_through_pytorch3d_where_it_is_installed(
     monkeypatch: pytest.MonkeyPatch, projection: str
 ) -> None:
     monkeypatch.setattr(camera, "has_pytorch3d", lambda: projection == "pytorch3d")
-    predictor = evaluation.open_predictor(EvaluationConfig(score_300w, "synergynet"))
     used: list[object] = []
     monkeypatch.setattr(face_model, "project", lambda *args: used.append(args[3]) or camera.project_plain(*args[:3]))
+    predictor = evaluation.open_predictor(EvaluationConfig(score_300w, "synergynet"))
+    used.clear()
     predictor.predictor.predict_crops(np.zeros((1, 120, 120, 3), np.uint8))
     assert used[0] == projection
 
