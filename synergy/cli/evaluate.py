@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synergy.cli.options import BfmOption, EngineName, EngineOption, NetworkOption, Renderer, RendererOption
+from synergy.cli.options import (
+    BfmOption,
+    EngineName,
+    EngineOption,
+    NetworkOption,
+    Renderer,
+    RendererOption,
+    ThreadsOption,
+)
 from synergy.errors import UserError
 
 if TYPE_CHECKING:
@@ -257,6 +265,50 @@ def detector(
     if json_file is not None:
         rows = {name: {side: vars(recall) for side, recall in found.items()} for name, found in results.items()}
         json_file.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+@app.command()
+def video(
+    model: NetworkOption = "synergynet",
+    bfm: BfmOption = None,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--photo", help="A photo of one person; repeated: these people cross, instead of our own pictures."
+        ),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    engine: EngineOption = EngineName.AUTO,
+    threads: ThreadsOption = None,
+) -> None:
+    """Tracking of videos: jitter, lag, switched ids and time, on clips made from a photo and rendered faces."""
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from eval.evaluation import progress_bar
+    from eval.video.benchmark import compare
+    from synergy.detect import CenterFace
+    from synergy.images import read_image
+    from synergy.outputs import require_writable_file
+    from synergy.predictor import FacePredictor
+    from synergy.registry import open_network
+
+    if photos is not None and len(photos) < 2:
+        raise UserError("--photo: at least two people are needed to cross")
+    if json_file is not None:
+        require_writable_file(json_file)
+    images = [read_image(str(path)) for path in photos or []]
+    detector = CenterFace(threads=threads)
+    predictor = FacePredictor(open_network(model, bfm), detector, engine=engine.value, threads=threads)
+    figures = compare(predictor, images, progress_bar("Clips"))
+    table = Table("figure", "unit", "single frames", "tracking")
+    for figure in figures:
+        table.add_row(figure.name, figure.unit, f"{figure.before:.3g}", f"{figure.after:.3g}")
+    Console().print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps([figure._asdict() for figure in figures], indent=2) + "\n")
 
 
 def _read_bfm(options: Options) -> MorphableModel | None:

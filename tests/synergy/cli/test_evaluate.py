@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from synergy.cli.evaluate import app
@@ -70,3 +71,25 @@ def test_facesynthetics_and_300w_lp_from_predictions(shared_data: Path, tmp_path
     assert json.loads((tmp_path / "f.json").read_text())["nme2d"]["box"]["all68"]["mean"] == pytest.approx(0, abs=1e-4)
     with pytest.raises(UserError, match="lack 6 of 6 images"):
         call("300w-lp", "--data", shared_data / "300w_lp_sample", "--from-predictions", tmp_path / "p.npz")
+
+
+def test_video_prints_a_table_and_writes_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eval.video.benchmark import Figure
+
+    def compare(predictor: object, photos: list[object], progress: object) -> list[Figure]:
+        assert len(photos) == 2
+        return [Figure("jitter, at rest", "px", 0.25, 0.05)]
+
+    monkeypatch.setattr("eval.video.benchmark.compare", compare)
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 30)).save(tmp_path / name)
+    given = ("--photo", tmp_path / "a.png", "--photo", tmp_path / "b.png")
+    text = call("video", *given, "--json", tmp_path / "video.json")
+    assert [word in text for word in ("jitter, at rest", "0.25", "0.05")] == [True] * 3
+    (figure,) = json.loads((tmp_path / "video.json").read_text())
+    assert figure == {"name": "jitter, at rest", "unit": "px", "before": 0.25, "after": 0.05}
+
+
+def test_people_who_cross_are_at_least_two(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least two people"):
+        call("video", "--photo", tmp_path / "a.png")

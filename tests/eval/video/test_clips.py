@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from eval.video.benchmark import compare
+from eval.video.clips import crossing_clip, crossing_clips, cut_out, demo_photo, motion_clips, rendered_photo
+from synergy.crop import transform_points
+from synergy.errors import UserError
+from synergy.predictor import FacePredictor
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return FacePredictor()
+
+
+@pytest.fixture(scope="module")
+def photo():
+    pytest.importorskip("skimage")
+    return demo_photo()
+
+
+def test_the_motion_of_a_clip_is_where_its_face_is(predictor, photo):
+    still = predictor(photo)[0].landmarks68[:, :2]
+    clips = motion_clips(photo, predictor, 20)
+    assert len(clips) == 5
+    for clip in clips:
+        frame = list(clip)[12]
+        expected = transform_points(frame.motion, still)
+        found = predictor(frame.image, landmarks=[expected])[0].landmarks68[:, :2]
+        assert np.abs(found - expected).mean() < 1.5, clip.name
+
+
+def test_people_who_cross_are_where_the_clip_says(predictor, photo):
+    people = [cut_out(photo, predictor), cut_out(rendered_photo(1), predictor)]
+    clip = crossing_clip(*people, 320.0, 10.0, "")
+    frames = list(clip)
+    first, middle, last = frames[0], frames[len(frames) // 2], frames[-1]
+    assert first.centres[0, 0] < 320 < first.centres[1, 0]
+    assert last.centres[0, 0] > 320 > last.centres[1, 0]
+    assert np.isfinite(middle.centres[0]).all()
+    assert np.isnan(middle.centres[1]).all()
+    found = predictor(first.image).landmarks68[..., :2].mean(1)
+    distances = np.linalg.norm(found[:, None] - first.centres, axis=-1)
+    assert distances.min(0).max() < 12
+    assert len(crossing_clips(people)) == 3
+    assert len(crossing_clips([*people, people[0]])) == 9
+
+
+def test_a_photo_without_a_face_is_one_line(predictor):
+    with pytest.raises(UserError, match="no face was found in a photo"):
+        cut_out(np.zeros((60, 60, 3), np.uint8), predictor)
+
+
+@pytest.mark.slow
+def test_tracking_reaches_its_targets(predictor):
+    figures = {figure.name: figure for figure in compare(predictor, n_frames=60)}
+    for name, figure in figures.items():
+        if name.startswith("jitter"):
+            assert figure.after < figure.before / 5, name
+        elif name.startswith("lag"):
+            assert figure.after < 1, name
+        elif name.startswith("switched"):
+            assert figure.after == 0
+            assert figure.before > 0
+        elif name.startswith("people"):
+            assert figure.after <= figure.before + 1
+        elif name.startswith("processor"):
+            assert figure.after < figure.before / 2
