@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from synergy.face import Face, Pose
     from synergy.faces import Faces
     from synergy.predictor import FacePredictor
+    from synergy.tracking import VideoPredictor
     from synergy.weights import load
 
 __version__ = "0.1.0"
@@ -33,9 +34,10 @@ _HOME = {
     "FacePredictor": "synergy.predictor",
     "Pose": "synergy.face",
     "UserError": "synergy.errors",
+    "VideoPredictor": "synergy.tracking",
     "load": "synergy.weights",
 }
-__all__ = ["Face", "FacePredictor", "Faces", "Pose", "UserError", "load"]
+__all__ = ["Face", "FacePredictor", "Faces", "Pose", "UserError", "VideoPredictor", "load"]
 
 
 def __getattr__(name: str) -> Any:

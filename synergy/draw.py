@@ -181,7 +181,7 @@ def vertex_normals(vertices: Array, triangles: NDArray[np.integer]) -> Array:
 
 
 def overlay(image: Image, faces: Sequence[Face]) -> Image:
-    """Draw contours, points and pose axes of every face.
+    """Draw contours, points and pose axes of every face, and its id if it is tracked.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -196,6 +196,8 @@ def overlay(image: Image, faces: Sequence[Face]) -> Image:
         _paint_contours(out, face.landmarks68, _CONTOUR)
         _paint_points(out, face.landmarks68, _POINT, None)
         _paint_axes(out, face.pose, face.landmarks68[30], size * 0.5)
+        if face.track_id is not None:
+            _paint_text(out, str(face.track_id), face.landmarks68[:, :2].min(0), size * 0.2)
     return out
 
 
@@ -245,6 +247,16 @@ def _paint_axes(out: Image, pose: Pose, origin: Array, length: float) -> None:
     for i in np.argsort(pose.matrix[2]):
         start, end = _fixed_point(np.stack([origin[:2], tips[i, :2]]))
         cv2.line(out, start, end, _AXES[i], thickness, cv2.LINE_AA, _SHIFT)
+
+
+def _paint_text(out: Image, text: str, corner: Array, height: float) -> None:
+    """Write white text with a dark edge, of a height in pixels, into the image; it ends above a corner (2,)."""
+    # A capital letter of this font is 22 pixels high at scale 1.
+    scale = max(0.4, height / 22)
+    place = (round(float(corner[0])), round(float(corner[1]) - 0.2 * height))
+    for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 2)):
+        thickness = max(1, round(width * scale * 0.6))
+        cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
 
 
 def _paint_mesh(

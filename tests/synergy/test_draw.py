@@ -236,3 +236,13 @@ def test_face_region_at_half_opacity_is_the_default(face):
     assert len(triangles) < len(face.morphable_model.triangles)
     expected = draw_mesh(GREY, face.vertices(), triangles, alpha=0.5)
     np.testing.assert_array_equal(mesh_overlay(GREY, [face]), expected)
+
+
+def test_the_id_of_a_tracked_face_is_drawn_above_it(face):
+    plain, first, second = (overlay(GREY, [dataclasses.replace(face, track_id=number)]) for number in (None, 1, 2))
+    assert not np.array_equal(first, second)
+    changed = np.argwhere((plain != first).any(-1))
+    assert changed[:, 0].max() <= face.landmarks68[:, 1].min() + 2
+    # A face at the upper edge of the image does not break it.
+    higher = dataclasses.replace(face, track_id=1, landmarks68=face.landmarks68 - [0, 300, 0])
+    assert overlay(GREY, [higher]).shape == GREY.shape
