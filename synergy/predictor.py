@@ -153,10 +153,10 @@ class FacePredictor:
             if given is not None and len(given) != len(images):
                 raise ValueError(f"{len(images)} images but {name} for {len(given)}")
         arrays = [as_image(image) for image in images]
-        found: list[_Found] = []
+        found: list[FoundFaces] = []
         for i, image in enumerate(arrays):
             if boxes is None and landmarks is None:
-                found.append(self._detect(image))
+                found.append(self.detect(image))
             else:
                 given_boxes = _boxes_of(landmarks[i]) if landmarks is not None else _as_boxes(boxes[i])  # type: ignore[index]
                 _check_boxes(given_boxes, image)
@@ -164,21 +164,34 @@ class FacePredictor:
                 points5 = np.full((count, 5, 2), np.nan, np.float32)
                 if landmarks is not None and np.shape(landmarks[i])[1:2] == (68,):
                     points5 = five_points(np.asarray(landmarks[i], np.float32))
-                found.append(_Found(given_boxes, np.ones(count, np.float32), given_boxes, points5))
-        owner = np.repeat(np.arange(len(arrays)), [len(one.boxes) for one in found])
+                found.append(FoundFaces(given_boxes, np.ones(count, np.float32), given_boxes, points5))
+        faces = self.predict_found(arrays, found)
+        if boxes is not None or landmarks is not None:
+            return faces
+        # The confidence is NaN, and the comparison false, for weights that predict none.
+        kept = [one[~(one.confidence < self.min_confidence)] for one in faces]
+        return [Faces(some, len(every) - len(some)) for some, every in zip(kept, faces, strict=True)]
+
+    def predict_found(self, images: Sequence[Image], found: Sequence[FoundFaces]) -> list[Faces]:
+        """Predict faces whose places are known. Their `score` is that of the detector; none is removed.
+
+        Args:
+            images: (H, W, 3) uint8 RGB of any size.
+            found: the faces of each image, for example from `detect`.
+
+        Returns:
+            The faces of each image, in the same order.
+        """
+        owner = np.repeat(np.arange(len(images)), [len(one.boxes) for one in found])
         if not len(owner):
-            return [Faces() for _ in arrays]
+            return [Faces() for _ in images]
         face_boxes, scores, crop_boxes, points5 = (np.concatenate(parts) for parts in zip(*found, strict=True))
         affine = square_crop(crop_boxes, self.net.size, self.net.margin).astype(np.float64)
-        affine, predicted = self._predict(arrays, owner, affine, points5)
+        affine, predicted = self._predict(images, owner, affine, points5)
         faces = self.faces(face_boxes, scores, affine, predicted)
-        is_kept = np.ones(len(faces), bool)
-        if boxes is None and landmarks is None and predicted.confidence is not None:
-            is_kept = predicted.confidence >= self.min_confidence
-        of_images = [owner == image for image in range(len(arrays))]
-        return [Faces(faces[mine & is_kept], int((mine & ~is_kept).sum())) for mine in of_images]
+        return [faces[owner == image] for image in range(len(images))]
 
-    def _detect(self, image: Image) -> _Found:
+    def detect(self, image: Image) -> FoundFaces:
         """Detect the faces of an image, also of the rotated image where it shows none and `roll` is "any"."""
         height, width = image.shape[:2]
         # What brings points of the image back that was rotated by 90, 180 and 270 degrees anticlockwise.
@@ -197,7 +210,7 @@ class FacePredictor:
             if found.points5 is not None:
                 found = found._replace(points5=transform_points(back[k - 1], found.points5))
         points5 = np.full((len(boxes), 5, 2), np.nan, np.float32) if found.points5 is None else found.points5
-        return _Found(boxes, found.scores, crop_boxes, points5)
+        return FoundFaces(boxes, found.scores, crop_boxes, points5)
 
     def _predict(
         self,
@@ -281,7 +294,7 @@ class FacePredictor:
         return join_predictions(batches)
 
 
-class _Found(NamedTuple):
+class FoundFaces(NamedTuple):
     """K faces of one image.
 
     Attributes:
@@ -295,6 +308,10 @@ class _Found(NamedTuple):
     scores: Floats
     crop_boxes: Floats
     points5: Floats
+
+    def rows(self, index: NDArray[np.integer]) -> FoundFaces:
+        """Return the faces of some indices."""
+        return FoundFaces(*(array[index] for array in self))
 
 
 def _as_boxes(boxes: ArrayLike) -> Floats:

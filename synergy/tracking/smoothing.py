@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bfm_assets import MorphableModel
 from synergy.crop import landmark_box, transform_points
-from synergy.face import Face, pose_from_params
+from synergy.face import Face, pose_from_params, rotation_to_image
 from synergy.geometry import flip_y
 from synergy.models.face_model import LinearFaceModel
 from synergy.parameters import join_parameters, split_parameters, translate
@@ -93,7 +93,8 @@ class FaceSmoother:
 
         expression = self._expression(expression, seconds, weight)
         scale = np.linalg.norm(pose.reshape(3, 4)[:2, :3], axis=1).mean() * smooth_size / size
-        matrix = np.concatenate([scale * rotation, np.zeros((3, 1))], 1).ravel()
+        in_crop = rotation_to_image(face.crop).T @ rotation
+        matrix = np.concatenate([scale * in_crop, np.zeros((3, 1))], 1).ravel()
         params = join_parameters(matrix, self.shape, expression)
         params = _centred(face, params, landmarks)
         return replace(

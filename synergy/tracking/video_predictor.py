@@ -22,10 +22,9 @@ Image = NDArray[np.uint8]
 _SAME = 0.4
 # Faces whose boxes overlap by this much can be confused. The detector then runs on every frame.
 _CLOSE = 0.05
-# A followed face is lost if its size changes by more than this factor from one frame to the next, if its confidence is
-# lower than this, or if less than this fraction of its box lies in the image.
+# A followed face is lost if its size changes by more than this factor from one frame to the next, or if less than this
+# fraction of its box lies in the image.
 _SIZE_JUMP = 1.35
-_MIN_CONFIDENCE = 0.5
 _MIN_INSIDE = 0.5
 # A followed face whose identity is farther than this from that of its track is checked by the detector.
 _SUSPICIOUS = 1.0
@@ -172,9 +171,22 @@ class VideoPredictor:
             return []
         faces = self.predictor(frame, landmarks=np.stack([track.face.landmarks68 for track in tracks]))
         return [
-            (track, None if _is_lost(face, track.raw, frame) else replace(face, score=track.raw.score))
+            (track, None if self._is_lost(face, track.raw, frame) else replace(face, score=track.raw.score))
             for track, face in zip(tracks, faces, strict=True)
         ]
+
+    def _is_doubtful(self, face: Face) -> bool:
+        """Say whether the network predicts that a crop shows no face."""
+        return face.confidence is not None and face.confidence < self.predictor.min_confidence
+
+    def _is_lost(self, face: Face, last: Face, frame: Image) -> bool:
+        """Say whether a followed face is no face any more, given the face of the previous frame."""
+        if self._is_doubtful(face) or abs(np.log(face_size(face) / face_size(last))) > np.log(_SIZE_JUMP):
+            return True
+        box = landmark_box(face.landmarks68).astype(np.float64)
+        limits = np.tile([frame.shape[1] - 1.0, frame.shape[0] - 1.0], 2)
+        inside = box.clip(0, limits)
+        return bool(np.prod(inside[2:] - inside[:2]) < _MIN_INSIDE * np.prod(box[2:] - box[:2]))
 
     def _must_detect(self, frame: Image, followed: Sequence[tuple[_Track, Face | None]]) -> bool:
         """Say whether the detector runs on this frame."""
@@ -201,8 +213,8 @@ class VideoPredictor:
         The other detections are predicted, and assigned to the other tracks by their costs. What is left over starts
         new tracks.
         """
-        detection = self.predictor.detector(frame)
-        boxes = self.predictor.detector.crop_box(detection.boxes)
+        detection = self.predictor.detect(frame)
+        boxes = detection.crop_boxes
         kept = [(track, face) for track, face in followed if face is not None]
         own_boxes = _boxes_of([face for _, face in kept])
         is_same = overlap(own_boxes, boxes) > _SAME
@@ -211,12 +223,12 @@ class VideoPredictor:
             (kept[i][0], replace(kept[i][1], score=float(detection.scores[j]))) for i, j in np.argwhere(is_clear)
         ]
 
-        rest = np.flatnonzero(~is_clear.any(0))
+        rest = detection.rows(np.flatnonzero(~is_clear.any(0)))
         faces = [
-            replace(face, score=float(score))
-            for face, score in zip(self._predict(frame, boxes[rest]), detection.scores[rest], strict=True)
+            face
+            for face in self.predictor.predict_found([frame], [rest])[0]
+            if not self._is_doubtful(face) and not _shows_any(face, [one for _, one in observed])
         ]
-        faces = [face for face in faces if not _shows_any(face, [one for _, one in observed])]
         confirmed = {track.number for track, _ in observed}
         tracks = [track for track in self._tracks if track.number not in confirmed]
         identities = [identity_of(frame, face) for face in faces]
@@ -240,10 +252,6 @@ class VideoPredictor:
                 observed.append((self._start(face, identity, seconds), face))
         return observed
 
-    def _predict(self, frame: Image, boxes: NDArray[np.float32]) -> Faces:
-        """Predict the faces in boxes (K, 4) of landmarks."""
-        return self.predictor(frame, boxes=boxes) if len(boxes) else Faces()
-
     def _start(self, face: Face, identity: Identity, seconds: float) -> _Track:
         """Start a track with a face."""
         self._n_tracks += 1
@@ -260,15 +268,3 @@ def _boxes_of(faces: Sequence[Face]) -> NDArray[np.float32]:
 def _shows_any(face: Face, others: Sequence[Face]) -> bool:
     """Say whether a face is one of the others."""
     return bool((overlap(_boxes_of([face]), _boxes_of(others)) > _SAME).any())
-
-
-def _is_lost(face: Face, last: Face, frame: Image) -> bool:
-    """Say whether a followed face is no face any more, given the face of the previous frame."""
-    if face.confidence is not None and face.confidence < _MIN_CONFIDENCE:
-        return True
-    if abs(np.log(face_size(face) / face_size(last))) > np.log(_SIZE_JUMP):
-        return True
-    box = landmark_box(face.landmarks68).astype(np.float64)
-    limits = np.tile([frame.shape[1] - 1.0, frame.shape[0] - 1.0], 2)
-    inside = box.clip(0, limits)
-    return bool(np.prod(inside[2:] - inside[:2]) < _MIN_INSIDE * np.prod(box[2:] - box[:2]))

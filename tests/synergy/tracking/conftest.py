@@ -7,10 +7,10 @@ import pytest
 
 from synergy.crop import landmark_box
 from synergy.demo import random_face
-from synergy.detect import Detection
 from synergy.faces import Faces
 from synergy.geometry import flip_y
 from synergy.parameters import translate
+from synergy.predictor import FoundFaces
 from synergy.tracking.matching import overlap
 
 WIDTH, HEIGHT = 640, 360
@@ -42,12 +42,13 @@ class Person:
 
 
 class World:
-    """People of whom the first are in front of the others. It acts as a `FacePredictor` and as its detector."""
+    """People of whom the first are in front of the others. It acts as a `FacePredictor`."""
 
     def __init__(self, people, noise=0.0, seed=0):
         self.people, self.noise = people, noise
         self.rng = np.random.default_rng(seed)
-        self.detector = self
+        self.min_confidence = 0.5
+        self.change = lambda face: face
         self.n_detections = 0
         self.visible = []
 
@@ -70,16 +71,16 @@ class World:
                 image[y0 : (y0 + y1) // 2, x0:x1] //= 2
         return image
 
-    def __call__(self, image, boxes=None, landmarks=None):
-        if boxes is None and landmarks is None:
-            self.n_detections += 1
-            found = np.array([landmark_box(face.landmarks68) for face in self.visible], np.float32).reshape(-1, 4)
-            return Detection(found, np.full(len(found), 0.9, np.float32))
-        given = landmark_box(landmarks) if landmarks is not None else boxes
-        return Faces(self._look(box) for box in given)
+    def __call__(self, image, landmarks):
+        return Faces(self.change(self._look(box)) for box in landmark_box(landmarks))
 
-    def crop_box(self, boxes):
-        return boxes
+    def detect(self, image):
+        self.n_detections += 1
+        boxes = np.array([landmark_box(face.landmarks68) for face in self.visible], np.float32).reshape(-1, 4)
+        return FoundFaces(boxes, np.full(len(boxes), 0.9, np.float32), boxes, np.zeros((len(boxes), 5, 2)))
+
+    def predict_found(self, images, found):
+        return [Faces(replace(self._look(box), score=0.9) for box in one.crop_boxes) for one in found]
 
     def _look(self, box):
         """Return the visible face nearest to a box, or else a face that the network sees in the background."""

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from synergy.crop import landmark_box
 from synergy.demo import random_face
 from synergy.face import pose_from_params
-from synergy.geometry import compose_pose, decompose_pose
+from synergy.geometry import compose_pose, decompose_pose, transform_pose
 from synergy.parameters import join_parameters, split_parameters
 from synergy.tracking.smoothing import FaceSmoother
 
@@ -114,3 +114,20 @@ def test_uncertain_frames_have_less_weight(clip):
     usual, uncertain, doubtful = steps
     assert 0 < uncertain < usual / 4
     assert uncertain < doubtful < usual
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, -40])
+def test_a_face_in_a_rotated_crop_is_the_same_face(clip, degrees):
+    face, _, _ = clip
+    angle = np.radians(degrees)
+    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    crop = np.concatenate([linear, [[10.0], [20.0]]], 1)
+    pose, shape, expression = split_parameters(face.params, face.morphable_model.n_shape)
+    turned = transform_pose(torch.from_numpy(pose[None]), torch.from_numpy(crop[None]).float(), face.crop_size)[0]
+    params = join_parameters(turned.numpy(), shape, expression).astype(np.float32)
+    rotated = replace(face, params=params, crop=crop, pose=pose_from_params(params, crop))
+    np.testing.assert_allclose(rotated.vertices(), face.vertices(), atol=0.02)
+    smooth = FaceSmoother()(rotated, 0.0)
+    np.testing.assert_allclose(smooth.landmarks68, face.landmarks68, atol=0.02)
+    np.testing.assert_allclose(smooth.pose.matrix, face.pose.matrix, atol=1e-4)
+    np.testing.assert_allclose(smooth.vertices(), face.vertices(), atol=0.05)

@@ -132,7 +132,7 @@ def test_a_lost_face_is_detected_again_at_once(person, change, make_world):
     for i in range(4):
         tracker(world.frame(i / RATE), i / RATE)
     assert world.n_detections == 1
-    look, world._look = world._look, lambda box: change(look(box))
+    world.change = change
     faces = tracker(world.frame(4 / RATE), 4 / RATE)
     assert world.n_detections == 2
     assert [face.track_id for face in faces] == [1]
