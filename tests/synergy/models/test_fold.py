@@ -6,8 +6,8 @@ from torch import nn
 
 from synergy.compat.synergynet import PublicMAFA
 from synergy.models import MAFA, MobileNetV1, MobileNetV2
+from synergy.models.backbone import build_backbone
 from synergy.models.fold import fold_batch_norm
-from synergy.models.mobilenet import build_backbone
 
 
 def with_random_norms(network: nn.Module) -> nn.Module:
