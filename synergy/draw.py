@@ -7,12 +7,15 @@ rest of the image is copied once. Coordinates are those of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bfm_assets import MorphableModel
 from synergy.face import Face, Pose
 from synergy.geometry import flip_y
 from synergy.landmarks import CONTOURS
@@ -31,6 +34,11 @@ _AXES: tuple[Colour, Colour, Colour] = ((255, 70, 60), (60, 220, 60), (70, 120, 
 _SHIFT = 4
 # Direction towards the light in image space.
 _LIGHT = np.array([0.25, -0.35, 0.9]) / np.linalg.norm([0.25, -0.35, 0.9])
+# Opacity of hidden and uncertain landmarks, and the limits of `uncertain_points`. The first limit is of the cosine of
+# the angle between the normal and the direction to the camera. A landmark on the outline of the face is still visible.
+_FAINT = np.float32(0.3)
+_HIDDEN = -0.1
+_LARGE_STD = 0.08
 # A mesh is drawn in horizontal bands of about this many pixels, which limits the memory that large faces need.
 _BAND_PIXELS = 1 << 18
 # Distance in pixels around the vertices within which a wireframe changes the image.
@@ -180,8 +188,42 @@ def vertex_normals(vertices: Array, triangles: NDArray[np.integer]) -> Array:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
+def uncertain_points(face: Face) -> NDArray[np.bool_]:
+    """Return which landmarks are hidden by the face itself, or have a large standard deviation.
+
+    A landmark is hidden if its normal on the mean face, in the predicted head pose, points away from the camera. It is
+    unknown for a morphable model without a mesh. A standard deviation is large above 8 % of the face's larger side.
+
+    Returns:
+        (68,) bool.
+    """
+    model = face.morphable_model
+    is_uncertain = np.zeros(len(face.landmarks68), bool)
+    if model.is_dense:
+        is_uncertain |= _landmark_normals(model) @ face.pose.matrix[2] < _HIDDEN
+    if face.landmarks68_std is not None:
+        side = np.ptp(face.landmarks68[:, :2], axis=0).max()
+        is_uncertain |= face.landmarks68_std > _LARGE_STD * side
+    return is_uncertain
+
+
+@lru_cache(maxsize=4)
+def _landmark_normals(model: MorphableModel) -> Array:
+    """Return the outward normals (68, 3) of the landmarks on the mean face, in model space.
+
+    The inner lips, whose normals point into the closed mouth, get the mean normal of the outer lips.
+    """
+    normals = flip_y(vertex_normals(flip_y(model.mean), model.triangles)[model.landmarks])
+    outer, inner = (slice(*CONTOURS[name][:2]) for name in ("outer lips", "inner lips"))
+    mean = normals[outer].mean(0)
+    normals[inner] = mean / np.linalg.norm(mean)
+    return normals
+
+
 def overlay(image: Image, faces: Sequence[Face]) -> Image:
     """Draw contours, points and pose axes of every face, and its id if it is tracked.
+
+    Points that the face itself hides, and points with a large standard deviation, are faint (`uncertain_points`).
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -193,8 +235,7 @@ def overlay(image: Image, faces: Sequence[Face]) -> Image:
     out = image.copy()
     for face in faces:
         size = float(np.ptp(face.landmarks68[:, :2], axis=0).max())
-        _paint_contours(out, face.landmarks68, _CONTOUR)
-        _paint_points(out, face.landmarks68, _POINT, None)
+        _paint_landmarks(out, face.landmarks68, uncertain_points(face))
         _paint_axes(out, face.pose, face.landmarks68[30], size * 0.5)
         if face.track_id is not None:
             _paint_text(out, str(face.track_id), face.landmarks68[:, :2].min(0), size * 0.2)
@@ -229,6 +270,30 @@ def _paint_points(out: Image, points: Array, colour: Colour, radius: float | Non
     radius = _line_width(points) * 0.8 if radius is None else radius
     for centre in _fixed_point(points):
         cv2.circle(out, centre, round(radius * 2**_SHIFT), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+
+
+def _paint_landmarks(out: Image, landmarks68: Array, is_faint: NDArray[np.bool_]) -> None:
+    """Draw curves and points into the image. Faint points, and pieces of curves that end at one, are translucent."""
+    if not is_faint.any():
+        _paint_contours(out, landmarks68, _CONTOUR)
+        _paint_points(out, landmarks68, _POINT, None)
+        return
+    margin = 4 * _line_width(landmarks68)
+    low = np.floor(landmarks68[:, :2].min(0) - margin).astype(int).clip(0)
+    high = np.ceil(landmarks68[:, :2].max(0) + margin).astype(int).clip(0)
+    region = out[low[1] : high[1], low[0] : high[0]]
+    before = region.copy()
+    _paint_contours(out, landmarks68, _CONTOUR)
+    _paint_points(out, landmarks68, _POINT, None)
+    region[:] = np.rint(before + _FAINT * (region.astype(np.float32) - before)).astype(np.uint8)
+    thickness = max(1, round(_line_width(landmarks68) * 0.8))
+    points = _fixed_point(landmarks68)
+    for first, last, closed in CONTOURS.values():
+        curve = [*range(first, last), *([first] if closed else [])]
+        for a, b in itertools.pairwise(curve):
+            if not (is_faint[a] or is_faint[b]):
+                cv2.line(out, points[a], points[b], _CONTOUR, thickness, cv2.LINE_AA, _SHIFT)
+    _paint_points(out, landmarks68[~is_faint], _POINT, _line_width(landmarks68) * 0.8)
 
 
 def _paint_contours(out: Image, landmarks68: Array, colour: Colour) -> None:

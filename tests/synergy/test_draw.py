@@ -17,6 +17,7 @@ from synergy.draw import (
     draw_wireframe,
     mesh_overlay,
     overlay,
+    uncertain_points,
     vertex_normals,
 )
 from synergy.geometry import euler_to_matrix
@@ -246,3 +247,23 @@ def test_the_id_of_a_tracked_face_is_drawn_above_it(face):
     # A face at the upper edge of the image does not break it.
     higher = dataclasses.replace(face, track_id=1, landmarks68=face.landmarks68 - [0, 300, 0])
     assert overlay(GREY, [higher]).shape == GREY.shape
+
+
+def test_hidden_and_uncertain_points_are_faint():
+    frontal, profile = random_face((0, 0, 0), seed=0), random_face((0, 60, 0), seed=0)
+    assert not uncertain_points(frontal)[17:].any()
+    # Positive yaw turns the nose to the image's left, so the side of the first jaw points is hidden.
+    hidden = uncertain_points(profile)
+    assert hidden[:4].all()
+    assert not hidden[10:17].any()
+    std = np.zeros(68, np.float32)
+    std[30] = np.ptp(frontal.landmarks68[:, 1]) * 0.3
+    uncertain = dataclasses.replace(frontal, landmarks68_std=std)
+    assert uncertain_points(uncertain)[30]
+    x, y = np.rint(frontal.landmarks68[40, :2]).astype(int)
+    full = overlay(GREY, [frontal])
+    all_faint = dataclasses.replace(frontal, landmarks68_std=np.full(68, 1e3, np.float32))
+    faint = overlay(GREY, [all_faint])
+    change = np.abs(full.astype(int) - GREY)[y, x].max(), np.abs(faint.astype(int) - GREY)[y, x].max()
+    assert 0 < change[1] < 0.5 * change[0]
+    np.testing.assert_array_equal(overlay(GREY, [dataclasses.replace(frontal, landmarks68_std=0 * std)]), full)
