@@ -18,6 +18,7 @@ from rich.text import Text
 
 import synergy
 from bfm_assets.schema import MorphableModel
+from eval.cost import add_cost
 from eval.dense import add_dense_scores, require_same_mesh
 from eval.inference import PredictedDataset, match_predictions, predict_dataset
 from eval.network import NetworkPredictor, RotatedPredictor
@@ -60,6 +61,7 @@ class EvaluationConfig:
         command: the command line, for the record.
         dense_model: Basel Face Model of the true meshes, to compute dense errors, or None.
         keep: selects the samples that the protocol can score.
+        with_cost: add the size of the network to the first table.
     """
 
     score: ScoreFunction
@@ -77,6 +79,7 @@ class EvaluationConfig:
     command: str = ""
     dense_model: MorphableModel | None = None
     keep: Callable[[FaceSample], bool] = lambda _: True
+    with_cost: bool = False
 
 
 def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | None = None) -> ProtocolResult:
@@ -116,6 +119,8 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
     result = config.score(dataset.samples, predictions)
     if dataset.dense_errors is not None and config.dense_model is not None:
         result = add_dense_scores(result, dataset.dense_errors, config.dense_model, predictions.model_id)
+    if config.with_cost and predictor is not None:
+        result = add_cost(result, predictor.predictor.net)
     result = replace(result, scores=_with_run_details(result, reader, dataset, config))
     for table in result.tables:
         console.print(_rich_table(table))

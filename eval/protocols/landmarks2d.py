@@ -3,7 +3,7 @@
 - 300-W (Sagonas et al., 2013): 68 points and the inner 51, over the distance of the outer eye corners, over the
   distance of the eye centres and over the box.
 - AFLW: the visible ones of the 68 points (MERL-RAV's label 2), over the face box of the crop, by |yaw|.
-- FaceSynthetics (Wood et al., ICCV 2021): 68 of its 70 points, scored as 300-W.
+- FaceSynthetics (Wood et al., ICCV 2021): 68 of its 70 points, scored as 300-W and over the size of the image.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: s
     """Score the NME of all 68 and of the inner 51 points.
 
     Each is divided by the distance of the outer eye corners (`inter_ocular`), by the distance of the eye centres
-    (`inter_pupil`) and by the size of the box around all 68 points (`box`).
+    (`inter_pupil`) and by the size of the box around all 68 points (`box`). If all samples know the size of their
+    image, each is also divided by sqrt(width * height) of the image (`image`).
 
     Args:
         samples: with 68 known points.
@@ -53,6 +54,9 @@ def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: s
         "inter_pupil": metrics.inter_pupil(true),
         "box": metrics.box_size(true),
     }
+    sizes = [sample.image_size for sample in samples if sample.image_size is not None]
+    if len(sizes) == len(samples):
+        normalisers["image"] = np.sqrt(np.prod(np.array(sizes, np.float64), -1))
     subsets = {"all68": np.arange(68), "inner51": INNER51}
     errors = {
         f"{name}.{subset}": metrics.nme(predicted[:, index], true[:, index], normaliser)

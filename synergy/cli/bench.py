@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     models: Annotated[
         list[str] | None,
         typer.Option("--model", help=f"{MODEL_HELP} Can be repeated; all bundled weights by default."),
@@ -47,6 +53,8 @@ def bench(
     All networks are measured in turns in one run, because the speed of a machine changes. Quote the ratios. The peers
     are built from their public descriptions with random weights, which take the same time as trained ones.
     """
+    if context.invoked_subcommand is not None:
+        return
     import json
 
     from rich.console import Console
@@ -81,6 +89,64 @@ def bench(
         json_file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     if plot is not None:
         plot_errors(plot, results, error_of, f"{error_key} in percent")
+
+
+@app.command("models")
+def bench_models(
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help=f"{MODEL_HELP} Can be repeated; all bundled weights are measured in any case."),
+    ] = None,
+    bfm: BfmOption = None,
+    errors: Annotated[
+        list[Path] | None, typer.Option(help="Errors: a file of synergy eval --json. Can be repeated.")
+    ] = None,
+    error_key: Annotated[str, typer.Option(help="Which score of these files is the error.")] = "nme2d.visible68.mean",
+    rounds: Annotated[int, typer.Option(min=1, help="Number of turns of each network.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0, help="Time of each network in one turn.")] = 0.2,
+    threads: Annotated[int, typer.Option(min=1, help="Number of CPU threads.")] = 1,
+    only_trained: Annotated[bool, typer.Option("--only-trained", help="Leave out networks without weights.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the table to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot of time against error and file size.")] = None,
+) -> None:
+    """Compare all models: parameters, multiply-adds, file size in fp32 and int8, time and error.
+
+    Landmark networks without trained weights are built with random ones, which take the same time. Their error is not
+    known.
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from synergy.benchmark.models import measure_models, plot_models, untrained_models
+    from synergy.benchmark.report import read_error
+    from synergy.outputs import require_writable_file
+    from synergy.registry import open_network
+    from synergy.weights import bundled_weights
+
+    for file in (json_file, plot):
+        if file is not None:
+            require_writable_file(file)
+    error_of = dict(read_error(path, error_key) for path in errors or [])
+    trained = {spec: open_network(spec, bfm) for spec in dict.fromkeys((*bundled_weights(), *(models or ())))}
+    untrained = {} if only_trained else untrained_models()
+    console = Console(highlight=False)
+    with _Bar(console) as bar:
+        progress = partial(bar.show, "models")
+        rows = measure_models(trained, untrained, error_of, rounds, seconds, threads, progress)
+    headings = ("model", "M weights", "M multiply-adds", "MB fp32", "MB int8", "median ms", error_key)
+    table = Table(*headings, title=f"Models, batch 1, {threads} threads; * has random weights")
+    for row in rows:
+        figures = (row.parameters, row.macs, row.fp32_mb, row.int8_mb, row.median_ms, row.error)
+        cells = ("-" if figure is None else f"{figure:.4g}" for figure in figures)
+        table.add_row(row.name + ("" if row.trained else " *"), *cells)
+    console.print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    if plot is not None:
+        plot_models(plot, rows, f"{error_key} in percent")
 
 
 def _counts(option: str, text: str) -> tuple[int, ...]:

@@ -161,11 +161,11 @@ def aflw(
 
 @_command("facesynthetics")
 def facesynthetics(options: Options, data: Data) -> None:
-    """FaceSynthetics: NME over eyes and box, 68 of its 70 points."""
+    """FaceSynthetics: NME over eyes, box and image, 68 of its 70 points; size and multiply-adds of the network."""
     from eval.protocols.landmarks2d import score_300w
     from synergy.data import FaceSyntheticsReader
 
-    _evaluate(FaceSyntheticsReader(data), partial(score_300w, title="FaceSynthetics"), options)
+    _evaluate(FaceSyntheticsReader(data), partial(score_300w, title="FaceSynthetics"), options, with_cost=True)
 
 
 @_command("voxels")

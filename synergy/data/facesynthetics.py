@@ -6,7 +6,10 @@ read. The points are projections of 3D points. Hidden points are therefore annot
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
+from PIL import Image
 
 from synergy.data.pairs import pair_up
 from synergy.data.reader import FaceReader, SampleError, checked_points, stem
@@ -42,4 +45,6 @@ class FaceSyntheticsReader(FaceReader):
         except ValueError:
             raise SampleError(f"{file} has a line that is not a point 'x y'") from None
         landmarks = checked_points(points, 70, (2,), file)[:68]
-        return self._sample(name, self._image(name, image), landmarks)
+        with Image.open(BytesIO(self.tree.read(name))) as header:  # reads no pixels
+            size = header.size
+        return self._sample(name, self._image(name, image), landmarks, image_size=size)

@@ -25,6 +25,7 @@ class FaceSample:
         params: (12 + S + E,) float32 pose `[s R | t]` in image pixels, raw shape and expression, or None.
         pose_deg: (3,) float32 pitch, yaw, roll in degrees, or None.
         box: (4,) float32 x0, y0, x1, y1 of the face in image pixels, or None.
+        image_size: width and height of the image in pixels, where the reader knows them without decoding it, or None.
         identity: number of the person within the source, -1 where unknown.
         attributes: names and values (1, 0, or -1 for unknown) of what the source states about the face.
         source: the data set, for example "aflw2000-3d".
@@ -39,6 +40,7 @@ class FaceSample:
     params: NDArray[np.float32] | None = None
     pose_deg: NDArray[np.float32] | None = None
     box: NDArray[np.float32] | None = None
+    image_size: tuple[int, int] | None = None
     identity: int = -1
     attributes: Mapping[str, int] = field(default_factory=dict)
     source: str = ""

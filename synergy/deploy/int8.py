@@ -40,7 +40,7 @@ def equalise_channels(model: CropModel, crops: Image) -> None:
         model: changed in place.
         crops: (N, size, size, 3) uint8 RGB that show what the network will see.
     """
-    backbone = model.net.backbone
+    backbone = getattr(model.net, "backbone", None)
     if not isinstance(backbone, MobileNetV1):
         return
     convolutions = [layer for layer in backbone if isinstance(layer, nn.Conv2d)]

@@ -25,6 +25,13 @@ def test_300w_of_a_shift(samples: list[FaceSample]) -> None:
         assert nme2d["box"][subset]["mean"] == pytest.approx((500 / box).mean(), rel=1e-4)
 
 
+def test_nme_over_the_image_where_its_size_is_known(samples: list[FaceSample]) -> None:
+    sized = [replace(sample, image_size=(512, 128)) for sample in samples]
+    nme2d = score_300w(sized, shifted(sized, (3, 4))).scores["nme2d"]
+    assert nme2d["image"]["all68"]["mean"] == pytest.approx(500 / 256, rel=1e-4)
+    assert "image" not in score_300w([*sized[:-1], samples[-1]], shifted(sized, (3, 4))).scores["nme2d"]
+
+
 def test_300w_jaw_alone(samples: list[FaceSample]) -> None:
     predictions = shifted(samples, (0, 0))
     predictions.landmarks68[:, :17] += 5

@@ -103,3 +103,36 @@ def test_a_file_that_cannot_be_written_is_said_before_any_work(tmp_path):
     result = CliRunner().invoke(app, ["bench", "--model", "nothing", "--json", str(tmp_path / "gone" / "b.json")])
     assert isinstance(result.exception, UserError)
     assert "there is no folder" in str(result.exception)
+
+
+def test_models_side_by_side(small_net, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    untrained = {"JVCR tiny": ("jvcr", {"variant": "tiny"}), "small": ("direct", {"width": 0.25, "size": 64})}
+    monkeypatch.setattr("synergy.benchmark.models.UNTRAINED", untrained)
+    save_weights(small_net, tmp_path / "own.safetensors", {}, open_face())
+    (tmp_path / "e.json").write_text(json.dumps({"model_id": "own", "nme2d": {"visible68": {"mean": 4.5}}}))
+    command = ["bench", "models", "--model", str(tmp_path / "own.safetensors"), "--errors", str(tmp_path / "e.json")]
+    command += [
+        "--rounds",
+        "1",
+        "--seconds",
+        "0",
+        "--json",
+        str(tmp_path / "m.json"),
+        "--plot",
+        str(tmp_path / "m.png"),
+    ]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    rows = {row["name"]: row for row in json.loads((tmp_path / "m.json").read_text())}
+    assert {"synergynet", "JVCR tiny", "small"} < set(rows)
+    assert rows[str(tmp_path / "own.safetensors")]["error"] == 4.5
+    assert rows["JVCR tiny"]["error"] is None
+    for row in rows.values():
+        assert row["parameters"] > 0
+        assert row["macs"] > 0
+        assert row["median_ms"] > 0
+        assert row["int8_mb"] > 0
+    # The scales of int8 outweigh the smaller weights in very small networks.
+    assert rows["synergynet"]["int8_mb"] < rows["synergynet"]["fp32_mb"]
+    assert (tmp_path / "m.png").stat().st_size > 1000

@@ -1,0 +1,147 @@
+"""All models side by side: size, multiply-adds, file size, latency and error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bfm_assets import open_face
+from synergy.benchmark.networks import has_onnxruntime, own_candidates
+from synergy.benchmark.timing import measure_in_turns
+from synergy.engines import CropModel
+from synergy.models.cost import count_macs
+from synergy.networks import build_network
+from synergy.predictor import Network
+from synergy.weights import decides_predictions
+
+# Called with the number of finished steps and of all steps.
+Progress = Callable[[int, int], None]
+
+# The landmark networks without trained weights: name, network and options. Trained ones are given by --model.
+UNTRAINED: dict[str, tuple[str, dict[str, Any]]] = {
+    "direct, MobileNetV1 x0.5": ("direct", {"width": 0.5}),
+    "direct, MobileNetV2 x0.5": ("direct", {"backbone": "mobilenet_v2", "width": 0.5}),
+    "direct, MobileNetV3-small": ("direct", {"backbone": "mobilenet_v3_small"}),
+    "direct, Xception x0.25": ("direct", {"backbone": "xception", "width": 0.25}),
+    "PFLD x1": ("pfld", {}),
+    "PFLD x0.25": ("pfld", {"width": 0.25}),
+    "SLPT small": ("slpt", {}),
+    "JVCR tiny": ("jvcr", {"variant": "tiny"}),
+    "JVCR small": ("jvcr", {"variant": "small"}),
+}
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model.
+
+    Attributes:
+        name: of the model.
+        trained: whether it has trained weights. Times and sizes do not depend on them.
+        parameters: millions of parameters that predict.
+        macs: millions of multiply-accumulates of one crop.
+        fp32_mb: size of its ONNX file in millions of bytes, None without onnxruntime.
+        int8_mb: the same with the convolutions in int8.
+        median_ms: median time of one crop.
+        error: in percent, None where it is not known.
+    """
+
+    name: str
+    trained: bool
+    parameters: float
+    macs: float
+    fp32_mb: float | None
+    int8_mb: float | None
+    median_ms: float
+    error: float | None
+
+
+def untrained_models() -> dict[str, Network]:
+    """Return the networks of `UNTRAINED` with random weights."""
+    torch.manual_seed(0)
+    model = open_face()
+    return {name: build_network(net, model, **options).eval() for name, (net, options) in UNTRAINED.items()}
+
+
+def measure_models(
+    trained: Mapping[str, Network],
+    untrained: Mapping[str, Network],
+    errors: Mapping[str, float],
+    rounds: int = 3,
+    seconds: float = 0.2,
+    threads: int = 1,
+    progress: Progress = lambda _done, _total: None,
+) -> list[ModelRow]:
+    """Measure models in turns.
+
+    Args:
+        trained: name to network.
+        untrained: name to network with random weights.
+        errors: `model_id` to error in percent.
+        rounds: number of turns of each network.
+        seconds: time of each network in one turn.
+        threads: number of threads.
+        progress: called after every turn.
+    """
+    networks = {**trained, **untrained}
+    openers = {name: own_candidates(net)[0].opener(1, threads) for name, net in networks.items()}
+    times = measure_in_turns(openers, rounds, seconds, progress)
+    rows = []
+    for name, net in networks.items():
+        assert isinstance(net, nn.Module)  # a protocol cannot state this
+        parameters = sum(p.numel() for key, p in net.named_parameters() if decides_predictions(key)) / 1e6
+        fp32, int8 = _file_sizes(net)
+        macs = count_macs(net, torch.zeros(1, 3, net.size, net.size)) / 1e6
+        error = errors.get(net.model_id) if name in trained else None
+        rows.append(ModelRow(name, name in trained, parameters, macs, fp32, int8, 1000 * times[name].median, error))
+    return rows
+
+
+def _file_sizes(net: nn.Module) -> tuple[float | None, float | None]:
+    """Return the sizes of the ONNX files in fp32 and int8 in millions of bytes.
+
+    Noise sets the ranges of int8, because only the size of the file is wanted.
+    """
+    if not has_onnxruntime():
+        return None, None
+    from synergy.deploy.int8 import quantise
+    from synergy.engines.onnx_graph import to_onnx
+
+    model = CropModel(net)
+    graph = to_onnx(model)
+    crops = np.random.default_rng(0).integers(0, 256, (2, model.size, model.size, 3), dtype=np.uint8)
+    logging.disable(logging.WARNING)  # onnxruntime advises another preparation of the graph
+    try:
+        quantised = quantise(graph, crops, 0)
+    finally:
+        logging.disable(logging.NOTSET)
+    return len(graph) / 1e6, len(quantised) / 1e6
+
+
+def plot_models(path: Path, rows: list[ModelRow], label: str) -> None:
+    """Draw all models: milliseconds against error where it is known, and against millions of bytes in int8.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    from synergy.extras import needs_extra
+
+    with needs_extra("eval", "--plot"):
+        from matplotlib.figure import Figure
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    panels = (("error", label), ("int8_mb", "file in int8, MB"))
+    for axes, (key, title) in zip(figure.subplots(1, 2), panels, strict=True):
+        for row in rows:
+            if (value := asdict(row)[key]) is not None:
+                axes.scatter(row.median_ms, value, color="tab:blue" if row.trained else "tab:gray")
+                axes.annotate(row.name, (row.median_ms, value), xytext=(4, 4), textcoords="offset points", fontsize=8)
+        axes.set(xlabel="median time of one face in ms", ylabel=title, xscale="log")
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=130)
