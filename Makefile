@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all pytorch3d test-pytorch3d lint bench weights clean
+.PHONY: demo test test-all pytorch3d test-pytorch3d lint bench web weights clean
 
 # The environment, remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -38,6 +38,9 @@ lint: $(VENV)/.installed  ## style and types
 
 bench: $(VENV)/.installed  ## networks next to their peers, stages of a photo, folders of photos: bench.json
 	$(BIN)/synergy bench --json bench.json
+
+web: $(VENV)/.installed  ## the browser example, a folder for any static host: needs Node.js for onnxruntime-web
+	$(BIN)/python examples/web/build.py
 
 weights: $(VENV)/.installed  ## train the shipped weights from the data files: make weights DATA=../shared/data OUT=runs/weights
 	@test -d "$(DATA)" || { echo "error: give the folder of the data files, DATA=..." >&2; exit 2; }

