@@ -24,17 +24,17 @@ _CONTENTS = (
 _CHANNELS = (1, 2, 2, 10)
 _RULE = (
     "The image is resized by scale = max(min(smallest_face / min_face, max_side / L), min_side / L), where L is its "
-    "longer side: by averaging over areas if scale < 1, otherwise bilinearly. Its right and lower edges are filled with "
-    "0 up to multiples of 'multiple'. A cell (row, column) of 'stride' pixels with a score above 'threshold' is a box with the "
-    "centre ((column, row) + offset + 0.5) * stride and the sides exp(size) * stride, in pixel edges of the input: "
-    "divided by scale, minus 0.5, it lies in image pixels with centres at integers. 'suppress' keeps one box per face: "
-    "going down by score, a box removes later ones if their intersection exceeds 'union_overlap' of the union or "
-    "'contained' of the smaller area. If this finds no box, or one whose longer side exceeds 'large' input pixels, the "
-    "image is searched again with the longer side 'coarse.side', after a border of coarse.border * coarse.side pixels "
-    "that repeats its edge. If the first search found boxes, the boxes of this second search with less than "
-    "coarse.min * large pixels of the first one's input are removed. If boxes remain, they replace the large boxes of "
-    "the first search, and come before the others in the suppression. The square of the 68 landmarks has the "
-    "box's centre plus shift * longer side, and the side 'side' * longer side."
+    "longer side: by averaging over areas if scale < 1, otherwise bilinearly. Its right and lower edges are filled "
+    "with 0 up to multiples of 'multiple'. A cell (row, column) of 'stride' pixels with a score above 'threshold' "
+    "is a box with the centre ((column, row) + offset + 0.5) * stride and the sides exp(size) * stride, in pixel "
+    "edges of the input: divided by scale, minus 0.5, it lies in image pixels with centres at integers. 'suppress' "
+    "keeps one box per face: going down by score, a box removes later ones if their intersection exceeds "
+    "'union_overlap' of the union or 'contained' of the smaller area. If this finds no box, or one whose longer "
+    "side exceeds 'large' input pixels, the image is searched again with the longer side 'coarse.side', after a "
+    "border of coarse.border * coarse.side pixels that repeats its edge. If the first search found boxes, the boxes "
+    "of this second search with less than coarse.min * large pixels of the first one's input are removed. If boxes "
+    "remain, they replace the large boxes of the first search, and come before the others in the suppression. The "
+    "square of the 68 landmarks has the box's centre plus shift * longer side, and the side 'side' * longer side."
 )
 
 

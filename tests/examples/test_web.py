@@ -77,8 +77,10 @@ class Browser:
     def __init__(self, url, profile, *options):
         to_browser, self.write_end = os.pipe()
         self.read_end, from_browser = os.pipe()
-        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                   "--no-first-run", f"--user-data-dir={profile}", "--remote-debugging-pipe", *options, "about:blank"]  # fmt: skip
+        flags = (
+            "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe"
+        )
+        command = [CHROMIUM, *flags.split(), f"--user-data-dir={profile}", *options, "about:blank"]
         # Chromium reads commands from file descriptor 3 and writes answers to 4.
         shell = f'exec "$@" 3</dev/fd/{to_browser} 4>/dev/fd/{from_browser}'
         self.process = subprocess.Popen(
