@@ -154,6 +154,12 @@ class Browser:
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without messages, and without a cache: tests change files within the cache's resolution of 1 s."""
+
+    def end_headers(self):
+        self.send_header("Cache-Control", "no-store")
+        super().end_headers()
+
     def log_message(self, *args):
         pass
 
@@ -283,8 +289,8 @@ def test_errors_of_the_page_are_readable(open_page, site, photo, tmp_path):
         ):
             description.write_text(wrong)
             page.send("Page.navigate", url=site[1])
-            page.wait("document.body?.dataset.state === 'error'")
-            assert message in page.status()
+            shown = f"document.getElementById('status')?.textContent.includes({json.dumps(message)})"
+            page.wait(f"{shown} && document.body.dataset.state === 'error'", 60)
     finally:
         description.write_text(content)
 
