@@ -80,8 +80,9 @@ def _stages(predictor: FacePredictor, photo: bytes) -> Iterator[tuple[str, Calla
     faces = predictor(image)
     yield TOTAL, partial(predictor, image)
     yield "JSON", lambda: json.dumps(faces.to_dict())
-    pictures = overlay(image, faces), mesh_overlay(image, faces)
-    yield "drawing", lambda: (overlay(image, faces), mesh_overlay(image, faces))
+    draw = (overlay, mesh_overlay) if predictor.net.morphable_model.is_dense else (overlay,)
+    pictures = [function(image, faces) for function in draw]
+    yield "drawing", lambda: [function(image, faces) for function in draw]
     yield "writing", lambda: [_jpeg(picture) for picture in pictures]
 
 
