@@ -83,15 +83,9 @@ class _OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self, model: bytes, threads: int) -> None:
-        import onnxruntime
+        from synergy.engines.onnx_engine import open_session
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only
-        # Threads that wait for work sleep. Spinning threads take the time of other processes' threads.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(model, threads)
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats, Floats]:
         heat, log_size, offset, points = self._session.run(OUTPUTS, {INPUT: cv2.dnn.blobFromImage(image)})

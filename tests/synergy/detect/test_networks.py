@@ -1,6 +1,7 @@
 """The network of the detector in both engines."""
 
 import builtins
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 
@@ -64,6 +65,7 @@ def test_without_onnxruntime_opencv_runs(monkeypatch):
             raise ModuleNotFoundError("no module", name=name)
         return original(name, *arguments, **keywords)
 
+    monkeypatch.delitem(sys.modules, "synergy.engines.onnx_engine", raising=False)
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(UserError, match=r"onnxruntime needs onnxruntime: pip install 'synergy-face\[onnx\]'"):
         centerface_network("onnxruntime")
