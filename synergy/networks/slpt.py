@@ -165,6 +165,6 @@ class Network(LandmarkNet):
         """
         # grid_sample with align_corners=False uses the coordinate n = (2 x + 1) / size - 1 for pixel x.
         centres = (2 * centres + 1) / self.size - 1
-        grid = centres[:, :, None, None] + 2 * side * self.grid
-        sampled = grid_sample(features, grid.flatten(2, 3).to(features.dtype), align_corners=False)
+        grid = centres[:, :, None] + 2 * side * self.grid.reshape(-1, 2)
+        sampled = grid_sample(features, grid.to(features.dtype), align_corners=False)
         return sampled.transpose(1, 2).flatten(2)

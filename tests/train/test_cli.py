@@ -65,7 +65,7 @@ def test_a_run_in_a_folder_with_files_of_our_names(tmp_path: Path) -> None:
         (["--model.model", "none.npz"], "none.npz"),
         (["--model.start", "none.ckpt"], "none.ckpt: no such file"),
         (["--ckpt_path", "none.ckpt"], "none.ckpt: no such file"),
-        (["--config", "smok"], "--config smok: no such file; shipped configurations are direct, jvcr, pfld, "),
+        (["--config", "smok"], "--config smok: no such file; shipped configurations are direct, facesynthetics, "),
         (["--config=none.yaml"], "--config none.yaml: no such file"),
         (["--model.wdth", "2"], r"^model\.wdth: train\.module\.SynergyModule has no such option$"),
         (["--model.width", "wide"], r"^model\.width: .*wide$"),
