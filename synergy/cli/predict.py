@@ -379,7 +379,8 @@ def _settings_key(predictor: FacePredictor, detection: tuple[float, float | None
                 weights.update(name.encode() + tensor.cpu().numpy().tobytes())
     digest = predictor.net.morphable_model.digest
     network = [predictor.net.model_id, getattr(predictor.net, "digest", weights.hexdigest()), digest]
-    return _digest([synergy.__version__, *network, predictor.mirror, *detection, renderer])
+    choices = [predictor.mirror, predictor.roll, predictor.min_confidence]
+    return _digest([synergy.__version__, *network, *choices, *detection, renderer])
 
 
 def _digest(value: object) -> str:

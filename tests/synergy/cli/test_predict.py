@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from bfm_assets import open_face
 from synergy.cli import app
-from synergy.cli.predict import FORMATS
+from synergy.cli.predict import FORMATS, _settings_key
 from synergy.detect import CenterFace, Detection
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
@@ -172,6 +172,14 @@ def test_names_that_are_not_utf8_or_look_like_markup(tmp_path, photos, model):
     assert set(images_of(out)) >= {"photos/caf\\xe9.jpg", "photos/x[/b].jpg", "photos/line\nbreak [red]:smile:.jpg"}
     (out / "predictions.csv").read_bytes().decode("utf-8")
     assert "photos/caf\\xe9.jpg_overlay.jpg" in files_of(out)
+
+
+def test_every_setting_that_decides_about_faces_repeats_the_inputs(small_net):
+    settings = [{}, {"mirror": True}, {"roll": "any"}, {"roll": "upright"}, {"min_confidence": 0.9}]
+    predictors = [FacePredictor(small_net, engine="torch", **one) for one in settings]
+    keys = {_settings_key(predictor, (0.5, None), "builtin") for predictor in predictors}
+    assert len(keys) == len(settings)
+    assert _settings_key(predictors[0], (0.5, 20.0), "builtin") not in keys
 
 
 def test_results_in_the_scanned_folder_are_not_read_again(tmp_path, photos, model):
