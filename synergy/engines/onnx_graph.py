@@ -8,7 +8,12 @@ from threading import Lock
 from typing import Any
 
 import torch
-from torch.onnx import register_custom_op_symbolic, symbolic_helper  # type: ignore[attr-defined]
+from torch.onnx import (  # type: ignore[attr-defined]
+    register_custom_op_symbolic,
+    symbolic_helper,
+    symbolic_opset9,
+    symbolic_opset13,
+)
 
 from synergy.engines.crop_model import CropModel
 from synergy.models.synergynet import SynergyNet
@@ -66,20 +71,20 @@ def _transpose(graph: Any, matrices: Any) -> Any:
 
 
 def _unflatten(graph: Any, tensor: Any, dim: Any, sizes: Any) -> Any:
-    """Write `tensor.unflatten(-1, sizes)` as one Reshape."""
+    """Write `tensor.unflatten(-1, sizes)` as one Reshape, and other dimensions as the exporter does."""
     rank = tensor.type().dim()
     if symbolic_helper._get_const(dim, "i", "dim") not in (-1, rank - 1):
-        raise NotImplementedError("unflatten of another dimension than the last")
+        return symbolic_opset13.unflatten(graph, tensor, dim, sizes)
     shape = [0] * (rank - 1) + list(symbolic_helper._get_const(sizes, "is", "sizes"))[:-1] + [-1]
     return graph.op("Reshape", tensor, graph.op("Constant", value_t=torch.tensor(shape)))
 
 
 def _flatten(graph: Any, tensor: Any, start: Any, end: Any) -> Any:
-    """Write `tensor.flatten(start, -1)` as one Reshape."""
+    """Write `tensor.flatten(start, -1)` as one Reshape, and other ends as the exporter does."""
     rank = tensor.type().dim()
     first, last = (symbolic_helper._get_const(value, "i", "dim") % rank for value in (start, end))
     if last != rank - 1:
-        raise NotImplementedError("flatten that does not reach the last dimension")
+        return symbolic_opset9.flatten(graph, tensor, start, end)
     return graph.op("Reshape", tensor, graph.op("Constant", value_t=torch.tensor([0] * first + [-1])))
 
 

@@ -101,3 +101,24 @@ def test_a_pickled_predictor_makes_its_engine_again(small_net, crops):
 def test_wrong_crops_are_one_line(small_net, wrong):
     with pytest.raises(ValueError, match=r"crops are \(N, 120, 120, 3\) uint8 with N of at least 1, got"):
         FacePredictor(small_net, engine="torch").predict_crops(wrong)
+
+
+class Reshaping(torch.nn.Module):
+    """Flattens and unflattens in the middle, which the graph's own forms of both functions do not cover."""
+
+    def forward(self, crops):
+        rows = crops.float().flatten(1, 2).unflatten(1, (4, -1))
+        return (rows.mean((2, 3)),)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_reshapes_of_inner_dimensions_are_exported(batch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from synergy.engines.onnx_graph import INPUT, to_onnx
+
+    model = Reshaping()
+    model.size, model.net, model.outputs = 8, None, ("means",)
+    session = onnxruntime.InferenceSession(to_onnx(model), providers=["CPUExecutionProvider"])
+    crops = np.random.default_rng(0).integers(0, 256, (batch, 8, 8, 3), dtype=np.uint8)
+    (expected,) = model(torch.from_numpy(crops))
+    np.testing.assert_allclose(session.run(None, {INPUT: crops})[0], expected.numpy(), rtol=1e-5)
