@@ -367,7 +367,7 @@ class SynergyModule(FaceModule):
             pruned = transplant(self.net, self.start.state)
             batches = [self.augment(data[chunk]).to(self.device) for chunk in chunks]
             if pruned:
-                reestimate_batch_norm(self.net.backbone, [(batch.image - 127.5) / 128 for batch in batches])
+                reestimate_batch_norm(self.net.backbone, self.net.features, (batch.image for batch in batches))
             self.net.eval()
             features = torch.cat([self.features(batch.image) for batch in batches])
             params = torch.cat([batch.params for batch in batches])

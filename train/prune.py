@@ -8,7 +8,7 @@ input, and E[relu(x)^2] = (b^2 + g^2) Phi(b / g) + b g phi(b / g) for x ~ N(b, g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -106,12 +106,13 @@ def _relu_moments(wide: Mapping[str, Tensor], layer: int) -> tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def reestimate_batch_norm(backbone: nn.Module, batches: list[Tensor]) -> None:
+def reestimate_batch_norm(backbone: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> None:
     """Set the statistics of all batch normalisations to their means over some batches.
 
     Args:
         backbone: the network, changed in place and left in training mode.
-        batches: inputs of the network.
+        forward: runs the backbone on a batch, with what comes before it.
+        batches: inputs of `forward`.
     """
     norms = [layer for layer in backbone.modules() if isinstance(layer, nn.BatchNorm2d)]
     momenta = [layer.momentum for layer in norms]
@@ -120,6 +121,6 @@ def reestimate_batch_norm(backbone: nn.Module, batches: list[Tensor]) -> None:
         layer.reset_running_stats()
         layer.momentum = None
     for batch in batches:
-        backbone(batch)
+        forward(batch)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum

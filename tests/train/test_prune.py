@@ -47,7 +47,7 @@ def test_what_can_be_pruned() -> None:
 def test_reestimated_statistics_are_those_of_the_batches() -> None:
     net = MobileNetV1(0.25)
     batches = [torch.randn(16, 3, 32, 32) * 3 + 1 for _ in range(4)]
-    reestimate_batch_norm(net, batches)
+    reestimate_batch_norm(net, net, batches)
     first = net[0](torch.cat(batches))
     torch.testing.assert_close(net[1].running_mean, first.mean((0, 2, 3)), atol=1e-4, rtol=1e-4)
     assert net[1].momentum == 0.1
