@@ -18,7 +18,7 @@ from synergy.engines import CropPredictions, Engine, join_predictions, make_engi
 from synergy.face import Face, poses_from_params, rotation_to_image
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
-from synergy.upright import five_points, predict_upright, require_roll
+from synergy.upright import five_points, predict_upright, require_roll, rotate_image
 from synergy.weights import load
 
 Image = NDArray[np.uint8]
@@ -193,22 +193,19 @@ class FacePredictor:
 
     def detect(self, image: Image) -> FoundFaces:
         """Detect the faces of an image, also of the rotated image where it shows none and `roll` is "any"."""
-        height, width = image.shape[:2]
-        # What brings points of the image back that was rotated by 90, 180 and 270 degrees anticlockwise.
-        back = np.array([[[0, -1, width - 1], [1, 0, 0]], [[-1, 0, width - 1], [0, -1, height - 1]],
-                         [[0, 1, 0], [-1, 0, height - 1]]], np.float32)  # fmt: skip
         found = self.detector(image)
         boxes, crop_boxes = found.boxes, self.detector.crop_box(found.boxes)
-        for k in range(1, 4):
+        for degrees in (90.0, 180.0, 270.0):
             if len(found.boxes) or self.roll != "any":
                 break
-            found = self.detector(np.ascontiguousarray(np.rot90(image, k)))
+            rotated, affine = rotate_image(image, degrees)
+            found, back = self.detector(rotated), invert_affine(affine).astype(np.float32)
             boxes, crop_boxes = (
-                landmark_box(transform_points(back[k - 1], some.reshape(-1, 2, 2)))
+                landmark_box(transform_points(back, some.reshape(-1, 2, 2)))
                 for some in (found.boxes, self.detector.crop_box(found.boxes))
             )
             if found.points5 is not None:
-                found = found._replace(points5=transform_points(back[k - 1], found.points5))
+                found = found._replace(points5=transform_points(back, found.points5))
         points5 = np.full((len(boxes), 5, 2), np.nan, np.float32) if found.points5 is None else found.points5
         return FoundFaces(boxes, found.scores, crop_boxes, points5)
 
