@@ -10,7 +10,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Synergy needs Python 3.11 or newer, $(PYTHON) is %d.%d: make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[bfm,demo,eval,onnx,train,video,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[app,bfm,demo,docs,eval,onnx,scale,train,video,dev]"
 	touch $@
 
 demo: $(VENV)/.installed  ## landmarks, pose and mesh of a real photo: open demo_out/index.html
