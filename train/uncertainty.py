@@ -7,7 +7,8 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.distributions import MultivariateNormal, Normal
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -38,11 +38,30 @@ from train.losses import masked_mean
 from train.negatives import make_negatives
 
 if TYPE_CHECKING:
+    from train.augment import Augment
     from train.module import SynergyModule
 
 
+# Degrees of freedom of the Student's t distribution of the errors. Errors against labels have heavier tails than a
+# Gaussian. Values from 3 to 8 were equally well calibrated (docs/journal.md).
+_DEGREES_OF_FREEDOM = 5.0
+
+
+def student_t_nll(squares: Tensor, log_scale: Tensor, dimensions: int) -> Tensor:
+    """Return negative log-likelihoods under a multivariate Student's t distribution with 5 degrees of freedom.
+
+    Args:
+        squares: squared Mahalanobis distances of the errors, of any shape.
+        log_scale: logarithm of the square root of the determinant of the scale matrix, of the same shape.
+        dimensions: of the error.
+    """
+    nu, d = _DEGREES_OF_FREEDOM, float(dimensions)
+    constant = math.lgamma(nu / 2) - math.lgamma((nu + d) / 2) + d / 2 * math.log(nu * math.pi)
+    return constant + log_scale + (nu + d) / 2 * torch.log1p(squares / nu)
+
+
 def landmark_nll(output: SynergyOutput, landmarks: Tensor, weight: Tensor) -> Tensor:
-    """Return the mean negative log-likelihood of the refined landmarks' x and y.
+    """Return the mean negative log-likelihood of the refined landmarks' positions in the image plane.
 
     Args:
         output: of a network with uncertainty heads.
@@ -50,10 +69,11 @@ def landmark_nll(output: SynergyOutput, landmarks: Tensor, weight: Tensor) -> Te
         weight: (B,).
     """
     assert output.landmark_std is not None
-    predicted, std = output.landmarks[..., :2], output.landmark_std[..., None]
-    known = landmarks[..., :2].isfinite()
-    target = torch.where(known, landmarks[..., :2], predicted)
-    return masked_mean(-Normal(predicted, std, validate_args=False).log_prob(target), known, weight)
+    predicted, std = output.landmarks[..., :2], output.landmark_std
+    known = landmarks[..., :2].isfinite().all(-1)
+    error = torch.where(known[..., None], landmarks[..., :2] - predicted, 0.0)
+    squares = error.square().sum(-1) / std.square()
+    return masked_mean(student_t_nll(squares, 2 * std.log(), LANDMARK_DIMENSIONS), known, weight)
 
 
 def rotation_error(params: Tensor, true_params: Tensor) -> Tensor:
@@ -79,8 +99,10 @@ def rotation_nll(output: SynergyOutput, true_params: Tensor, weight: Tensor) -> 
     error = rotation_error(output.params, true_params)
     known = error.isfinite().all(-1)
     error = torch.where(known[:, None], error, 0.0)
-    gaussian = MultivariateNormal(torch.zeros_like(error), output.rotation_covariance, validate_args=False)
-    return masked_mean(-gaussian.log_prob(error), known, weight)
+    factor = torch.linalg.cholesky(output.rotation_covariance)
+    squares = torch.linalg.solve_triangular(factor, error[..., None], upper=False).square().sum((-2, -1))
+    log_scale = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return masked_mean(student_t_nll(squares, log_scale, ROTATION_DIMENSIONS), known, weight)
 
 
 def face_loss(face: Tensor, no_face: Tensor) -> Tensor:
@@ -191,6 +213,9 @@ def fit_temperatures(net: SynergyNet, batches: Iterable[Batch]) -> None:
 class Calibrate(Callback):
     """Fit the temperatures at the end of the training of uncertainty heads, on the calibration set of the data.
 
+    The faces are augmented as in training. The network was trained on the photos of the calibration set, so that its
+    errors on the stored crops are smaller than those on new photos.
+
     It runs before the last checkpoint is written, because Lightning calls callbacks that write checkpoints last.
     """
 
@@ -200,4 +225,13 @@ class Calibrate(Callback):
 
         module: SynergyModule = pl_module  # type: ignore[assignment]
         module.eval()
-        fit_temperatures(module.net, validation_loader(trainer.datamodule.calibration_set))  # type: ignore[attr-defined]
+        faces = validation_loader(trainer.datamodule.calibration_set)  # type: ignore[attr-defined]
+        fit_temperatures(module.net, augmented_batches(module.augment, faces))
+
+
+def augmented_batches(augment: Augment, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Augment batches, in the same way in each call. The state of torch's global random generator does not change."""
+    for number, batch in enumerate(batches):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(number)
+            yield augment(batch)
