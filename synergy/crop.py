@@ -157,10 +157,11 @@ def _shrink(image: NDArray[np.uint8], affine: Array, size: int, factor: int) -> 
     Returns:
         The reduced region, and the affine map (2, 3) from its pixels to crop pixels.
     """
-    corners = transform_points(invert_affine(affine), np.array([[-1.0, -1.0], [size, size]]))
+    corners = np.array([[-1.0, -1.0], [size, -1.0], [-1.0, size], [size, size]])
+    low, high = np.split(landmark_box(transform_points(invert_affine(affine), corners)), 2)
     height, width = image.shape[:2]
-    x0, y0 = np.clip(np.floor(corners[0]).astype(int), 0, [width - 1, height - 1])
-    x1, y1 = np.clip(np.ceil(corners[1]).astype(int) + 1, [x0 + 1, y0 + 1], [width, height])
+    x0, y0 = np.clip(np.floor(low).astype(int), 0, [width - 1, height - 1])
+    x1, y1 = np.clip(np.ceil(high).astype(int) + 1, [x0 + 1, y0 + 1], [width, height])
     columns, rows = -(-(x1 - x0) // factor), -(-(y1 - y0) // factor)
     pad_x, pad_y = columns * factor - (x1 - x0), rows * factor - (y1 - y0)
     region = cv2.copyMakeBorder(image[y0:y1, x0:x1], 0, pad_y, 0, pad_x, cv2.BORDER_REPLICATE)

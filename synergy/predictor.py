@@ -18,7 +18,7 @@ from synergy.engines import CropPredictions, Engine, join_predictions, make_engi
 from synergy.face import Face, poses_from_params, rotation_to_image
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
-from synergy.upright import five_points, predict_upright, require_roll, rotate_image
+from synergy.upright import five_points, landmark_crops, predict_upright, require_roll, rotate_image
 from synergy.weights import load
 
 Image = NDArray[np.uint8]
@@ -60,7 +60,8 @@ class FacePredictor:
             rotated by more than 30 degrees is predicted again in an upright crop. A face in a given box has no such
             points, and may be rotated by up to 90 degrees. "any": every face is predicted in four orientations, and an
             image without a face is searched again after rotations by 90, 180 and 270 degrees. "upright": one
-            prediction for every face.
+            prediction for every face. With "auto" and "any", a face whose 68 landmarks are given is cropped upright by
+            them, and needs one prediction if that agrees with them.
         min_confidence: detected faces with a lower `Face.confidence` are removed. Faces in given boxes are kept, and so
             are all faces if the network predicts no confidence.
         engine: what runs the network, a name of `synergy.engines.ENGINES`. "auto" is onnxruntime on the CPU if it is
@@ -154,6 +155,7 @@ class FacePredictor:
                 raise ValueError(f"{len(images)} images but {name} for {len(given)}")
         arrays = [as_image(image) for image in images]
         found: list[FoundFaces] = []
+        crops: list[NDArray[np.float64]] = []
         for i, image in enumerate(arrays):
             if boxes is None and landmarks is None:
                 found.append(self.detect(image))
@@ -162,22 +164,33 @@ class FacePredictor:
                 _check_boxes(given_boxes, image)
                 count = len(given_boxes)
                 points5 = np.full((count, 5, 2), np.nan, np.float32)
-                if landmarks is not None and np.shape(landmarks[i])[1:2] == (68,):
-                    points5 = five_points(np.asarray(landmarks[i], np.float32))
+                maps = self._square_crops(given_boxes)
+                if landmarks is not None and np.shape(landmarks[i])[1:2] == (68,) and self.roll != "upright":
+                    points = np.asarray(landmarks[i], np.float32)
+                    points5 = five_points(points)
+                    maps = landmark_crops(points, self.net.size, self.net.margin)
                 found.append(FoundFaces(given_boxes, np.ones(count, np.float32), given_boxes, points5))
-        faces = self.predict_found(arrays, found)
+                crops.append(maps)
+        faces = self.predict_found(arrays, found, crops or None)
         if boxes is not None or landmarks is not None:
             return faces
         # The confidence is NaN, and the comparison false, for weights that predict none.
         kept = [one[~(one.confidence < self.min_confidence)] for one in faces]
         return [Faces(some, len(every) - len(some)) for some, every in zip(kept, faces, strict=True)]
 
-    def predict_found(self, images: Sequence[Image], found: Sequence[FoundFaces]) -> list[Faces]:
+    def predict_found(
+        self,
+        images: Sequence[Image],
+        found: Sequence[FoundFaces],
+        crops: Sequence[NDArray[np.float64]] | None = None,
+    ) -> list[Faces]:
         """Predict faces whose places are known. Their `score` is that of the detector; none is removed.
 
         Args:
             images: (H, W, 3) uint8 RGB of any size.
             found: the faces of each image, for example from `detect`.
+            crops: per image, the maps (K, 2, 3) from its pixels to the crops in which its faces are predicted first. By
+                default, the crops are upright squares around `FoundFaces.crop_boxes`.
 
         Returns:
             The faces of each image, in the same order.
@@ -186,10 +199,16 @@ class FacePredictor:
         if not len(owner):
             return [Faces() for _ in images]
         face_boxes, scores, crop_boxes, points5 = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        affine = square_crop(crop_boxes, self.net.size, self.net.margin).astype(np.float64)
+        affine = self._square_crops(crop_boxes) if crops is None else np.concatenate(crops)
+        if self.roll == "any" and crops is None:
+            points5 = np.full_like(points5, np.nan)  # the orientation of the detected points is not trusted
         affine, predicted = self._predict(images, owner, affine, points5)
         faces = self.faces(face_boxes, scores, affine, predicted)
         return [faces[owner == image] for image in range(len(images))]
+
+    def _square_crops(self, boxes: Floats) -> NDArray[np.float64]:
+        """Return the maps (K, 2, 3) to upright crops around boxes (K, 4) of landmarks."""
+        return np.asarray(square_crop(boxes, self.net.size, self.net.margin), np.float64)
 
     def detect(self, image: Image) -> FoundFaces:
         """Detect the faces of an image, also of the rotated image where it shows none and `roll` is "any"."""
@@ -235,7 +254,7 @@ class FacePredictor:
 
         if self.roll == "upright":
             return affine, predict(np.arange(len(owner)), affine)
-        return predict_upright(predict, affine, None if self.roll == "any" else points5, size, self.net.margin)
+        return predict_upright(predict, affine, points5, size, self.net.margin, self.roll == "any")
 
     def faces(
         self, boxes: Floats, scores: Floats, affines: NDArray[np.floating], predicted: CropPredictions[Floats]

@@ -48,6 +48,7 @@ class Finished:
         files: the files that were written, relative to the folder.
         images: number of images, which is 1 or the number of frames.
         faces: number of faces in them.
+        problem: one line about the part of the input that could not be read; empty if all of it was read.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Finished:
     files: tuple[str, ...]
     images: int
     faces: int
+    problem: str = ""
 
 
 class ResultFolder:
@@ -112,6 +114,7 @@ class ResultFolder:
         formats: Sequence[str],
         faces: list[FaceDict] | None,
         frames: tuple[int, int] = (1, 0),
+        problem: str = "",
     ) -> Finished:
         """Move the staged files of an input to their place and record the input as finished.
 
@@ -124,6 +127,7 @@ class ResultFolder:
             formats: the picture and mesh formats of the staged files.
             faces: the faces of an image; None for a video, whose frames are recorded already.
             frames: number of images and of faces in them, for a video.
+            problem: one line about the part of a video that could not be read; empty if all of it was read.
 
         Returns:
             What is recorded now.
@@ -144,7 +148,8 @@ class ResultFolder:
                 files, all_formats = sorted([*staged, *kept]), sorted(kept_formats.union(formats))
                 line: dict[str, Any] = {"source": source, "key": key, "formats": all_formats, "files": files}
                 if faces is None:
-                    self._append(line | {"frames": frames[0], "frame_faces": frames[1]})
+                    read_in_part = {"problem": problem} if problem else {}
+                    self._append(line | {"frames": frames[0], "frame_faces": frames[1]} | read_in_part)
                 else:
                     self._append(line | {"name": source, "faces": faces})
                 return self._finished[source]
@@ -229,6 +234,7 @@ class ResultFolder:
                 tuple(line["files"]),
                 line.get("frames", 1),
                 line.get("frame_faces", len(faces)),
+                line.get("problem", ""),
             )
 
     def _lines(self, start: int) -> Iterator[tuple[int, bytes]]:

@@ -76,7 +76,12 @@ def require_roll(roll: str) -> str:
 
 
 def predict_upright(
-    predict: PredictCrops, affine: Affines, points5: Floats | None, size: int, margin: float = LANDMARK_MARGIN
+    predict: PredictCrops,
+    affine: Affines,
+    points5: Floats,
+    size: int,
+    margin: float = LANDMARK_MARGIN,
+    search_unknown: bool = False,
 ) -> tuple[Affines, CropPredictions[Floats]]:
     """Predict faces in crops that are upright.
 
@@ -86,10 +91,10 @@ def predict_upright(
     Args:
         predict: predicts crops.
         affine: (N, 2, 3) maps from images to square crops around faces of unknown orientation.
-        points5: (N, 5, 2) detected points in image pixels (`synergy.detect.Detection`), NaN where unknown. None to
-            predict all faces in four orientations.
+        points5: (N, 5, 2) detected points in image pixels (`synergy.detect.Detection`), NaN where unknown.
         size: side of the crops in pixels.
         margin: side of the crops in units of the longer side of the landmarks' box.
+        search_unknown: predict faces whose points are unknown in four orientations too.
 
     Returns:
         The maps (N, 2, 3) to the crops that were used in the end, and the predictions for these crops.
@@ -97,10 +102,8 @@ def predict_upright(
     affine = affine.copy()
     every = np.arange(len(affine))
     predicted = predict(every, affine).select(every)
-    is_doubtful = np.ones(len(affine), bool)
-    if points5 is not None:
-        in_crop = transform_points(affine, points5.astype(np.float64))
-        is_doubtful = shape_distance(in_crop, predicted.landmarks) > MAX_SHAPE_DISTANCE
+    distance = shape_distance(transform_points(affine, points5.astype(np.float64)), predicted.landmarks)
+    is_doubtful = (distance > MAX_SHAPE_DISTANCE) | (np.isnan(distance) & search_unknown)
     is_rotated = np.zeros(len(affine), bool)
     if len(rows := np.flatnonzero(is_doubtful)):
         maps = [rotate_crop(affine[rows], 90.0 * k, size) for k in range(4)]
@@ -126,6 +129,34 @@ def five_points(landmarks: Array) -> Array:
     """Return eye centres, tip of the nose and corners of the mouth (N, 5, 2) of landmarks (N, 68, 2 or 3)."""
     eyes = [landmarks[:, i : i + 6, :2].mean(1) for i in (36, 42)]
     return np.stack([*eyes, *(landmarks[:, i, :2] for i in (30, 48, 54))], 1)
+
+
+def landmark_crops(landmarks: Array, size: int, margin: float = LANDMARK_MARGIN) -> Affines:
+    """Return the maps to crops around known landmarks, upright where the face is rotated by more than `TURNED_DEG`.
+
+    Args:
+        landmarks: (N, 68, 2 or 3) in image pixels.
+        size: side of the crops in pixels.
+        margin: side of the crops in units of the longer side of the landmarks' box.
+
+    Returns:
+        (N, 2, 3) maps from the image to the crops.
+
+    Example:
+        >>> upright = np.zeros((1, 68, 2))
+        >>> upright[0, 48:] = [0, 60]  # the mouth is below the eyes
+        >>> landmark_crops(upright, 120)[0, :, :2].round(3).tolist()
+        [[1.414, 0.0], [0.0, 1.414]]
+        >>> lying = upright[..., ::-1]  # the mouth is to the right of the eyes
+        >>> landmark_crops(lying, 120)[0, :, :2].round(3).tolist()
+        [[0.0, -1.414], [1.414, 0.0]]
+    """
+    points = five_points(landmarks).astype(np.float64)
+    up = points[:, :2].mean(1) - points[:, 3:].mean(1)
+    angles = np.degrees(np.arctan2(up[:, 0], -up[:, 1]))
+    angles[np.abs(angles) <= TURNED_DEG] = 0
+    identity = np.repeat(np.eye(2, 3)[None], len(landmarks), 0)
+    return upright_crops(identity, landmarks, angles, size, margin)
 
 
 def shape_distance(points5: Array, landmarks: Array) -> NDArray[np.float64]:
@@ -185,7 +216,7 @@ def rotate_crop(affine: Affines, degrees: float, size: int) -> Affines:
 
 
 def upright_crops(
-    affine: Affines, landmarks: Floats, angles: Array, size: int, margin: float = LANDMARK_MARGIN
+    affine: Affines, landmarks: Array, angles: Array, size: int, margin: float = LANDMARK_MARGIN
 ) -> Affines:
     """Return the maps to upright crops around faces.
 

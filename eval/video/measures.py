@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from synergy.crop import invert_affine, transform_points
 from synergy.geometry import geodesic_angle
+from synergy.tracking.matching import assign
 
 Array = NDArray[np.float64]
 
@@ -82,7 +83,10 @@ def error_of_motion(landmarks: ArrayLike, motions: ArrayLike) -> float:
 
 
 def persons(ids: Sequence[Mapping[int, ArrayLike]], centres: ArrayLike) -> list[list[int | None]]:
-    """Return which id each person has in each frame, by the nearest face.
+    """Return which id each person has in each frame.
+
+    Faces and people are paired so that as many as possible are near each other, and then the sum of the distances is
+    smallest. A face therefore counts for one person, also while another person next to it has no face.
 
     Args:
         ids: per frame, the id of each face and its centre (2,) in pixels.
@@ -93,11 +97,12 @@ def persons(ids: Sequence[Mapping[int, ArrayLike]], centres: ArrayLike) -> list[
     """
     result: list[list[int | None]] = [[] for _ in np.asarray(centres)[0]]
     for faces, people in zip(ids, np.asarray(centres, np.float64), strict=True):
-        for row, centre in zip(result, people, strict=True):
-            if np.isfinite(centre).all():
-                distances = {number: float(np.linalg.norm(np.subtract(at, centre))) for number, at in faces.items()}
-                nearest = min(distances, key=lambda number: distances[number], default=None)
-                row.append(nearest if nearest is not None and distances[nearest] < _NEAR else None)
+        visible = np.flatnonzero(np.isfinite(people).all(-1))
+        places = np.array([*faces.values()], np.float64).reshape(-1, 2)
+        distances = np.linalg.norm(people[visible, None] - places, axis=-1)
+        pairs = dict(assign(np.where(distances < _NEAR, distances, np.inf)))
+        for i, person in enumerate(visible):
+            result[person].append([*faces][pairs[i]] if i in pairs else None)
     return result
 
 

@@ -279,10 +279,14 @@ class _Job:
         finished = self.results.finished(source.name, key, formats)
         if finished is not None:
             self.kept += 1
-            return finished
-        if source.is_video:
-            return self._video(source, key, formats, progress)
-        return self._image(source, key, formats)
+        elif source.is_video:
+            finished = self._video(source, key, formats, progress)
+        else:
+            finished = self._image(source, key, formats)
+        if finished.problem:
+            self.incomplete += 1
+            self.warn(f"{source.name}: {finished.problem}")
+        return finished
 
     def _image(self, source: Source, key: str, formats: list[str]) -> Finished:
         from synergy.draw import overlay
@@ -336,10 +340,7 @@ class _Job:
             )
         finally:
             progress.remove_task(task)
-        if problem:
-            self.incomplete += 1
-            self.warn(f"{source.name}: {problem}")
-        return self.results.finish(source.name, key, formats, None, (n_frames, n_faces))
+        return self.results.finish(source.name, key, formats, None, (n_frames, n_faces), problem)
 
     def _staged_stem(self, source: Source) -> Path:
         """Return the path with which the staged files of an input begin."""

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
+from synergy.upright import rotate_crop
 
 
 def test_the_square_is_centred_and_sqrt2_of_the_longer_side():
@@ -33,15 +34,16 @@ def test_landmark_box_ignores_unknown_points():
     np.testing.assert_allclose(landmark_box(points), [3, 1, 5, 9])
 
 
+@pytest.mark.parametrize("degrees", [0, 45, 90, -160])
 @pytest.mark.parametrize("side", [30, 85, 200, 350, 1000])
-def test_image_and_points_move_together(side):
-    """A blurred dot lands where its coordinates are mapped, whether the crop enlarges or shrinks."""
+def test_image_and_points_move_together(side, degrees):
+    """A blurred dot lands where its coordinates are mapped, whether the crop enlarges, shrinks or rotates."""
     y, x = np.mgrid[:1200, :1200]
     dot = np.array([500.0, 620.0])
     image = 255 * np.exp(-((x - dot[0]) ** 2 + (y - dot[1]) ** 2) / (2 * (side / 15) ** 2))
     image = np.repeat(image.astype(np.uint8)[..., None], 3, -1)
     centre = dot + side * np.array([0.11, -0.07])
-    affine = square_crop(np.concatenate([centre - side / 2, centre + side / 2]), 120)
+    affine = rotate_crop(square_crop(np.concatenate([centre - side / 2, centre + side / 2]), 120), degrees, 120)
     crop = warp(image, affine, 120)[..., 0].astype(float)
     rows, columns = np.mgrid[:120, :120]
     found = np.array([(columns * crop).sum(), (rows * crop).sum()]) / crop.sum()

@@ -97,17 +97,18 @@ class Clock:
         return CropPredictions(landmarks, np.stack([pose(a) for a in angle]))
 
 
-@pytest.mark.parametrize("points5", [None, np.full((1, 5, 2), np.nan)])
-def test_faces_end_in_upright_crops(points5):
-    degrees = np.arange(-180, 180, 15) if points5 is None else np.arange(-90, 91, 15)
+@pytest.mark.parametrize("search_unknown", [True, False])
+def test_faces_end_in_upright_crops(search_unknown):
+    degrees = np.arange(-180, 180, 15) if search_unknown else np.arange(-90, 91, 15)
     network = Clock(degrees)
     affine = np.repeat(square_crop(np.array([[10.0, 10, 110, 110]]), 120), len(degrees), 0)
-    found, predicted = predict_upright(network, affine, points5, 120)
+    unknown = np.full((len(degrees), 5, 2), np.nan)
+    found, predicted = predict_upright(network, affine, unknown, 120, search_unknown=search_unknown)
     left = up_angles(predicted.params)
     assert np.abs(left).max() <= 30.01
     turn = np.degrees(np.arctan2(found[:, 0, 1], found[:, 0, 0]))
     np.testing.assert_allclose((turn + left - degrees + 180) % 360 - 180, 0, atol=1e-3)
-    assert network.count <= len(degrees) * (6 if points5 is None else 3)
+    assert network.count <= len(degrees) * (6 if search_unknown else 3)
 
 
 @pytest.mark.parametrize(("degrees", "is_different"), [(0, False), (15, False), (60, True), (90, True), (180, True)])
@@ -186,6 +187,24 @@ class Upright:
 
     def crop_box(self, boxes):
         return self.detector.crop_box(boxes)
+
+
+@pytest.mark.parametrize("roll", ["auto", "any"])
+def test_given_landmarks_of_a_lying_face_need_one_prediction(astronaut, predictors, roll, monkeypatch):
+    predictor = predictors[roll]
+    upright = predictors["auto"](astronaut).landmarks68
+    turned, affine = rotate_image(astronaut, -90)
+    given = transform_points(affine, upright)
+    counts = []
+    predict_crops = predictor.predict_crops
+    monkeypatch.setattr(predictor, "predict_crops", lambda crops: counts.append(len(crops)) or predict_crops(crops))
+    (face,) = predictor(turned, landmarks=given)
+    assert counts == [1]
+    assert np.linalg.norm(face.landmarks68 - given, axis=-1).mean() < 0.03 * np.ptp(given[..., 1])
+    # Landmarks that contradict the picture do not decide.
+    monkeypatch.undo()
+    (face,) = predictor(turned, landmarks=given[:, ::-1] * [1, 1, 0])
+    assert np.linalg.norm((face.landmarks68 - given)[..., :2], axis=-1).mean() < 0.05 * np.ptp(given[..., 1])
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

@@ -1,5 +1,12 @@
+import json
+import queue
+import shutil
 import struct
+import subprocess
+import threading
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -10,6 +17,7 @@ from synergy.video import VideoReader, VideoWriter
 av = pytest.importorskip("av")
 
 WIDTH, HEIGHT, RATE = 160, 120, 10
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def picture(i):
@@ -161,3 +169,75 @@ def test_sound_alone_is_no_video(tmp_path):
         container.mux(stream.encode(None))
     with pytest.raises(UserError, match="has no pictures"):
         VideoReader(path)
+
+
+# Plays the video to its end, and sends what happened to the server.
+PAGE = """<!doctype html><video muted src="out.mp4"></video><script>
+const video = document.querySelector('video'), events = []
+let pixel = null
+const send = error => fetch('/', {method: 'POST', body: JSON.stringify({
+  supported: video.canPlayType('video/mp4; codecs="avc1.42E01E"') !== '', events, error, pixel, end: video.currentTime,
+  width: video.videoWidth, height: video.videoHeight, duration: video.duration})})
+for (const name of ['canplay', 'playing', 'ended']) video.addEventListener(name, () => events.push(name))
+video.addEventListener('canplay', () => video.play(), {once: true})
+video.addEventListener('timeupdate', () => {
+  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight).getContext('2d')
+  canvas.drawImage(video, 0, 0)
+  pixel = [...canvas.getImageData(20, 80, 1, 1).data]
+})
+video.addEventListener('error', () => send(video.error.message))
+video.addEventListener('ended', () => send(''))
+</script>"""
+
+
+class Reports(SimpleHTTPRequestHandler):
+    """Serves a folder, and puts what a page posts into a queue."""
+
+    def __init__(self, *args, reports, **options):
+        self.reports = reports
+        super().__init__(*args, **options)
+
+    def do_POST(self):
+        self.reports.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.slow
+def test_a_written_video_plays_in_a_browser(tmp_path):
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    path = make_clip(tmp_path / "a.mp4", UNEVEN, "aac")
+    with VideoReader(path) as video, VideoWriter(tmp_path / "out.mp4", video) as writer:
+        for frame in video:
+            writer.write(frame.image[:-1], frame.ticks)
+    (tmp_path / "index.html").write_text(PAGE)
+    reports = queue.Queue()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Reports, directory=str(tmp_path), reports=reports))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"
+    profile, autoplay = f"--user-data-dir={tmp_path / 'profile'}", "--autoplay-policy=no-user-gesture-required"
+    address = f"http://127.0.0.1:{server.server_port}/"
+    # It prints its port and runs until it is stopped.
+    command = [CHROMIUM, *flags.split(), profile, autoplay, "--remote-debugging-port=0", address]
+    browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        report = reports.get(timeout=120)
+    finally:
+        browser.terminate()
+        browser.wait(20)
+        server.shutdown()
+        server.server_close()
+    if not report["supported"]:
+        pytest.skip("this Chromium does not play H.264")
+    assert report["error"] == ""
+    assert report["events"] == ["canplay", "playing", "ended"]
+    assert (report["width"], report["height"]) == (WIDTH, HEIGHT)
+    length = UNEVEN[-1] - UNEVEN[0]
+    assert length < report["end"] < length + 0.5
+    assert report["end"] == pytest.approx(report["duration"], abs=0.1)
+    red, green, blue, _ = report["pixel"]
+    assert red > 200 > 60 > max(green, blue)

@@ -52,3 +52,9 @@ def test_people_have_the_id_of_the_nearest_face():
     ids = [{1: [2, 0], 2: [199, 0]}, {1: [9, 0]}, {2: [22, 0], 1: [90, 0]}]
     assert persons(ids, centres) == [[1, 1, 2], [2, None]]
     assert [count_switches(row) for row in persons(ids, centres)] == [1, 0]
+
+
+def test_the_face_of_one_person_is_not_that_of_another_one_nearby():
+    centres = [[[100, 50], [139, 50]], [[100, 50], [np.nan, np.nan]]]
+    assert persons([{1: [102, 50]}, {1: [102, 50]}], centres) == [[1, 1], [None]]
+    assert persons([{1: [119, 50], 2: [81, 50]}, {}], centres) == [[2, None], [1]]

@@ -317,6 +317,10 @@ def test_a_truncated_video_keeps_what_was_read_and_says_how_much(tmp_path, model
     assert 1 < len(images_of(out)) < 8
     with VideoReader(out / "clip.mp4_overlay.mp4") as video:
         assert len(list(video)) == len(images_of(out))
+    again = run("clip.mp4", "--out", out, "--model", model, "--format", "json,overlay")
+    assert str(again.exception) == str(result.exception)
+    assert line in again.stderr.splitlines()
+    assert "1 input(s) were finished before" in again.stderr
 
 
 def test_a_video_that_cannot_be_read_leaves_the_others(tmp_path, model, clip):
