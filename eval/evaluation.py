@@ -24,6 +24,7 @@ from eval.inference import PredictedDataset, match_predictions, predict_dataset
 from eval.network import NetworkPredictor, RotatedPredictor
 from eval.predictions import Predictions
 from eval.result import ProtocolResult, Table
+from eval.uncertainty import add_uncertainty
 from synergy.camera import preferred_projection
 from synergy.data.reader import FaceReader
 from synergy.data.sample import FaceSample
@@ -119,6 +120,7 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
     result = config.score(dataset.samples, predictions)
     if dataset.dense_errors is not None and config.dense_model is not None:
         result = add_dense_scores(result, dataset.dense_errors, config.dense_model, predictions.model_id)
+    result = add_uncertainty(result, predictions)
     if config.with_cost and predictor is not None:
         result = add_cost(result, predictor.predictor.net)
     result = replace(result, scores=_with_run_details(result, reader, dataset, config))

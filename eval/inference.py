@@ -30,12 +30,16 @@ class PredictedBatch(NamedTuple):
         pose_deg: (N, 3) pitch, yaw and roll in degrees, or None.
         rotation: (N, 3, 3) the predicted rotations from which the angles were computed, or None.
         dense_errors: (N, 2) dense errors in percent (`eval.dense`), or None.
+        landmarks68_std: (N, 68) standard deviations in image pixels (`synergy.face.Face`), or None.
+        rotation_covariance: (N, 3, 3) in radians squared (`synergy.face.Face`), or None.
     """
 
     landmarks68: NDArray[np.floating]
     pose_deg: NDArray[np.floating] | None = None
     rotation: NDArray[np.floating] | None = None
     dense_errors: NDArray[np.floating] | None = None
+    landmarks68_std: NDArray[np.floating] | None = None
+    rotation_covariance: NDArray[np.floating] | None = None
 
 
 class Predictor(Protocol):
@@ -106,11 +110,11 @@ def predict_dataset(
         rows += [row for row, _ in chunk]
         samples += [replace(sample, image=NO_IMAGE) for _, sample in chunk]
     names = _names(samples, reader)
-    landmarks, pose_deg, rotation, dense_errors = (_concatenate(arrays) for arrays in zip(*batches, strict=True))
+    arrays = (_concatenate(arrays) for arrays in zip(*batches, strict=True))
+    landmarks, pose_deg, rotation, dense_errors, std, covariance = arrays
     assert landmarks is not None
-    predictions = Predictions(
-        names, landmarks, pose_deg, predictor.model_id, predictor.crops, predictor.pose_from, rotation
-    )
+    facts = (predictor.model_id, predictor.crops, predictor.pose_from)
+    predictions = Predictions(names, landmarks, pose_deg, *facts, rotation, std, covariance)
     return PredictedDataset(samples, np.array(rows), predictions, time.perf_counter() - started, dense_errors)
 
 

@@ -89,7 +89,14 @@ class NetworkPredictor:
             np.array([(face.pose.pitch, face.pose.yaw, face.pose.roll) for face in faces], np.float32),
             np.stack([face.pose.matrix for face in faces]),
             dense,
+            *_uncertainty(faces),
         )
+
+
+def _uncertainty(faces: Sequence[Face]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Return the standard deviations (N, 68) and covariances (N, 3, 3) of faces; None from a network without them."""
+    std, covariance = ([getattr(face, name) for face in faces] for name in ("landmarks68_std", "rotation_covariance"))
+    return tuple(None if values[0] is None else np.stack(values) for values in (std, covariance))  # type: ignore[return-value]
 
 
 class RotatedPredictor:

@@ -7,6 +7,7 @@ They are stored in an `.npz` file with these arrays:
   effect.
 - `pose_deg` (N, 3), optional: pitch, yaw and roll in degrees.
 - `rotation` (N, 3, 3), optional: the predicted rotations.
+- `landmarks68_std` (N, 68), `rotation_covariance` (N, 3, 3), optional: predicted uncertainties.
 - `model_id`, `crops` and `pose_from`, optional: texts.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +25,9 @@ from numpy.typing import NDArray
 from bfm_assets.safe_files import ModelFileError, read_arrays
 from eval.baselines import UNKNOWN
 from synergy.errors import UserError
+
+# Optional arrays and the shape of each of their N elements.
+_OPTIONAL = {"pose_deg": (3,), "rotation": (3, 3), "landmarks68_std": (68,), "rotation_covariance": (3, 3)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,8 @@ class Predictions:
         crops: the crops that it was given, a value of `eval.baselines.Baseline.crops`.
         pose_from: how the angles were computed from its output, a value of `eval.baselines.Baseline.pose_from`.
         rotation: (N, 3, 3) predicted rotations from which `pose_deg` was computed, or None.
+        landmarks68_std: (N, 68) standard deviation of x, and of y, in image pixels (`synergy.face.Face`), or None.
+        rotation_covariance: (N, 3, 3) of the error of `rotation` in radians squared (`synergy.face.Face`), or None.
 
     Raises:
         UserError: arrays of wrong shapes, repeated names, or values that are not finite.
@@ -50,6 +56,8 @@ class Predictions:
     crops: str = UNKNOWN
     pose_from: str = UNKNOWN
     rotation: NDArray[np.float32] | None = None
+    landmarks68_std: NDArray[np.float32] | None = None
+    rotation_covariance: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if problem := self._problem():
@@ -88,20 +96,11 @@ class Predictions:
                 f"{missing[0]}; {example}"
             )
         taken = np.array(indices, np.intp)
-        return Predictions(
-            tuple(names),
-            self.landmarks68[taken],
-            None if self.pose_deg is None else self.pose_deg[taken],
-            self.model_id,
-            self.crops,
-            self.pose_from,
-            None if self.rotation is None else self.rotation[taken],
-        )
+        optional = {key: array[taken] for key, array in self._optional().items()}
+        return replace(self, names=tuple(names), landmarks68=self.landmarks68[taken], **optional)
 
     def save(self, path: str | Path) -> None:
         """Write the `.npz` file of this module's docstring."""
-        optional: dict[str, Any] = {"pose_deg": self.pose_deg, "rotation": self.rotation}
-        arrays = {key: array for key, array in optional.items() if array is not None}
         with Path(path).open("wb") as file:
             np.savez_compressed(
                 file,
@@ -110,7 +109,7 @@ class Predictions:
                 model_id=np.array(self.model_id),
                 crops=np.array(self.crops),
                 pose_from=np.array(self.pose_from),
-                **arrays,
+                **self._optional(),
             )
 
     @classmethod
@@ -124,33 +123,35 @@ class Predictions:
             arrays = read_arrays(path, ("names", "landmarks68"), "predictions file")
         except ModelFileError as error:
             raise UserError(str(error)) from None
-        for key in ("landmarks68", "pose_deg", "rotation"):
+        for key in ("landmarks68", *_OPTIONAL):
             if key in arrays and arrays[key].dtype.kind not in "iuf":
                 raise UserError(f"{path}: {key} is not numeric")
-        pose, rotation = arrays.get("pose_deg"), arrays.get("rotation")
         return cls(
             tuple(str(name) for name in arrays["names"].ravel()),
             arrays["landmarks68"].astype(np.float32),
-            None if pose is None else pose.astype(np.float32),
-            str(arrays.get("model_id", Path(path).stem)),
-            str(arrays.get("crops", UNKNOWN)),
-            str(arrays.get("pose_from", UNKNOWN)),
-            None if rotation is None else rotation.astype(np.float32),
+            model_id=str(arrays.get("model_id", Path(path).stem)),
+            crops=str(arrays.get("crops", UNKNOWN)),
+            pose_from=str(arrays.get("pose_from", UNKNOWN)),
+            **{key: arrays[key].astype(np.float32) for key in _OPTIONAL if key in arrays},
         )
 
+    def _optional(self) -> dict[str, Any]:
+        """Return the optional arrays that are known, by name."""
+        arrays = {key: getattr(self, key) for key in _OPTIONAL}
+        return {key: array for key, array in arrays.items() if array is not None}
+
     def _problem(self) -> str | None:
-        n, points, pose = len(self.names), self.landmarks68, self.pose_deg
+        n, points = len(self.names), self.landmarks68
         if points.ndim != 3 or points.shape[1] != 68 or points.shape[2] not in (2, 3):
             return f"landmarks68 is {points.shape}, expected (N, 68, 3)"
         if len(points) != n:
             return f"{n} names but {len(points)} sets of landmarks"
-        if pose is not None and pose.shape != (n, 3):
-            return f"pose_deg is {pose.shape}, expected {(n, 3)}"
-        if self.rotation is not None and self.rotation.shape != (n, 3, 3):
-            return f"rotation is {self.rotation.shape}, expected {(n, 3, 3)}"
+        for key, array in self._optional().items():
+            if array.shape != (n, *_OPTIONAL[key]):
+                return f"{key} is {array.shape}, expected {(n, *_OPTIONAL[key])}"
         if repeated := [name for name, count in Counter(self.names).items() if count > 1]:
             return f"the name {repeated[0]} occurs more than once"
-        for key, array in (("landmarks68", points), ("pose_deg", pose), ("rotation", self.rotation)):
-            if array is not None and not (finite := np.isfinite(array).reshape(n, -1).all(1)).all():
+        for key, array in {"landmarks68": points, **self._optional()}.items():
+            if not (finite := np.isfinite(array).reshape(n, -1).all(1)).all():
                 return f"{key} of {self.names[int(np.argmin(finite))]} has values that are not finite"
         return None

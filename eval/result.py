@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eval import metrics
 from eval.baselines import Baseline
+from eval.calibration import Reliability
 from synergy.data.sample import FaceSample
 
 YAW_COLUMNS = (*metrics.BIN_NAMES, "mean", "std", "all", "AUC@7", "fail@7")
@@ -51,6 +52,7 @@ class ProtocolResult:
         yaw_deg: (N,) true yaw in degrees, or None.
         pose_errors: (M, 3) absolute errors of pitch, yaw and roll in degrees of the M scored poses, or None.
         has_volumes: whether the report draws the landmarks as volumes.
+        reliability: predicted against observed frequencies of errors, by what was predicted (`eval.uncertainty`).
     """
 
     title: str
@@ -64,6 +66,7 @@ class ProtocolResult:
     yaw_deg: NDArray[np.floating] | None = None
     pose_errors: NDArray[np.float64] | None = None
     has_volumes: bool = False
+    reliability: Mapping[str, Reliability] = field(default_factory=dict)
 
 
 def summarize(errors: NDArray[np.float64]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bfm_assets import open_face
 from eval import metrics
+from eval.calibration import Reliability
 from eval.result import format_value
 from synergy.landmarks import CONTOURS
 
@@ -61,6 +62,27 @@ def ced_curves(errors: Mapping[str, ArrayLike]) -> str:
         axes.set(xlim=(0, CED_LIMIT), ylim=(0, 100), xlabel="error of an image (%)", ylabel="images at or below (%)")
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.1))
         return _svg(figure, "ced")
+
+
+def reliability_curves(curves: Mapping[str, Reliability]) -> str:
+    """Draw how many errors lie within the limits of predicted probabilities.
+
+    Args:
+        curves: by what was predicted.
+
+    Returns:
+        The chart as SVG.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="calibrated")
+        for (name, curve), colour in zip(curves.items(), _SERIES, strict=False):
+            label = f"{name}, mean difference {curve.error:.1f} %"
+            axes.plot(100 * curve.predicted, 100 * curve.observed, color=colour, linewidth=2, label=label)
+        axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="predicted probability (%)", ylabel="errors within the limit (%)")
+        axes.legend(frameon=False, loc="lower right")
+        return _svg(figure, "reliability")
 
 
 def yaw_scatter(errors: NDArray[np.floating], yaw_deg: NDArray[np.floating]) -> str:

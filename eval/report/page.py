@@ -124,6 +124,7 @@ def render(
         landmark_chart=charts.landmark_errors(result.point_errors),
         parts_table=_parts_table(result.point_errors),
         pose_chart=None if poses is None or not len(poses) else charts.pose_histograms(poses),
+        reliability_chart=charts.reliability_curves(result.reliability) if result.reliability else None,
         volumes=volume_views(result, examples, network_volumes) if result.has_volumes else None,
         main_error=_label(main_error),
         layers={"true": True, "predicted": True} | ({"mesh": False} if overlay else {}),

@@ -11,8 +11,10 @@ from synergy.predictor import FacePredictor
 
 def test_crops_are_the_benchmark_s(samples: list[FaceSample], small_net: SynergyNet) -> None:
     predictor = NetworkPredictor(FacePredictor(small_net))
-    landmarks, pose, rotation, dense = predictor.predict(samples)
+    landmarks, pose, rotation, dense, std, covariance = predictor.predict(samples)
     assert dense is None
+    assert std is None
+    assert covariance is None
     assert pose is not None
     assert rotation is not None
     assert landmarks.shape == (6, 68, 3)
