@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,11 +107,7 @@ class Face:
         Raises:
             ValueError: the weights' morphable model has the 68 landmark vertices only.
         """
-        model = self.morphable_model
-        if not model.is_dense:
-            raise ValueError(f"morphable model '{model.name}' has landmark vertices only, there is no mesh")
-        points = LinearFaceModel(model).project_mesh(torch.from_numpy(self.params), self.crop_size).numpy()
-        return transform_points(invert_affine(self.crop), points).astype(np.float32)
+        return dense_vertices([self])[0]
 
     @property
     def blendshapes(self) -> dict[str, float]:
@@ -191,3 +188,26 @@ def rotation_to_image(crop: NDArray[np.floating]) -> NDArray[np.float64]:
     rotation[..., :2, :2] = flip_y(flip_y(linear.swapaxes(-1, -2)).swapaxes(-1, -2))
     rotation[..., 2, 2] = 1
     return rotation
+
+
+def dense_vertices(faces: Sequence[Face]) -> Floats:
+    """Compute the dense meshes of several faces by one matrix product.
+
+    Args:
+        faces: at least one; of one morphable model and crop size.
+
+    Returns:
+        (N, V, 3), see `Face.vertices`.
+
+    Raises:
+        ValueError: the faces have different morphable models, or a model with the 68 landmark vertices only.
+    """
+    model, size = faces[0].morphable_model, faces[0].crop_size
+    if any(face.morphable_model is not model or face.crop_size != size for face in faces):
+        raise ValueError("the faces have different morphable models or crop sizes; compute their meshes one by one")
+    if not model.is_dense:
+        raise ValueError(f"morphable model '{model.name}' has landmark vertices only, there is no mesh")
+    params = torch.from_numpy(np.stack([face.params for face in faces]))
+    points = LinearFaceModel(model).project_mesh(params, size).numpy()
+    to_image = invert_affine(np.stack([face.crop for face in faces]))
+    return transform_points(to_image, points).astype(np.float32)

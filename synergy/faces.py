@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from synergy.errors import UserError
-from synergy.face import Face
+from synergy.face import Face, dense_vertices
 
 Floats = NDArray[np.float32]
 
@@ -118,6 +118,17 @@ class Faces(Sequence[Face]):
             self._stack((3, 3), lambda face: face.pose.matrix),
             self._stack((), lambda face: face.pose.scale),
         )
+
+    def vertices(self) -> Floats:
+        """Compute the dense meshes of all faces by one matrix product.
+
+        Returns:
+            (N, V, 3) float32, see `Face.vertices`; (0, 0, 3) without faces.
+
+        Raises:
+            ValueError: the faces have different morphable models, or one without a mesh.
+        """
+        return dense_vertices(self._faces) if self._faces else np.zeros((0, 0, 3), np.float32)
 
     def _stack(self, shape: tuple[int, ...], value: Callable[[Face], ArrayLike]) -> Floats:
         return np.array([value(face) for face in self._faces], np.float32).reshape(len(self), *shape)

@@ -1,6 +1,7 @@
 import csv
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,20 @@ def test_stacked_arrays_hold_the_numbers_of_each_face(faces):
         for name in ("pitch", "yaw", "roll", "scale"):
             assert getattr(faces.pose, name)[i] == pytest.approx(getattr(face.pose, name))
     assert [round(face.pose.yaw) for face in faces[abs(faces.pose.yaw) < 20]] == [0, 10]
+
+
+def test_meshes_of_all_faces_are_those_of_each_face(faces):
+    meshes = faces.vertices()
+    assert meshes.shape == (len(YAWS), *faces[0].morphable_model.mean.shape)
+    for face, mesh in zip(faces, meshes, strict=True):
+        np.testing.assert_allclose(mesh, face.vertices(), atol=1e-3)
+    assert Faces([]).vertices().shape == (0, 0, 3)
+
+
+def test_meshes_of_different_models_are_an_error(faces):
+    other = replace(faces[0], morphable_model=replace(faces[0].morphable_model))
+    with pytest.raises(ValueError, match="different morphable models"):
+        Faces([faces[1], other]).vertices()
 
 
 def test_no_faces_have_empty_arrays():
