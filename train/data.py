@@ -27,7 +27,7 @@ from train.packs.pack import CROP_SIZE, Pack
 from train.relabel import fit_coefficients
 
 # Samples whose labels have less weight than this are not used: their fit has failed.
-_MIN_WEIGHT = 0.05
+MIN_WEIGHT = 0.05
 _VALIDATION_BATCH = 128
 
 
@@ -224,7 +224,7 @@ class PackData(FaceDataModule):
             )
         per_pack = [np.array([factors.get(str(source), 1.0) for source in opened.sources]) for opened in packs]
         chosen = [
-            (opened, np.flatnonzero((opened.split == "train") & (opened.weight >= _MIN_WEIGHT) & (factor > 0)))
+            (opened, np.flatnonzero((opened.split == "train") & (opened.weight >= MIN_WEIGHT) & (factor > 0)))
             for opened, factor in zip(packs, per_pack, strict=True)
         ]
         factor = np.concatenate([factor[rows] for factor, (_, rows) in zip(per_pack, chosen, strict=True)])

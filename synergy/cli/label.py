@@ -1,4 +1,4 @@
-"""`synergy label`: make, show, merge, export and measure training packs, and predict their photos."""
+"""`synergy label`: make, show, merge, export and measure training packs, and label photos automatically."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from synergy.cli.console import error_console, say
 from synergy.cli.options import BfmOption, NetworkOption
 from synergy.errors import UserError
 from synergy.extras import needs_extra
+from synergy.outputs import require_writable_file
 
 app = typer.Typer(no_args_is_help=True, help="Fit 3DMM labels to landmark annotations, and work with the packs.")
 quality = typer.Typer(no_args_is_help=True, help="Print the quality tables of docs/labels.md.")
@@ -59,7 +60,9 @@ def build(
     blendshapes: Annotated[Path | None, typer.Option(help="Blendshape scores (.npz), kept in the pack.")] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Add profiled images, up to 90 degrees of yaw.")] = False,
     step: Annotated[float, typer.Option(help="Degrees between profiled images.")] = 15.0,
-    held_out: Annotated[list[Path] | None, typer.Option(help="Data set whose images must not be in the pack.")] = None,
+    held_out: Annotated[
+        list[Path] | None, typer.Option(help="Data set or pack whose images must not be in the new pack.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train or val.")] = "train",
     val_identities_above: Annotated[
         int | None, typer.Option(help="People with larger numbers are for validation (CFP: 450).")
@@ -107,20 +110,71 @@ def render(
 
 
 @app.command()
-def predict(
-    pack: Annotated[Path, typer.Argument(help="A pack of photos.")],
-    out: Annotated[Path, typer.Option(help="The prediction file (.npz) to write.")] = Path("predictions.npz"),
+def find(
+    photos: Annotated[Path, typer.Argument(help="Folder, tar or zip of photos.")],
+    out: Annotated[Path, typer.Option(help="The .tar of crops to write; an .npz is written next to it.")],
     weights: NetworkOption = "synergynet",
     bfm: BfmOption = None,
 ) -> None:
-    """Predict the photos of a pack with a network, for --teacher of the next round of labels."""
-    with _progress("Predicting") as (update, say):
+    """Find the faces of photos without annotations, and write them as crops that label build reads."""
+    require_writable_file(out)
+    with _progress("Searching") as (update, say):
         from synergy.predictor import FacePredictor
         from synergy.registry import open_network
-        from train.annotate.predictions import predict_pack
+        from train.annotate.photos import find_faces
 
-        predict_pack(pack, out, FacePredictor(open_network(weights, bfm), mirror=True), update)
-        say(f"written: {out}")
+        predictor = FacePredictor(open_network(weights, bfm))
+        count = find_faces(photos, out, predictor, update, lambda line: say(line, "warning:", "yellow"))
+        say(f"written: {out} with {count} faces, and {out.with_suffix('.npz')}")
+
+
+@app.command()
+def predict(
+    source: Annotated[Path, typer.Argument(help="A pack of photos, or a data set with boxes or annotations.")],
+    out: Annotated[Path, typer.Option(help="The prediction file (.npz) to write.")] = Path("predictions.npz"),
+    weights: NetworkOption = "synergynet",
+    bfm: BfmOption = None,
+    keep: Annotated[
+        float, typer.Option(min=0, max=1, help="Keep only this fraction, the predictions with the least uncertainty.")
+    ] = 1.0,
+) -> None:
+    """Predict photos with a network, for --teacher of the next round of labels."""
+    with _progress("Predicting") as (update, say):
+        from synergy.registry import open_network
+        from train.annotate.predictions import predict_photos
+
+        kept, count = predict_photos(source, out, open_network(weights, bfm), update, keep)
+        say(f"written: {out} with {kept} of {count} predictions")
+
+
+@app.command()
+def auto(
+    photos: Annotated[Path, typer.Argument(help="Photos (folder, tar or zip), or a data set that label build reads.")],
+    labelled: Annotated[Path, typer.Option(help="Pack with training and validation samples.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the run. The same command continues it.", show_default=False)],
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds.")] = 3,
+    keep: Annotated[float, typer.Option(help="Fraction of the predictions to keep: the most certain.")] = 0.8,
+    training: Annotated[
+        str | None, typer.Option("--train", help="Options of synergy train fit for every round.", show_default=False)
+    ] = None,
+    network: Annotated[str, typer.Option(help="Name of the landmark network that --train trains, such as pfld.")] = "",
+    model: Annotated[Path | None, typer.Option(help="Morphable model of the pack; by default the open face.")] = None,
+    redo: Annotated[
+        bool, typer.Option("--redo", help="Repeat steps whose command or inputs changed; the old folders are kept.")
+    ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Stop after so many seconds; exit status 3 if steps are left.")
+    ] = None,
+) -> None:
+    """Label photos in rounds: predict, keep the certain ones, fit labels, train again; with a curve of the errors."""
+    from synergy.cli.train import UNFINISHED, execute
+
+    with needs_extra("train", "this command"):
+        from train.auto_label import TRAINING, AutoOptions, label_automatically
+
+    options = AutoOptions(photos, labelled, rounds, keep, training or TRAINING, network, model)
+    if not label_automatically(options, out, execute, typer.echo, redo, time_limit):
+        raise typer.Exit(UNFINISHED)
 
 
 @app.command()

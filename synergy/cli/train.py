@@ -100,14 +100,14 @@ def recipe(
     """Run all steps from data files to weights (docs/training.md). Finished steps are skipped."""
     with needs_extra("train", "training"):
         from train.recipe import RecipeRun, read_recipe
-    run = RecipeRun(read_recipe(plan, scale), data, out, _execute, typer.echo, redo, time_limit)
+    run = RecipeRun(read_recipe(plan, scale), data, out, execute, typer.echo, redo, time_limit)
     if list_:
         run.show(only or ())
     elif not run.run(only or ()):
         raise typer.Exit(UNFINISHED)
 
 
-def _execute(arguments: list[str]) -> None:
+def execute(arguments: list[str]) -> None:
     """Run a command of `synergy` in this process.
 
     Raises:

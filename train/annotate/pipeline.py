@@ -34,7 +34,7 @@ from train.annotate.teachers import (
     measure_disagreement,
 )
 from train.packs.duplicates import Bits, find_copies, find_repeats, image_hash
-from train.packs.pack import CROP_SIZE, PackWriter, describe_contents
+from train.packs.pack import CROP_SIZE, Pack, PackWriter, describe_contents
 
 # Faces per part of the pack: an interrupted run repeats at most one part.
 _PART = 256
@@ -57,7 +57,7 @@ class LabelOptions:
         blendshapes: file of blendshape scores (`train.annotate.predictions.read_blendshapes`).
         profile_step_deg: add profiled images of near-frontal faces, rotated outwards up to 90 degrees of yaw in steps
             of this many degrees; None adds none.
-        held_out: data sets none of whose images, mirrored or not, may be in the pack.
+        held_out: data sets and packs none of whose images, mirrored or not, may be in the pack.
         split: "train" or "val".
         val_identities_above: people with larger numbers are for validation; nothing is estimated from them.
         source_name: name of the data set in the pack; its file name by default.
@@ -290,7 +290,10 @@ def _rows_to_drop(
 
 
 def _dataset_hashes(path: str | Path) -> Bits:
-    """Return hashes (N, 256) of the faces of a data set, cropped around their annotations as for training."""
+    """Return hashes (N, 256) of the faces of a data set, cropped as for training, or of the images of a pack."""
+    if Pack.is_at(path):
+        pack = Pack.open(path)
+        return np.stack([image_hash(pack.image(index)) for index in range(len(pack))])
     reader, hashes = open_reader(path), []
     for sample in reader:
         box = sample.box if reader.is_cropped and sample.box is not None else landmark_box(sample.landmarks68)

@@ -12,21 +12,27 @@ Landmarks are in pixels of the stored image, y down, larger z nearer. Rotations 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bfm_assets.safe_files import ModelFileError, read_arrays
-from synergy.crop import invert_affine, transform_points
+from eval.metrics import box_size
+from synergy.crop import LANDMARK_MARGIN, invert_affine, landmark_box, square_crop, transform_points, warp
+from synergy.data import SampleError
+from synergy.data.opening import open_reader
+from synergy.defaults import MIN_CONFIDENCE
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_pose
-from synergy.predictor import FacePredictor
-from train.packs.pack import N_BLENDSHAPES, Pack
+from synergy.predictor import FacePredictor, Network
+from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, Pack
 
 Floats = NDArray[np.float64]
 
@@ -131,35 +137,138 @@ def _match(stored: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
     return np.array([rows.get(PurePosixPath(name).name, -1) for name in names])
 
 
-def predict_pack(
-    pack_path: str | Path, out: str | Path, predictor: FacePredictor, progress: Callable[[int, int], object]
-) -> None:
-    """Write a network's predictions for the photos of a pack as a prediction file.
+def predict_photos(
+    source: str | Path,
+    out: str | Path,
+    net: Network,
+    progress: Callable[[int, int], object],
+    keep: float = 1.0,
+) -> tuple[int, int]:
+    """Write a network's predictions for photos as a prediction file.
 
     A network that was trained on thousands of labels has less noise than one label. Labels made with its predictions
-    are therefore better than those it was trained on. Profiled and rendered images are not in the file.
+    are therefore better than those it was trained on. Each prediction is the mean of those for the crop and for its
+    mirror image. The file also has `network_uncertainty` (N,), in percent of the face size sqrt(w h) of the predicted
+    landmarks. It is the mean standard deviation of the landmarks if the network predicts one. Otherwise it is the mean
+    distance between the landmarks of the crop and those of its mirror image. A systematic error, which both have in
+    common, does not change this distance.
 
     Args:
-        pack_path: a pack.
+        source: a pack, or a data set whose faces have a box or annotations. Profiled and rendered images of a pack are
+            left out.
         out: the `.npz` to write.
-        predictor: the network.
+        net: the network.
         progress: called with the number of photos that are done and that there are.
+        keep: fraction of the photos to keep: those with the smallest uncertainty. With a fraction below 1, and a
+            network that predicts a confidence, only faces with at least `synergy.defaults.MIN_CONFIDENCE` are kept. The
+            rows of the others are NaN, which means that they have no prediction.
+
+    Returns:
+        The number of kept photos, and of all.
+
+    Raises:
+        UserError: the source has no photo, or its crops do not fit the network.
     """
-    pack = Pack.open(pack_path)
-    photos = np.flatnonzero(np.isfinite(pack.crop[:, 0]))
-    landmarks, rotations = [], []
-    for start in range(0, len(photos), _BATCH):
-        some = photos[start : start + _BATCH]
-        in_crop, params, *_ = predictor.predict_crops(np.stack([pack.image(int(i)) for i in some]))
-        left, top, scale = pack.crop[some].T
-        zero = np.zeros_like(scale)
-        affine = np.stack([scale, zero, -left * scale, zero, scale, -top * scale], -1).reshape(-1, 2, 3)
-        landmarks.append(transform_points(invert_affine(affine), in_crop.astype(np.float64)))
-        rotations.append(decompose_pose(split_pose(torch.from_numpy(params))[0])[1].numpy())
-        progress(start + len(some), len(photos))
+    crops = _pack_crops(Pack.open(source), net) if Pack.is_at(source) else _crops(source, net)
+    mean, plain = FacePredictor(net, mirror=True), FacePredictor(net)
+    parts: list[_Part] = []
+    while some := list(itertools.islice(crops.found, _BATCH)):
+        parts.append(_predict(mean, plain, some))
+        progress(sum(len(part.names) for part in parts), crops.total)
+    if not parts:
+        raise UserError(f"{source}: no photo to predict")
+    found = _Part(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    kept = np.ones(len(found.names), bool)
+    if keep < 1:
+        kept = found.confidence >= MIN_CONFIDENCE
+        kept &= found.uncertainty <= np.quantile(found.uncertainty[kept], keep) if kept.any() else kept
     np.savez_compressed(
         out,
-        names=pack.names[photos],
-        network_landmarks=np.concatenate(landmarks).astype(np.float32),
-        network_rotation=np.concatenate(rotations),
+        names=found.names,
+        network_landmarks=np.where(kept[:, None, None], found.landmarks, np.nan).astype(np.float32),
+        network_rotation=np.where(kept[:, None, None], found.rotation, np.nan),
+        network_uncertainty=found.uncertainty.astype(np.float32),
+    )
+    return int(kept.sum()), len(kept)
+
+
+_Crop = tuple[str, NDArray[np.uint8], NDArray[np.floating]]
+
+
+class _Crops(NamedTuple):
+    """Crops of photos.
+
+    Attributes:
+        total: the number of photos.
+        found: yields the name, the crop and the map (2, 3) from the photo to the crop of each photo that can be read.
+    """
+
+    total: int
+    found: Iterator[_Crop]
+
+
+def _pack_crops(pack: Pack, net: Network) -> _Crops:
+    """Return the photos of a pack, whose crops must be those of the network."""
+    if net.size != CROP_SIZE or not np.isclose(net.margin, LANDMARK_MARGIN):
+        raise UserError(
+            f"{pack.path}: a pack has crops of {CROP_SIZE} px, but the network wants {net.size} px, or another margin; "
+            "give the data set instead"
+        )
+    photos = np.flatnonzero(np.isfinite(pack.crop[:, 0]))
+    left, top, scale = pack.crop[photos].T
+    zero = np.zeros_like(scale)
+    affines = np.stack([scale, zero, -left * scale, zero, scale, -top * scale], -1).reshape(-1, 2, 3)
+    rows = zip(photos.tolist(), affines, strict=True)
+    return _Crops(len(photos), ((str(pack.names[row]), pack.image(row), affine) for row, affine in rows))
+
+
+def _crops(source: str | Path, net: Network) -> _Crops:
+    """Return the crops of a data set around boxes or annotations. Faces that cannot be read are left out."""
+    reader = open_reader(source)
+
+    def find() -> Iterator[_Crop]:
+        for index, name in enumerate(reader.names):
+            try:
+                sample = reader.read(index)
+            except SampleError as error:
+                reader.skip(name, str(error))
+                continue
+            has_box = reader.is_cropped and sample.box is not None
+            box = sample.box if has_box else landmark_box(sample.landmarks68)
+            affine = square_crop(np.asarray(box), net.size, net.margin)
+            if np.isfinite(affine).all():
+                yield sample.name, warp(sample.image, affine, net.size), affine
+
+    return _Crops(len(reader.names), find())
+
+
+class _Part(NamedTuple):
+    """Predictions for some photos, in pixels of the photos. The confidence is 1 if the network predicts none."""
+
+    names: NDArray[np.str_]
+    landmarks: Floats
+    rotation: Floats
+    uncertainty: Floats
+    confidence: Floats
+
+
+def _predict(mean: FacePredictor, plain: FacePredictor, crops: list[_Crop]) -> _Part:
+    """Predict crops. `mean` is the mean with the mirror image, `plain` predicts the crop alone."""
+    images = np.stack([image for _, image, _ in crops])
+    affines = np.stack([affine for *_, affine in crops]).astype(np.float64)
+    found = mean.predict_crops(images)
+    landmarks, std = found.landmarks.astype(np.float64), found.landmark_std
+    if std is None:
+        # The mean lies half way between the predictions for the crop and for its mirror image.
+        single = plain.predict_crops(images).landmarks
+        std = 2 * np.linalg.norm((single - landmarks)[..., :2], axis=-1)
+    rotation = decompose_pose(split_pose(torch.from_numpy(found.params))[0])[1].numpy()
+    confidence = np.ones(len(images), np.float32) if found.confidence is None else found.confidence
+    size = box_size(landmarks[..., :2])
+    return _Part(
+        np.array([name for name, *_ in crops]),
+        transform_points(np.asarray(invert_affine(affines), np.float64), landmarks),
+        rotation.astype(np.float64),
+        100 * std.mean(-1) / size,
+        confidence.astype(np.float64),
     )

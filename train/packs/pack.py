@@ -93,6 +93,11 @@ class Pack:
     manifest: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
 
+    @staticmethod
+    def is_at(path: str | Path) -> bool:
+        """Return whether a path is a directory with a pack."""
+        return (Path(path) / "manifest.json").is_file()
+
     @classmethod
     def open(cls, path: str | Path) -> Pack:
         """Open a pack.

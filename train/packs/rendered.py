@@ -39,7 +39,7 @@ def render_pack(
         stop = min(start + _PART, faces)
         if not writer.has(part):
             rendered = [render_face(model, np.random.default_rng([seed, i]), CROP_SIZE) for i in range(start, stop)]
-            writer.write(part, [_row(face, f"{seed}-{i}") for i, face in enumerate(rendered, start)])
+            writer.write(part, [make_row(face, f"{seed}-{i}") for i, face in enumerate(rendered, start)])
         progress(stop, faces)
     manifest = {
         "sources": {SOURCE: {"path": "", "licence": model.licence, "digest": f"{model.digest}-{seed}"}},
@@ -49,12 +49,13 @@ def render_pack(
     return writer.finish(manifest).path
 
 
-def _row(face: SyntheticFace, name: str) -> Row:
+def make_row(face: SyntheticFace, name: str, split: str = "train") -> Row:
+    """Return the row of a pack of a rendered face."""
     return {
         "image": face.image,
         "names": name,
         "sources": SOURCE,
-        "split": "train",
+        "split": split,
         "landmarks68": face.landmarks68,
         "visibility68": face.visibility68,
         "params": face.params,

@@ -7,37 +7,67 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from eval.metrics import box_size
 from synergy.cli.label import app
-from synergy.crop import invert_affine, transform_points
+from synergy.crop import LANDMARK_MARGIN, invert_affine, transform_points
+from synergy.engines import CropPredictions
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from train.annotate.pipeline import LabelOptions, build_pack
-from train.annotate.predictions import predict_pack, read_blendshapes, read_predictions
+from train.annotate.predictions import predict_photos, read_blendshapes, read_predictions
 from train.packs.pack import Pack
 
 
-class KnownPredictor:
-    """Predicts the landmarks and poses of the first photos of a pack."""
+class KnownNet:
+    """Stands for a network that predicts the landmarks and poses of the first photos of a pack.
 
-    def __init__(self, pack: Pack) -> None:
-        self.pack = pack
+    Attributes:
+        shift: (N,) pixels by which the prediction for the crop alone differs in x from the mean with the mirror image.
+        std: standard deviations (N, 68) that it predicts, or None.
+        confidence: (N,), or None.
+    """
+
+    size, margin = 120, LANDMARK_MARGIN
+
+    def __init__(self, pack: Pack, shift=None, std=None, confidence=None) -> None:
+        self.pack, self.std, self.confidence = pack, std, confidence
+        self.shift = np.zeros(len(pack)) if shift is None else shift
+
+
+class KnownPredictor:
+    """The predictor of a `KnownNet`."""
+
+    def __init__(self, net: KnownNet, mirror: bool = False) -> None:
+        self.net, self.mirror = net, mirror
 
     def predict_crops(self, crops):
-        return self.pack.landmarks68[: len(crops)].copy(), self.pack.params[: len(crops)].copy()
+        net, n = self.net, len(crops)
+        landmarks = net.pack.landmarks68[:n].copy()
+        if not self.mirror:
+            landmarks[..., 0] += net.shift[:n, None]
+        return CropPredictions(landmarks, net.pack.params[:n].copy(), net.std, None, net.confidence)
 
 
-def test_predictions_return_in_image_pixels(pts_folder, tmp_path, few_modes):
+@pytest.fixture
+def known(pts_folder, tmp_path, few_modes, monkeypatch) -> tuple[Path, Pack]:
+    """A data set of six photos and its pack, whose predictions come from a `KnownNet`."""
+    monkeypatch.setattr("train.annotate.predictions.FacePredictor", KnownPredictor)
     few_modes.save(tmp_path / "few.npz")
     folder, _ = pts_folder()
+    return folder, Pack.open(build_pack(folder, tmp_path / "alone", LabelOptions(model=tmp_path / "few.npz")))
+
+
+def test_predictions_return_in_image_pixels(known, tmp_path):
+    folder, alone = known
     profiled = LabelOptions(model=tmp_path / "few.npz", profile_step_deg=30)
     pack = Pack.open(build_pack(folder, tmp_path / "pack", profiled))
     photos = np.isfinite(pack.crop[:, 0])
     assert 0 < photos.sum() < len(pack)
-    alone = Pack.open(build_pack(folder, tmp_path / "alone", LabelOptions(model=tmp_path / "few.npz")))
     seen = []
     file = tmp_path / "predictions.npz"
-    predict_pack(pack.path, file, KnownPredictor(alone), lambda done, total: seen.append((done, total)))
-    assert seen == [(photos.sum(), photos.sum())]
+    counts = predict_photos(pack.path, file, KnownNet(alone), lambda done, total: seen.append((done, total)))
+    assert counts == (photos.sum(), photos.sum())
+    assert seen == [counts]
     (prediction,) = read_predictions([file], alone.names)
     for i, (left, top, scale) in enumerate(alone.crop):
         affine = invert_affine(np.array([[scale, 0, -left * scale], [0, scale, -top * scale]]))
@@ -45,6 +75,47 @@ def test_predictions_return_in_image_pixels(pts_folder, tmp_path, few_modes):
         np.testing.assert_allclose(prediction.landmarks[i], expected, atol=1e-3)
     rotation = decompose_pose(torch.tensor(alone.params[:, :12]))[1]
     np.testing.assert_allclose(prediction.rotation, rotation, atol=1e-5)
+
+
+def test_the_least_uncertain_predictions_are_kept(known, tmp_path):
+    """Without standard deviations the distance to the mirror image's prediction decides, with them they do."""
+    folder, alone = known
+    file, ignore = tmp_path / "predictions.npz", lambda done, total: None
+    shift = np.array([1.0, 6, 2, 5, 3, 4])
+    size = box_size(alone.landmarks68[..., :2])
+    assert predict_photos(folder, file, KnownNet(alone, shift), ignore, keep=0.5) == (3, 6)
+    arrays = np.load(file)
+    # The mean lies half way between both predictions, so that they are twice the shift apart.
+    np.testing.assert_allclose(arrays["network_uncertainty"], 100 * 2 * shift / size, rtol=1e-5)
+    kept = np.isfinite(arrays["network_landmarks"]).all((1, 2))
+    assert (kept == np.isfinite(arrays["network_rotation"]).all((1, 2))).all()
+    assert set(np.argsort(shift / size)[:3]) == set(np.flatnonzero(kept))
+    std = np.repeat(shift[::-1, None], 68, 1)
+    confidence = np.array([1, 1, 1, 1, 0.2, 0.2])
+    assert predict_photos(folder, file, KnownNet(alone, shift, std, confidence), ignore, keep=0.5) == (2, 6)
+    arrays = np.load(file)
+    np.testing.assert_allclose(arrays["network_uncertainty"], 100 * shift[::-1] / size, rtol=1e-5)
+    kept = np.isfinite(arrays["network_landmarks"]).all((1, 2))
+    assert set(np.argsort((shift[::-1] / size)[:4])[:2]) == set(np.flatnonzero(kept))
+    assert predict_photos(folder, file, KnownNet(alone, shift, std, confidence), ignore) == (6, 6)
+
+
+def test_a_data_set_is_cropped_for_the_network_and_a_pack_must_fit_it(known, tmp_path):
+    folder, alone = known
+    net = KnownNet(alone)
+    net.size = 64
+    with pytest.raises(UserError, match="crops of 120 px, but the network wants 64 px"):
+        predict_photos(alone.path, tmp_path / "p.npz", net, lambda done, total: None)
+    net.size, net.margin = (
+        60,
+        LANDMARK_MARGIN,
+    )  # half of the resolution: the landmarks are twice as far apart
+    file = tmp_path / "p.npz"
+    predict_photos(folder, file, net, lambda done, total: None)
+    (prediction,) = read_predictions([file], alone.names)
+    boxes = [np.ptp(points[:, :2], 0).max() for points in prediction.landmarks]
+    expected = [2 * np.ptp(alone.landmarks68[i, :, :2], 0).max() / alone.crop[i, 2] for i in range(6)]
+    np.testing.assert_allclose(boxes, expected, rtol=0.05)
 
 
 def test_a_file_may_hold_several_networks_and_names_match_by_their_last_component(tmp_path):

@@ -1,0 +1,52 @@
+"""Faces of photos without annotations become crops that the readers know."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from synergy import FacePredictor
+from synergy.cli.label import app
+from synergy.crop import landmark_box, square_crop, warp
+from synergy.data import open_reader
+from synergy.errors import UserError
+from synergy.images import read_image
+from train.annotate.photos import find_faces
+
+
+def test_faces_of_photos_become_crops_without_annotations(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "more").mkdir(parents=True)
+    pytest.importorskip("skimage")
+    image = read_image(str(files("skimage") / "data" / "astronaut.png"))
+    cv2.imwrite(str(photos / "one.png"), image[..., ::-1])
+    cv2.imwrite(str(photos / "more" / "empty.png"), np.zeros((80, 80, 3), np.uint8))
+    (photos / "broken.jpg").write_bytes(b"no image")
+    result = CliRunner().invoke(app, ["find", str(photos), "--out", str(tmp_path / "faces.tar")])
+    assert result.exit_code == 0, result.output
+    assert "broken.jpg: not a readable image" in result.output
+    reader = open_reader(tmp_path / "faces.tar")
+    assert list(reader.names) == ["one_0.jpg"]
+    sample = reader.read(0)
+    assert np.isnan(sample.landmarks68).all()
+    # The crop around the reader's box is the one around the predicted landmarks.
+    [face] = FacePredictor()(image)
+    expected = warp(image, square_crop(landmark_box(face.landmarks68), 120), 120)
+    stored = warp(sample.image, square_crop(sample.box, 120), 120)
+    assert np.abs(stored.astype(float) - expected).mean() < 2
+
+
+def test_photos_without_a_face_are_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    arguments = FacePredictor(), lambda done, total: None, lambda line: None
+    with pytest.raises(UserError, match="no photos in it"):
+        find_faces(folder, tmp_path / "faces.tar", *arguments)
+    cv2.imwrite(str(folder / "empty.png"), np.zeros((80, 80, 3), np.uint8))
+    with pytest.raises(UserError, match="no face in 1 photos"):
+        find_faces(folder, tmp_path / "faces.tar", *arguments)
