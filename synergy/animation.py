@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from synergy.draw import vertex_normals
 from synergy.face import Face
 from synergy.geometry import flip_y
 from synergy.parameters import split_parameters
+from synergy.raster import vertex_normals
 
 Floats = NDArray[np.float32]
 

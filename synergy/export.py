@@ -15,9 +15,7 @@ from PIL import Image
 
 from synergy.face import Face
 from synergy.geometry import flip_y
-
-MESH_FORMATS = ("obj", "ply", "glb")
-
+from synergy.result_formats import MESH_FORMATS
 
 # A face as `Face.to_dict` gives it; and an image: its name, its faces, and its time in seconds if it is a video frame.
 FaceDict = dict[str, Any]
@@ -66,9 +64,10 @@ def write_json_rows(path: str | Path, rows: Iterable[ImageDict]) -> None:
 def write_csv_rows(path: str | Path, rows: Iterable[ImageDict], blendshapes: Sequence[str]) -> None:
     """Write one CSV row per face from dictionaries of images.
 
-    Columns: image, time in seconds, index of the face, id of the person, score, confidence, box, pitch, yaw and roll in
-    degrees, x, y, z of the 68 landmarks, their standard deviations, then one column per blendshape. Cells of unknown
-    values are empty. An image name that a spreadsheet would run as a formula begins with an apostrophe.
+    Columns: image, time in seconds, index of the face, id of the person, score, confidence, box, pitch, yaw and roll,
+    azimuth and elevation of the nose in degrees, x, y, z of the 68 landmarks, their standard deviations, then one
+    column per blendshape. Cells of unknown values are empty. An image name that a spreadsheet would run as a formula
+    begins with an apostrophe.
 
     Args:
         path: file to write.
@@ -79,14 +78,16 @@ def write_csv_rows(path: str | Path, rows: Iterable[ImageDict], blendshapes: Seq
     stds = [f"std{i}" for i in range(1, 69)]
     box = ["box_x0", "box_y0", "box_x1", "box_y1"]
     angles = ["pitch", "yaw", "roll"]
+    directions = ["azimuth", "elevation"]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            ["image", "seconds", "face", "track_id", "score", "confidence", *box, *angles, *axes, *stds, *blendshapes]
-        )
+        first = ["image", "seconds", "face", "track_id", "score", "confidence"]
+        writer.writerow([*first, *box, *angles, *directions, *axes, *stds, *blendshapes])
         for row in rows:
             for i, face in enumerate(row["faces"]):
                 pose = [face["pose_deg"][angle] for angle in angles]
+                # Records of older versions have no direction.
+                pose += [face.get("direction_deg", {}).get(angle, "") for angle in directions]
                 landmarks = [value for point in face["landmarks68"] for value in point]
                 weights = [face["blendshapes"].get(key, "") for key in blendshapes]
                 std = face.get("landmarks68_std") or [""] * len(stds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,19 @@ from synergy.models.face_model import LinearFaceModel
 from synergy.parameters import split_parameters, split_pose
 
 Floats = NDArray[np.float32]
+
+
+class Direction(NamedTuple):
+    """Where the nose points, in degrees. Both angles are 0 for a face that looks at the camera.
+
+    Attributes:
+        azimuth: angle to the side, in -180..180. Positive points to the image's left, as positive yaw does. 90 is a
+            profile, 180 points away from the camera.
+        elevation: angle above the horizontal plane, in -90..90. Positive points up in the image, as positive pitch.
+    """
+
+    azimuth: float
+    elevation: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +123,21 @@ class Face:
         return dense_vertices([self])[0]
 
     @property
+    def direction(self) -> Direction:
+        """Azimuth and elevation of the nose in degrees, from the predicted rotation `pose.matrix`.
+
+        Unlike pitch and roll, they do not depend on errors of the prediction more in profile than in a frontal face;
+        see docs/head-pose.md. They do not depend on the rotation of the head about the direction of its nose. The
+        azimuth is the yaw where the pitch is 0, and the elevation is the pitch where the yaw is 0.
+
+        Example:
+            >>> from synergy.demo import random_face
+            >>> [round(angle) for angle in random_face((0, 60, 20), seed=0).direction]
+            [60, 0]
+        """
+        return Direction(*nose_direction(self.pose.matrix).tolist())
+
+    @property
     def blendshapes(self) -> dict[str, float]:
         """Expression as weights in 0..1 of the morphable model's named expression modes.
 
@@ -135,6 +163,7 @@ class Face:
             "landmarks68": _rounded(self.landmarks68, 3),
             "landmarks68_std": None if self.landmarks68_std is None else _rounded(self.landmarks68_std, 3),
             "pose_deg": {name: round(getattr(self.pose, name), 3) for name in ("pitch", "yaw", "roll")},
+            "direction_deg": {name: round(angle, 3) for name, angle in self.direction._asdict().items()},
             "rotation": _rounded(self.pose.matrix, 6),
             "rotation_covariance": None if self.rotation_covariance is None else _rounded(self.rotation_covariance, 8),
             "scale": round(self.pose.scale, 6),
@@ -149,6 +178,20 @@ class Face:
 
 def _rounded(array: NDArray[np.floating], digits: int) -> Any:
     return np.round(np.asarray(array, np.float64), digits).tolist()
+
+
+def nose_direction(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Compute azimuth and elevation of the nose; see `Direction`.
+
+    Args:
+        rotation: (..., 3, 3) from model space to the camera's frame (x right, y up, z towards the camera).
+
+    Returns:
+        (..., 2) azimuth and elevation in degrees.
+    """
+    # The nose points along the z axis of the model.
+    x, y, z = np.moveaxis(np.asarray(rotation, np.float64)[..., 2], -1, 0)
+    return np.degrees(np.stack([np.arctan2(-x, z), np.arctan2(y, np.hypot(x, z))], -1))
 
 
 def pose_from_params(params: Floats, crop: NDArray[np.floating]) -> Pose:

@@ -31,6 +31,17 @@ class Poses(NamedTuple):
     scale: Floats
 
 
+class Directions(NamedTuple):
+    """Directions of N noses; see `synergy.face.Direction`.
+
+    Attributes:
+        azimuth, elevation: (N,) float32 degrees.
+    """
+
+    azimuth: Floats
+    elevation: Floats
+
+
 class Faces(Sequence[Face]):
     """Faces of one image, best first.
 
@@ -129,6 +140,11 @@ class Faces(Sequence[Face]):
             ValueError: the faces have different morphable models, or one without a mesh.
         """
         return dense_vertices(self._faces) if self._faces else np.zeros((0, 0, 3), np.float32)
+
+    @property
+    def direction(self) -> Directions:
+        """Azimuths and elevations of all noses."""
+        return Directions(*self._stack((2,), lambda face: face.direction).T)
 
     def _stack(self, shape: tuple[int, ...], value: Callable[[Face], ArrayLike]) -> Floats:
         return np.array([value(face) for face in self._faces], np.float32).reshape(len(self), *shape)

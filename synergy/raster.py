@@ -237,6 +237,23 @@ def facing(points: Floats, triangles: NDArray[np.integer]) -> NDArray[np.bool_]:
     return cross < 0
 
 
+def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Return unit normals (V, 3) of vertices, the mean of the triangles' normals weighted by area.
+
+    Args:
+        vertices: (V, 3) in image space (x right, y down, z towards the camera).
+        triangles: (F, 3) vertex indices.
+
+    Returns:
+        (V, 3) outward normals in image space.
+    """
+    a, b, c = (vertices[triangles[:, i]] for i in range(3))
+    # Image space is left-handed. The outward normal is therefore the negative cross product.
+    face = -np.cross(b - a, c - a)
+    normals = np.stack([np.bincount(triangles.ravel(), np.repeat(face[:, i], 3), len(vertices)) for i in range(3)], 1)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
 def rasterize_pytorch3d(points: Floats, triangles: NDArray[np.integer], height: int, width: int) -> Fragments:
     """Find the nearest triangle at each pixel with pytorch3d, on the GPU if there is one. See `rasterize`."""
     import torch

@@ -18,10 +18,9 @@ from synergy.appearance import random_colours, region_colours
 from synergy.camera import project_plain
 from synergy.crop import LANDMARK_MARGIN
 from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
-from synergy.draw import vertex_normals
 from synergy.geometry import centre_depth, compose_pose, euler_to_matrix, flip_y
 from synergy.parameters import join_parameters
-from synergy.raster import facing, rasterize
+from synergy.raster import facing, rasterize, vertex_normals
 from train.batch import Batch
 from train.data import BatchDataset, FaceDataModule
 

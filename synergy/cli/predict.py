@@ -32,6 +32,7 @@ from synergy.cli.sources import Source, find_sources, output_stem
 from synergy.defaults import MIN_CONFIDENCE
 from synergy.errors import UserError, describe, printable
 from synergy.outputs import require_writable_folder
+from synergy.result_formats import DEFAULT_FORMATS, MESH_FORMATS, PICTURE_FORMATS, RESULT_FORMATS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
     Painter = Callable[[Image, Sequence[Face]], Image]
 
-FORMATS = ("json", "csv", "pts", "overlay", "mesh", "obj", "ply", "glb")
-DEFAULT_FORMATS = "json,overlay,mesh"
 _MAX_LISTED = 10
 
 
@@ -59,7 +58,13 @@ def predict(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     formats: Annotated[
-        str, typer.Option("--format", help=f"Comma-separated list of {', '.join(FORMATS)}.")
+        str,
+        typer.Option(
+            "--format",
+            help="Comma-separated list of: "
+            + "; ".join(f"[bold]{one.name}[/] ({one.description})" for one in RESULT_FORMATS.values())
+            + ".",
+        ),
     ] = DEFAULT_FORMATS,
     boxes: Annotated[
         Path | None,
@@ -113,6 +118,7 @@ def predict(
 
     [bold]synergy predict photo.jpg[/]                      landmarks and mesh drawn, all numbers in predictions.json
     [bold]synergy predict photos/ --format csv,pts[/]      a table, and 300-W .pts files
+    [bold]synergy predict photo.jpg --format pose,depth[/]   pictures of the head pose and of the depth
     [bold]synergy predict clip.mp4[/]                       tracked people: an annotated video, all numbers per frame
     [bold]synergy predict clip.mp4 --format glb[/]         an animated mesh of each person, with named expressions
     [bold]synergy predict --camera 0[/]                     live, until Ctrl-C or Q
@@ -127,16 +133,16 @@ def predict(
     """
     from synergy.detect import CenterFace
     from synergy.device import require_device
-    from synergy.draw import mesh_overlay, overlay
+    from synergy.draw import draw_picture, overlay
     from synergy.predictor import FacePredictor
     from synergy.raster import rasterizer
     from synergy.registry import open_network
     from synergy.results import ResultFolder
 
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
-    if unknown := sorted(set(wanted) - set(FORMATS)):
-        raise UserError(f"unknown format {', '.join(unknown)}; choose from {', '.join(FORMATS)}")
-    draw_meshes = partial(mesh_overlay, rasterizer=rasterizer(renderer.value))
+    if unknown := sorted(set(wanted) - set(RESULT_FORMATS)):
+        raise UserError(f"unknown format {', '.join(unknown)}; choose from {', '.join(RESULT_FORMATS)}")
+    draw = partial(draw_picture, rasterizer=rasterizer(renderer.value))
     console = error_console()
     problems: list[str] = []
 
@@ -177,7 +183,7 @@ def predict(
             wanted,
             given,
             _settings_key(predictor, (threshold, min_face), renderer.value),
-            draw_meshes,
+            draw,
             partial(say, console, label="incomplete:", style="yellow"),
         )
         done = _run_all(job, sources, console, skip)
@@ -197,9 +203,9 @@ def predict(
 
 def _unavailable(predictor: FacePredictor, wanted: list[str]) -> list[str]:
     """List the wanted formats that need a mesh, where the weights' morphable model has none."""
-    from synergy.export import MESH_FORMATS
-
-    return [] if predictor.net.morphable_model.is_dense else sorted({"mesh", *MESH_FORMATS} & set(wanted))
+    if predictor.net.morphable_model.is_dense:
+        return []
+    return sorted(name for name in wanted if RESULT_FORMATS[name].needs_mesh)
 
 
 def _no_mesh(predictor: FacePredictor) -> str:
@@ -251,10 +257,10 @@ class _Job:
     Attributes:
         predictor: predicts the faces.
         results: takes the results.
-        wanted: names from `FORMATS`.
+        wanted: names from `RESULT_FORMATS`.
         given: input name to boxes that replace the detector's.
         settings: identifies everything but the input that decides about the result.
-        draw_meshes: draws the meshes of faces over their image.
+        draw: makes a picture of an image and its faces in the style of a name from `PICTURE_FORMATS`.
         warn: prints one line about an input of which a part is used.
         incomplete: number of inputs that could be read in part only.
         kept: number of inputs that an earlier run had finished.
@@ -266,7 +272,7 @@ class _Job:
     wanted: list[str]
     given: dict[str, object]
     settings: str
-    draw_meshes: Painter
+    draw: Callable[[Image, Sequence[Face], str], Image]
     warn: Callable[[str], None]
     incomplete: int = 0
     kept: int = 0
@@ -289,8 +295,7 @@ class _Job:
         return finished
 
     def _image(self, source: Source, key: str, formats: list[str]) -> Finished:
-        from synergy.draw import overlay
-        from synergy.export import MESH_FORMATS, write_mesh, write_pts
+        from synergy.export import write_mesh, write_pts
         from synergy.images import count_frames, read_image, write_image
 
         if (n_frames := count_frames(source.content)) > 1:
@@ -299,10 +304,10 @@ class _Job:
         faces = self.predictor(image, boxes=self.given.get(source.name))  # type: ignore[arg-type]
         self.removed += faces.n_removed
         stem = self._staged_stem(source)
-        if "overlay" in formats:
-            write_image(f"{stem}_overlay.jpg", overlay(image, faces))
-        if "mesh" in formats and faces:
-            write_image(f"{stem}_mesh.jpg", self.draw_meshes(image, faces))
+        for kind in (kind for kind in PICTURE_FORMATS if kind in formats):
+            # An image without a face has no picture but the overlay, which shows that none was found.
+            if faces or kind == "overlay":
+                write_image(f"{stem}_{kind}{PICTURE_FORMATS[kind].suffix}", self.draw(image, faces, kind))
         for i, face in enumerate(faces):
             if "pts" in formats:
                 write_pts(f"{stem}_{i}.pts", face.landmarks68)
@@ -312,14 +317,10 @@ class _Job:
         return self.results.finish(source.name, key, formats, faces.to_dict()["faces"])
 
     def _video(self, source: Source, key: str, formats: list[str], progress: Progress) -> Finished:
-        from synergy.draw import overlay
-
         if source.name in self.given:
             raise UserError("boxes can be given for images, not for videos")
         assert isinstance(source.content, Path)
-        painters: dict[str, Painter] = {
-            kind: paint for kind, paint in (("overlay", overlay), ("mesh", self.draw_meshes)) if kind in formats
-        }
+        painters = {kind: self._painter(kind) for kind in PICTURE_FORMATS if kind in formats}
         task = progress.add_task(f"{_plain(source.name)}, seconds", total=None)
         count = itertools.count()
 
@@ -341,6 +342,10 @@ class _Job:
         finally:
             progress.remove_task(task)
         return self.results.finish(source.name, key, formats, None, (n_frames, n_faces), problem)
+
+    def _painter(self, kind: str) -> Painter:
+        """Return the function that draws frames in one style."""
+        return lambda image, faces: self.draw(image, faces, kind)
 
     def _staged_stem(self, source: Source) -> Path:
         """Return the path with which the staged files of an input begin."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synergy.errors import UserError
+from synergy.result_formats import MESH_FORMATS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +38,8 @@ def track_video(
 ) -> tuple[int, int, str]:
     """Predict and draw a video.
 
-    The files are `STEM_overlay.mp4` and `STEM_mesh.mp4`; `STEM_1.glb` for the person with id 1; and, in the folder
-    `STEM_frames`, one `.pts`, `.obj` or `.ply` file per face, named by frame and id.
+    The files are `STEM_overlay.mp4` and so on for each picture; `STEM_1.glb` for the person with id 1; and, in the
+    folder `STEM_frames`, one `.pts`, `.obj` or `.ply` file per face, named by frame and id.
 
     Args:
         path: the video file.
@@ -56,7 +57,7 @@ def track_video(
         UserError: the file is no video, or none of it can be read.
     """
     from synergy.animation import FaceAnimation
-    from synergy.export import MESH_FORMATS, write_mesh, write_pts
+    from synergy.export import write_mesh, write_pts
     from synergy.tracking import VideoPredictor
     from synergy.video import VideoReader, VideoWriter
 

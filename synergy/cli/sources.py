@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from synergy.errors import UserError, describe, encodable
+from synergy.result_formats import PICTURE_FORMATS
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 STDIN = "stdin"
@@ -113,7 +114,8 @@ def is_own_output(file_name: str) -> bool:
     from synergy.images import IMAGE_SUFFIXES
 
     endings = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-    pattern = rf"(^{STDIN}|\.({endings})(~[0-9a-f]{{8}})?)_(overlay|mesh|[0-9]+(_[0-9]+)?)\.[a-z0-9]+"
+    pictures = "|".join(PICTURE_FORMATS)
+    pattern = rf"(^{STDIN}|\.({endings})(~[0-9a-f]{{8}})?)_({pictures}|[0-9]+(_[0-9]+)?)\.[a-z0-9]+"
     return re.search(pattern + "$", file_name, re.IGNORECASE) is not None
 
 

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from synergy.demo import random_face
-from synergy.export import MESH_FORMATS, write_csv, write_json, write_mesh, write_pts
+from synergy.export import MESH_FORMATS, write_csv, write_csv_rows, write_json, write_mesh, write_pts
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,19 @@ def test_csv_has_a_row_per_face_and_named_columns(tmp_path, face):
         rows = list(csv.DictReader(file))
     assert [(row["image"], row["face"]) for row in rows] == [("a,b.jpg", "0"), ("c.jpg", "0"), ("c.jpg", "1")]
     assert float(rows[0]["yaw"]) == pytest.approx(30, abs=1e-2)
+    assert float(rows[0]["azimuth"]) == pytest.approx(30, abs=1e-2)
+    assert float(rows[0]["elevation"]) == pytest.approx(0, abs=1e-2)
     assert float(rows[2]["z68"]) == pytest.approx(face.landmarks68[67, 2], abs=1e-3)
+
+
+def test_a_record_of_an_older_version_has_no_direction(tmp_path, face):
+    row = {"name": "a.jpg", "faces": [face.to_dict()]}
+    del row["faces"][0]["direction_deg"]
+    write_csv_rows(tmp_path / "p.csv", [row], [])
+    with (tmp_path / "p.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["azimuth"], row["elevation"]) == ("", "")
+    assert float(row["x1"]) == pytest.approx(face.landmarks68[0, 0], abs=1e-3)
 
 
 NAMES = [

@@ -5,10 +5,12 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from synergy.crop import invert_affine, transform_points, warp
 from synergy.demo import random_face
-from synergy.face import Face, pose_from_params
+from synergy.face import Face, nose_direction, pose_from_params
+from synergy.geometry import matrix_to_euler
 from synergy.images import read_image
 from synergy.parameters import split_parameters
 from synergy.predictor import FacePredictor
@@ -98,3 +100,87 @@ def test_dictionary_survives_json(face):
     np.testing.assert_allclose(read["landmarks68"], face.landmarks68, atol=1e-3)
     assert read["pose_deg"]["yaw"] == pytest.approx(-40, abs=1e-2)
     assert len(read["params"]) == len(face.params)
+
+
+ANGLES = [(p, y, r) for p in (-60, 0, 35) for y in (-120, -90, -30, 0, 60, 89.9) for r in (-75, 0, 20)]
+
+
+def rotation(pitch, yaw, roll):
+    angles = np.radians([pitch, yaw, roll])
+    return Rotation.from_euler("XYZ", -angles).as_matrix()
+
+
+@pytest.mark.parametrize("angles", ANGLES)
+def test_direction_follows_rotations_of_the_head_and_of_the_image(angles):
+    matrix = rotation(*angles)
+    azimuth, elevation = nose_direction(matrix)
+    # Roll about the nose changes nothing.
+    np.testing.assert_allclose(nose_direction(rotation(*angles[:2], 50)), [azimuth, elevation], atol=1e-9)
+    # A person who rotates on a chair: the azimuth grows by the angle.
+    later = nose_direction(rotation(0, 25, 0) @ matrix)
+    assert (later[0] - azimuth - 25) % 360 == pytest.approx(0, abs=1e-6) or (later[0] - azimuth - 25) % 360 > 359.99
+    assert later[1] == pytest.approx(elevation)
+    # The mirror image looks to the other side. Mirroring of image and model is diag(-1, 1, 1) R diag(-1, 1, 1).
+    mirror = np.diag([-1.0, 1, 1])
+    np.testing.assert_allclose(nose_direction(mirror @ matrix @ mirror), [-azimuth, elevation], atol=1e-9)
+    # The direction as a vector is the image of the model's z axis.
+    a, e = np.radians([azimuth, elevation])
+    vector = [-np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)]
+    np.testing.assert_allclose(vector, matrix @ [0, 0, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("angle", [-89, -30, 0, 12, 89])
+def test_direction_is_yaw_without_pitch_and_pitch_without_yaw(angle):
+    for roll in (0, 15):
+        np.testing.assert_allclose(nose_direction(rotation(0, angle, roll)), [angle, 0], atol=1e-9)
+        np.testing.assert_allclose(nose_direction(rotation(angle, 0, roll)), [0, angle], atol=1e-9)
+
+
+GIMBAL_LOCK = [
+    # Euler angles, azimuth, elevation; pitch and roll of each profile cannot be told apart
+    ((0, 90, 0), 90, 0),
+    ((-70, 90, -70), 90, 0),
+    ((40, -90, -40), -90, 0),
+    ((-77, 67, -73), 84.546, -22.378),
+    ((0, 180, 0), 180, 0),
+]
+
+
+@pytest.mark.parametrize(("angles", "azimuth", "elevation"), GIMBAL_LOCK)
+def test_direction_in_gimbal_lock(angles, azimuth, elevation):
+    measured = nose_direction(rotation(*angles))
+    np.testing.assert_allclose(np.abs(measured[0]), abs(azimuth), atol=0.01)
+    if abs(azimuth) < 180:
+        assert np.sign(measured[0]) == np.sign(azimuth)
+    assert measured[1] == pytest.approx(elevation, abs=0.01)
+
+
+def test_a_small_error_in_profile_changes_the_direction_a_little_and_pitch_a_lot():
+    rng = np.random.default_rng(0)
+    pitch, direction = [], []
+    for _ in range(200):
+        error = Rotation.from_rotvec(np.radians(rng.normal(size=3)))
+        matrix = error.as_matrix() @ rotation(-3, 89, 2)
+        pitch.append(np.degrees(matrix_to_euler(torch.from_numpy(matrix))[0]).item())
+        direction.append(nose_direction(matrix))
+    assert np.std(pitch) > 20
+    assert np.std(direction, axis=0).max() < 1.5
+
+
+def test_direction_is_in_the_face_and_its_dictionary(face):
+    azimuth, elevation = face.direction
+    assert face.direction == (face.direction.azimuth, face.direction.elevation)
+    np.testing.assert_allclose(nose_direction(face.pose.matrix), [azimuth, elevation])
+    assert face.to_dict()["direction_deg"] == {"azimuth": round(azimuth, 3), "elevation": round(elevation, 3)}
+    # Yaw -40: the nose points to the image's right; pitch 10: up.
+    assert azimuth < -35
+    assert elevation > 5
+
+
+def test_the_nose_of_the_mesh_is_where_the_direction_points(face):
+    """The tip of the nose lies in front of the middle of the ears, in the direction of the nose."""
+    model = face.morphable_model
+    ends = model.mean[model.landmarks[[0, 16]]].mean(0), model.mean[model.landmarks[30]]
+    forward = face.pose.matrix @ (ends[1] - ends[0])
+    azimuth = np.degrees(np.arctan2(-forward[0], forward[2]))
+    assert azimuth == pytest.approx(face.direction.azimuth, abs=10)

@@ -3,7 +3,7 @@ import pytest
 
 from bfm_assets import open_face
 from synergy.errors import UserError
-from synergy.raster import facing, rasterize, rasterize_pytorch3d, rasterizer
+from synergy.raster import facing, rasterize, rasterize_pytorch3d, rasterizer, vertex_normals
 from synergy.sheets import draw_view
 
 SQUARE = np.array([[2, 2, 1], [8, 2, 1], [8, 8, 1], [2, 8, 1]], np.float32)
@@ -98,3 +98,12 @@ def test_both_backends_draw_the_same_face():
     model = open_face()
     ours, theirs = (draw_view(model, model.mean, 30, 64, rasterizer(name)) for name in ("builtin", "pytorch3d"))
     assert np.abs(ours.astype(int) - theirs).mean() < 1
+
+
+def test_normals_of_a_sphere_point_outward():
+    import trimesh
+
+    sphere = trimesh.creation.icosphere(subdivisions=3)
+    # Model space (y up) to image space (y down).
+    image_space = sphere.vertices * [1, -1, 1]
+    np.testing.assert_allclose(vertex_normals(image_space, sphere.faces), image_space, atol=0.02)

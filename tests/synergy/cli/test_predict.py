@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from bfm_assets import open_face
 from synergy.cli import app
-from synergy.cli.predict import FORMATS, _settings_key
+from synergy.cli.predict import _settings_key
 from synergy.detect import CenterFace, Detection
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
+from synergy.result_formats import PICTURE_FORMATS, RESULT_FORMATS
 from synergy.video import VideoReader
 from synergy.weights import save_weights
 
@@ -86,7 +87,7 @@ def calls(monkeypatch):
 
 def test_a_folder_with_given_boxes_in_every_format(tmp_path, photos, model):
     out = tmp_path / "out"
-    formats = "json,csv,pts,overlay,mesh,obj,ply,glb"
+    formats = ",".join(RESULT_FORMATS)
     result = run("photos", "--out", out, "--boxes", "boxes.json", "--model", model, "--format", formats)
     assert result.exit_code == 0, result.output
     assert "3 face(s) in 2 image(s)" in result.stderr
@@ -97,7 +98,8 @@ def test_a_folder_with_given_boxes_in_every_format(tmp_path, photos, model):
     for suffix in ("pts", "obj", "ply", "glb"):
         names = {f"photos/a.jpg_0.{suffix}", f"photos/more/b.png_0.{suffix}", f"photos/more/b.png_1.{suffix}"}
         assert names <= written
-    assert {"photos/a.jpg_overlay.jpg", "photos/a.jpg_mesh.jpg", "photos/more/b.png_overlay.jpg"} <= written
+    for name, picture in PICTURE_FORMATS.items():
+        assert {f"{photo}_{name}{picture.suffix}" for photo in images} <= written
     assert {"predictions.csv", "predictions.jsonl"} <= written
     assert not [name for name in written if "partial" in name]
 
@@ -285,7 +287,7 @@ def frames_of(out):
 
 def test_a_video_becomes_videos_animations_meshes_and_numbers_per_frame(tmp_path, model, clip):
     out = tmp_path / "out"
-    result = run("clip.mp4", "--out", out, "--model", model, "--format", ",".join(FORMATS))
+    result = run("clip.mp4", "--out", out, "--model", model, "--format", ",".join(RESULT_FORMATS))
     assert result.exit_code == 0, result.output
     assert list(images_of(out)) == [f"clip.mp4#{i:06d}" for i in range(8)]
     frames = frames_of(out)
@@ -295,7 +297,7 @@ def test_a_video_becomes_videos_animations_meshes_and_numbers_per_frame(tmp_path
         rows = list(csv.DictReader(file))
     assert [(row["seconds"], row["track_id"]) for row in rows] == [(str(i / 10), "1") for i in range(8)]
     written = files_of(out)
-    for kind in ("overlay", "mesh"):
+    for kind in PICTURE_FORMATS:
         with VideoReader(out / f"clip.mp4_{kind}.mp4") as video:
             assert [frame.image.shape for frame in video] == [(120, 160, 3)] * 8
     assert "clip.mp4_1.glb" in written

@@ -25,7 +25,7 @@ def test_different_paths_have_different_outputs_inside_the_folder(names):
         assert max(len(part.encode()) for part in stem.split("/")) < 230
 
 
-@pytest.mark.parametrize("ending", ["_overlay.jpg", "_mesh.jpg", "_0.jpg", "_12.png", "_overlay.mp4"])
+@pytest.mark.parametrize("ending", ["_overlay.jpg", "_pncc.png", "_pose.mp4", "_0.jpg", "_12.png", "_overlay.mp4"])
 @pytest.mark.parametrize("name", ["a.jpg", "photos/b c.PNG", "stdin", "clip.mp4", "x" * 250 + ".jpeg", "caf\\xe9.tif"])
 def test_our_own_files_are_known_by_their_name(name, ending):
     assert is_own_output(Path(output_stem(name) + ending).name)
