@@ -17,7 +17,9 @@ from train.validation import score_network
 from train.warm_start import checkpoint_architecture, net_state
 
 
-def export_checkpoint(checkpoint: Path, pack: Path, out: Path, command: str = "", model: str = "") -> dict[str, Any]:
+def export_checkpoint(
+    checkpoint: Path, pack: Path | None, out: Path, command: str = "", model: str = ""
+) -> dict[str, Any]:
     """Write the averaged weights of a run as `.safetensors`, with a `.json` description next to it.
 
     The description has the figures on the validation sets of the pack (`train.validation.FaceScores`), the training
@@ -25,7 +27,8 @@ def export_checkpoint(checkpoint: Path, pack: Path, out: Path, command: str = ""
 
     Args:
         checkpoint: file of a training run.
-        pack: directory of the pack whose validation sets score the network.
+        pack: directory of the pack whose validation sets score the network. Without one, for example after training on
+            FaceSynthetics, the description has no validation figures.
         out: the `.safetensors` file to write.
         command: command that started the run, for the description.
         model: name or file of the morphable model; by default the one that the checkpoint names.
@@ -54,23 +57,23 @@ def export_checkpoint(checkpoint: Path, pack: Path, out: Path, command: str = ""
         raise UserError(f"{checkpoint}: its weights do not fit the morphable model '{model}' ({reason})") from None
     if isinstance(net, SynergyNet):
         net.projection = preferred_projection()
-    opened = Pack.open(pack)
-    validation_sets = load_validation_sets(opened, morphable_model)
-    metadata = {
-        "validation": {
-            name: {key: round(value, 3) for key, value in score_network(net, validation_loader(faces)).items()}
-            for name, faces in validation_sets.items()
-        },
+    metadata: dict[str, Any] = {
         "training": {
             "command": command,
             "options": {key: options[key] for key in ("seed", "mixed")},
             "steps": content["global_step"],
             "git": content["git"],
         },
-        "data": {
-            "pack": {"hash": opened.manifest["hash"], "validation": sum(map(len, validation_sets.values()))},
-            "licence": "research data: see MODEL_CARD.md",
-        },
+        "data": {"licence": "research data: see MODEL_CARD.md"},
     }
+    if pack is not None:
+        opened = Pack.open(pack)
+        validation_sets = load_validation_sets(opened, morphable_model)
+        metadata["validation"] = {
+            name: {key: round(value, 3) for key, value in score_network(net, validation_loader(faces)).items()}
+            for name, faces in validation_sets.items()
+        }
+        count = sum(map(len, validation_sets.values()))
+        metadata["data"]["pack"] = {"hash": opened.manifest["hash"], "validation": count}
     save_weights(net, out, metadata, morphable_model)
     return metadata

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,7 +20,10 @@ from synergy.engines import CropModel
 from synergy.models.cost import count_macs
 from synergy.networks import build_network
 from synergy.predictor import Network
-from synergy.weights import decides_predictions
+from synergy.weights import bundled_weights, decides_predictions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Called with the number of finished steps and of all steps.
 Progress = Callable[[int, int], None]
@@ -70,10 +74,25 @@ def untrained_models() -> dict[str, Network]:
     return {name: build_network(net, model, **options).eval() for name, (net, options) in UNTRAINED.items()}
 
 
+def described_error(spec: str, figure: str) -> float | None:
+    """Return a validation figure from the description of weights, None where there is none.
+
+    Args:
+        spec: what `synergy.registry.open_network` takes.
+        figure: the validation set and the name of the figure, for example "aflw_val/nme_mean".
+    """
+    path = bundled_weights().get(spec, Path(spec) if Path(spec).exists() else Path(spec.rpartition(":")[2]))
+    validation_set, _, name = figure.partition("/")
+    try:
+        return float(json.loads(path.with_suffix(".json").read_text())["validation"][validation_set][name])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def measure_models(
     trained: Mapping[str, Network],
     untrained: Mapping[str, Network],
-    errors: Mapping[str, float],
+    errors: Mapping[str, float | None],
     rounds: int = 3,
     seconds: float = 0.2,
     threads: int = 1,
@@ -84,7 +103,7 @@ def measure_models(
     Args:
         trained: name to network.
         untrained: name to network with random weights.
-        errors: `model_id` to error in percent.
+        errors: name to error in percent, where it is known.
         rounds: number of turns of each network.
         seconds: time of each network in one turn.
         threads: number of threads.
@@ -99,8 +118,8 @@ def measure_models(
         parameters = sum(p.numel() for key, p in net.named_parameters() if decides_predictions(key)) / 1e6
         fp32, int8 = _file_sizes(net)
         macs = count_macs(net, torch.zeros(1, 3, net.size, net.size)) / 1e6
-        error = errors.get(net.model_id) if name in trained else None
-        rows.append(ModelRow(name, name in trained, parameters, macs, fp32, int8, 1000 * times[name].median, error))
+        median_ms, error = 1000 * times[name].median, errors.get(name)
+        rows.append(ModelRow(name, name in trained, parameters, macs, fp32, int8, median_ms, error))
     return rows
 
 
@@ -126,7 +145,7 @@ def _file_sizes(net: nn.Module) -> tuple[float | None, float | None]:
 
 
 def plot_models(path: Path, rows: list[ModelRow], label: str) -> None:
-    """Draw all models: milliseconds against error where it is known, and against millions of bytes in int8.
+    """Draw all models: milliseconds against error, and against millions of bytes in int8, as far as they are known.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -135,13 +154,49 @@ def plot_models(path: Path, rows: list[ModelRow], label: str) -> None:
 
     with needs_extra("eval", "--plot"):
         from matplotlib.figure import Figure
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    panels = (("error", label), ("int8_mb", "file in int8, MB"))
-    for axes, (key, title) in zip(figure.subplots(1, 2), panels, strict=True):
-        for row in rows:
-            if (value := asdict(row)[key]) is not None:
-                axes.scatter(row.median_ms, value, color="tab:blue" if row.trained else "tab:gray")
-                axes.annotate(row.name, (row.median_ms, value), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    known = {"error": label, "int8_mb": "file in int8, MB", "macs": "million multiply-adds"}
+    panels = {key: title for key, title in known.items() if any(asdict(row)[key] is not None for row in rows)}
+    figure = Figure(figsize=(6 * len(panels), 5), layout="constrained")
+    for axes, (key, title) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        shown = [(row, asdict(row)[key]) for row in rows if asdict(row)[key] is not None]
+        for is_trained, colour, name in ((True, "tab:blue", "trained"), (False, "tab:gray", "random weights")):
+            points = [(row.median_ms, value) for row, value in shown if row.trained == is_trained]
+            if points:
+                axes.scatter(*zip(*points, strict=True), color=colour, label=name)
         axes.set(xlabel="median time of one face in ms", ylabel=title, xscale="log")
+        if key == "macs":
+            axes.set_yscale("log")
+        axes.margins(x=0.2, y=0.1)
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=130)
+        axes.legend()
+        _annotate(axes, [(row.name, row.median_ms, value) for row, value in shown])
+    figure.savefig(path, dpi=110)
+
+
+def _annotate(axes: Axes, points: list[tuple[str, float, float]]) -> None:
+    """Write a name next to each point, where it covers no other name and no border if there is such a place."""
+    from matplotlib.transforms import Bbox
+
+    figure = axes.figure
+    figure.draw_without_rendering()  # type: ignore[union-attr]  # fixes the places of the points
+    covered = [axes.get_legend().get_window_extent()]  # type: ignore[union-attr]
+    for x, y in axes.transData.transform([(x, y) for _, x, y in points]):
+        covered.append(Bbox.from_bounds(x - 4, y - 4, 8, 8))
+    for name, x, y in points:
+        for dx, dy, side in _PLACES:
+            text = axes.annotate(
+                name, (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=8, ha=side, va="center"
+            )
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if (inside and not any(box.overlaps(other) for other in covered)) or (dx, dy, side) == _PLACES[-1]:
+                covered.append(box)
+                break
+            text.remove()
+
+
+# Offsets in points, and the side of the name that lies there, in the order of preference.
+_PLACES = (
+    (6, 0, "left"), (-6, 0, "right"), (6, 9, "left"), (-6, 9, "right"), (6, -9, "left"), (-6, -9, "right"),
+    (0, 14, "center"), (0, -14, "center"), (6, 18, "left"), (-6, 18, "right"), (6, -18, "left"), (-6, -18, "right"),
+)  # fmt: skip

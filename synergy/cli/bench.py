@@ -57,9 +57,8 @@ def bench(
         return
     import json
 
-    from rich.console import Console
-
     from synergy.benchmark.report import Settings, measure, plot_errors, read_error
+    from synergy.cli.console import table_console
     from synergy.outputs import require_writable_file
     from synergy.registry import open_network
     from synergy.weights import DEFAULT, bundled_weights
@@ -80,7 +79,7 @@ def bench(
     )
     specs = models or sorted(bundled_weights(), key=lambda name: (name != DEFAULT, name))
     networks = {spec: open_network(spec, bfm) for spec in specs}
-    console = Console(highlight=False)
+    console = table_console()
     with _Bar(console) as bar:
         results = measure(networks, settings, bar.show, int8)
     for table in _tables(results):
@@ -98,8 +97,12 @@ def bench_models(
         typer.Option("--model", help=f"{MODEL_HELP} Can be repeated; all bundled weights are measured in any case."),
     ] = None,
     bfm: BfmOption = None,
+    figure: Annotated[
+        str, typer.Option(help="The error: a validation figure in the .json of weights from synergy train export.")
+    ] = "aflw_val/nme_mean",
     errors: Annotated[
-        list[Path] | None, typer.Option(help="Errors: a file of synergy eval --json. Can be repeated.")
+        list[Path] | None,
+        typer.Option(help="Take the errors from a file of synergy eval --json instead. Can be repeated."),
     ] = None,
     error_key: Annotated[str, typer.Option(help="Which score of these files is the error.")] = "nme2d.visible68.mean",
     rounds: Annotated[int, typer.Option(min=1, help="Number of turns of each network.")] = 3,
@@ -111,17 +114,17 @@ def bench_models(
 ) -> None:
     """Compare all models: parameters, multiply-adds, file size in fp32 and int8, time and error.
 
-    Landmark networks without trained weights are built with random ones, which take the same time. Their error is not
-    known.
+    Landmark networks without trained weights are built with random ones, which take the same time. The error of a
+    network is a dash where it is not known.
     """
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
     from rich.table import Table
 
-    from synergy.benchmark.models import measure_models, plot_models, untrained_models
+    from synergy.benchmark.models import described_error, measure_models, plot_models, untrained_models
     from synergy.benchmark.report import read_error
+    from synergy.cli.console import table_console
     from synergy.outputs import require_writable_file
     from synergy.registry import open_network
     from synergy.weights import bundled_weights
@@ -129,14 +132,18 @@ def bench_models(
     for file in (json_file, plot):
         if file is not None:
             require_writable_file(file)
-    error_of = dict(read_error(path, error_key) for path in errors or [])
+    by_id = dict(read_error(path, error_key) for path in errors or [])
     trained = {spec: open_network(spec, bfm) for spec in dict.fromkeys((*bundled_weights(), *(models or ())))}
+    error_of = {
+        spec: by_id.get(net.model_id) if errors else described_error(spec, figure) for spec, net in trained.items()
+    }
+    error_name = error_key if errors else figure
     untrained = {} if only_trained else untrained_models()
-    console = Console(highlight=False)
+    console = table_console()
     with _Bar(console) as bar:
         progress = partial(bar.show, "models")
         rows = measure_models(trained, untrained, error_of, rounds, seconds, threads, progress)
-    headings = ("model", "M weights", "M multiply-adds", "MB fp32", "MB int8", "median ms", error_key)
+    headings = ("model", "M weights", "M multiply-adds", "MB fp32", "MB int8", "median ms", f"{error_name} %")
     table = Table(*headings, title=f"Models, batch 1, {threads} threads; * has random weights")
     for row in rows:
         figures = (row.parameters, row.macs, row.fp32_mb, row.int8_mb, row.median_ms, row.error)
@@ -146,7 +153,7 @@ def bench_models(
     if json_file is not None:
         json_file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
     if plot is not None:
-        plot_models(plot, rows, f"{error_key} in percent")
+        plot_models(plot, rows, f"{error_name} in percent")
 
 
 def _counts(option: str, text: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from synergy.errors import printable
@@ -15,6 +16,20 @@ def error_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def table_console() -> Console:
+    """Return a console on standard output for tables.
+
+    A table is as wide as its content needs where the output is not a terminal, for example in a file or a pipe. Rich
+    would assume 80 columns and wrap the cells. The environment variable COLUMNS sets another width.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 1000
+    return console
 
 
 def say(console: Console, text: str, label: str = "", style: str = "") -> None:

@@ -35,8 +35,8 @@ def validate(context: typer.Context) -> None:
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a run, for example checkpoints/last.ckpt.")],
-    pack: Annotated[Path, typer.Option(help="Pack whose validation sets score the network.")],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write; its .json is written next to it.")],
+    pack: Annotated[Path | None, typer.Option(help="Pack whose validation sets score the network.")] = None,
     command: Annotated[str, typer.Option(help="Command that started the run, for the .json.")] = "",
     model: Annotated[str, typer.Option(help="Morphable model; by default the one that the checkpoint names.")] = "",
 ) -> None:
@@ -46,7 +46,7 @@ def export(
     from rich.console import Console
 
     with Console(stderr=True).status("scoring the validation sets"):
-        figures = export_checkpoint(checkpoint, pack, out, command, model)["validation"]
+        figures = export_checkpoint(checkpoint, pack, out, command, model).get("validation", {})
     for name, values in figures.items():
         typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in values.items() if key.endswith("_all")))
     typer.echo(f"written: {out} and {out.with_suffix('.json')}")

@@ -6,16 +6,12 @@ import json
 from pathlib import Path
 
 import cv2
-import lightning.pytorch as pl
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from bfm_assets import open_face
 from synergy.cli import app
-from synergy.weights import save_weights
-from train.landmark_module import LandmarkModule
-from train.readers import ReaderData
 from train.synthetic import render_face
 
 
@@ -32,24 +28,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_training_and_the_table_of_the_challenge(folder: Path, tmp_path: Path) -> None:
-    data = ReaderData("facesynthetics", folder, batch_size=4, validation_fraction=0.2)
-    module = LandmarkModule("direct", {"width": 0.25, "size": 64, "dims": 2}, {"smooth_l1": 1.0})
-    trainer = pl.Trainer(
-        accelerator="cpu", max_steps=2, max_epochs=-1, default_root_dir=tmp_path, logger=False,
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )  # fmt: skip
-    trainer.fit(module, data)
-    assert float(trainer.logged_metrics["facesynthetics/nme_all"]) > 0
+def run(*arguments: object) -> str:
+    """Run a command of `synergy` and return what it prints."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_training_export_and_the_table_of_the_challenge(folder: Path, tmp_path: Path) -> None:
     weights, scores = tmp_path / "net.safetensors", tmp_path / "scores.json"
-    save_weights(module.net, weights, {}, open_face())
-    command = ["eval", "facesynthetics", "--data", str(folder), "--model", f"direct:{weights}", "--json", str(scores)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    run(
+        "train", "fit", "--config", "facesynthetics", "--data.path", folder, "--trainer.default_root_dir", tmp_path,
+        "--model.options", "{width: 0.25, size: 64, dims: 2}", "--data.batch_size", 4, "--trainer.max_steps", 2,
+        "--data.validation_fraction", 0.2, "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false",
+    )  # fmt: skip
+    run("train", "export", tmp_path / "checkpoints" / "last.ckpt", "--out", weights)
+    facts = json.loads(weights.with_suffix(".json").read_text())
+    assert facts["training"]["steps"] == 2
+    assert "validation" not in facts
+    table = run("eval", "facesynthetics", "--data", folder, "--model", f"direct:{weights}", "--json", scores)
     found = json.loads(scores.read_text())
     nme, cost = found["nme2d"], found["cost"]
     # The landmarks' box is the crop's side / sqrt(2), and the image is the crop.
     assert 0 < nme["image"]["all68"]["mean"] < nme["box"]["all68"]["mean"] < nme["inter_ocular"]["all68"]["mean"]
     assert cost["megabytes"] == pytest.approx(4 * cost["parameters"])
     assert cost["macs"] > 0
-    assert "M MACs" in result.output
+    assert "M MACs" in table

@@ -4,6 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bfm_assets import open_face
+from synergy.benchmark.models import described_error
 from synergy.benchmark.report import plot_errors, read_error
 from synergy.cli import app
 from synergy.errors import UserError
@@ -109,24 +110,17 @@ def test_models_side_by_side(small_net, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     untrained = {"JVCR tiny": ("jvcr", {"variant": "tiny"}), "small": ("direct", {"width": 0.25, "size": 64})}
     monkeypatch.setattr("synergy.benchmark.models.UNTRAINED", untrained)
-    save_weights(small_net, tmp_path / "own.safetensors", {}, open_face())
+    own = tmp_path / "own.safetensors"
+    save_weights(small_net, own, {}, open_face())
     (tmp_path / "e.json").write_text(json.dumps({"model_id": "own", "nme2d": {"visible68": {"mean": 4.5}}}))
-    command = ["bench", "models", "--model", str(tmp_path / "own.safetensors"), "--errors", str(tmp_path / "e.json")]
-    command += [
-        "--rounds",
-        "1",
-        "--seconds",
-        "0",
-        "--json",
-        str(tmp_path / "m.json"),
-        "--plot",
-        str(tmp_path / "m.png"),
-    ]
+    file, plot = tmp_path / "m.json", tmp_path / "m.png"
+    command = ["bench", "models", "--model", str(own), "--rounds", "1", "--seconds", "0", "--json", str(file)]
+    command += ["--errors", str(tmp_path / "e.json"), "--plot", str(plot)]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    rows = {row["name"]: row for row in json.loads((tmp_path / "m.json").read_text())}
+    rows = {row["name"]: row for row in json.loads(file.read_text())}
     assert {"synergynet", "JVCR tiny", "small"} < set(rows)
-    assert rows[str(tmp_path / "own.safetensors")]["error"] == 4.5
+    assert rows[str(own)]["error"] == 4.5
     assert rows["JVCR tiny"]["error"] is None
     for row in rows.values():
         assert row["parameters"] > 0
@@ -135,4 +129,17 @@ def test_models_side_by_side(small_net, tmp_path, monkeypatch):
         assert row["int8_mb"] > 0
     # The scales of int8 outweigh the smaller weights in very small networks.
     assert rows["synergynet"]["int8_mb"] < rows["synergynet"]["fp32_mb"]
-    assert (tmp_path / "m.png").stat().st_size > 1000
+    assert plot.stat().st_size > 1000
+    # The output is no terminal: each model has one line, whatever the length of its name.
+    [line] = [line for line in result.output.splitlines() if str(own) in line]
+    assert "4.5" in line
+
+
+def test_errors_of_descriptions(small_net, tmp_path):
+    own = tmp_path / "own.safetensors"
+    save_weights(small_net, own, {"validation": {"aflw_val": {"nme_mean": 5.25}}}, open_face())
+    assert described_error(str(own), "aflw_val/nme_mean") == 5.25
+    assert described_error(f"direct:{own}", "aflw_val/nme_mean") == 5.25
+    assert described_error(str(own), "helen_test/nme_mean") is None
+    assert described_error(str(own), "aflw_val") is None
+    assert described_error("gone.safetensors", "aflw_val/nme_mean") is None
