@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all pytorch3d test-pytorch3d lint bench web weights clean
+.PHONY: demo test test-all fuzz pytorch3d test-pytorch3d lint bench web weights clean
 
 # The environment, remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -21,6 +21,12 @@ test: $(VENV)/.installed  ## the tests
 
 test-all: $(VENV)/.installed  ## the slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+FUZZ_SECONDS ?= 600
+
+fuzz: $(VENV)/.installed  ## search for files that break a reader: make fuzz FUZZ_SECONDS=60 TARGETS="png mat"
+	$(BIN)/pip install --quiet -c constraints.txt atheris
+	$(BIN)/python -m fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)
 
 pytorch3d: $(VENV)/.installed  ## build pytorch3d for the CPU from its source folder: make pytorch3d SRC=../pytorch3d
 	@test -f "$(SRC)/setup.py" || { echo "error: give pytorch3d's source folder, SRC=../pytorch3d" >&2; exit 2; }

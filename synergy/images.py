@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,23 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from synergy.defaults import MAX_PIXELS
 from synergy.errors import UserError, describe
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 _ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
+# A strip of an image that is converted at once: 4 megapixels.
+_STRIP_PIXELS = 2**22
+# Pillow's own limit belongs to the whole process: one thread at a time lifts it.
+_PILLOW_LIMIT = threading.Lock()
+
 ImageSource: TypeAlias = NDArray[np.uint8] | Image.Image | str | Path | bytes
 
 
-def as_image(source: ImageSource) -> NDArray[np.uint8]:
+def as_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Convert anything that is an image to (H, W, 3) uint8 RGB.
 
     Args:
         source: an array (H, W, 3) uint8 RGB, which is returned as it is; a PIL image of any mode; the path of an image
             file; or the bytes of one. PIL images and files are turned upright by their EXIF orientation.
+        max_pixels: files and PIL images with more pixels are refused. Arrays are taken as they are.
 
     Raises:
-        UserError: the file cannot be read (see `read_image`).
+        UserError: the file cannot be read (see `read_image`), or a PIL image has too many pixels.
         ValueError: something else, or an array of another shape or type.
 
     Example:
@@ -35,15 +45,16 @@ def as_image(source: ImageSource) -> NDArray[np.uint8]:
         (20, 30, 3)
     """
     if isinstance(source, (str, Path, bytes)):
-        return read_image(source)
+        return read_image(source, max_pixels=max_pixels)
     if isinstance(source, Image.Image):
         if 0 in source.size:
             raise ValueError(f"an image has at least one pixel, got {source.width}x{source.height}")
+        check_pixels(source.width, source.height, max_pixels, "image")
         return _to_rgb(ImageOps.exif_transpose(source))
     return check_image(source)
 
 
-def read_image(source: str | Path | bytes, name: str = "") -> NDArray[np.uint8]:
+def read_image(source: str | Path | bytes, name: str = "", max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Read an image file, or its bytes, upright by its EXIF orientation.
 
     Grey, palette, CMYK and 16-bit images are converted, 16-bit ones by their top eight bits. Transparent pixels become
@@ -52,31 +63,77 @@ def read_image(source: str | Path | bytes, name: str = "") -> NDArray[np.uint8]:
     Args:
         source: path or content of the file.
         name: what error messages call it; the path by default.
+        max_pixels: images with more pixels are refused before they are decoded. A small file can state that it holds
+            an image that exhausts the memory.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        UserError: missing, empty, truncated, not an image, or larger than 179 megapixels, which is Pillow's limit
-            against images that exhaust the memory.
+        UserError: missing, empty, truncated, not an image, or too many pixels.
     """
-    label = name or (source if isinstance(source, (str, Path)) else "image")
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    label = str(name or (source if isinstance(source, (str, Path)) else "image"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(file) as image:
-                return _to_rgb(ImageOps.exif_transpose(image))
+            with _open(source, max_pixels) as image:
+                check_pixels(image.width, image.height, max_pixels, label)
+                ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{label}: no such file") from None
     except UnidentifiedImageError:
         raise UserError(f"{label}: not an image that can be read") from None
     except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise UserError(f"{label}: larger than the {limit:.0f} megapixels that are read") from None
+        raise UserError(f"{label}: has more pixels than the limit max-pixels ({max_pixels})") from None
     # Damaged files make decoders raise almost anything: OSError, SyntaxError, struct.error, KeyError, MemoryError...
     except Exception as error:
         raise UserError(f"{label}: cannot be read as an image ({describe(error)})") from None
+
+
+def check_pixels(width: int, height: int, max_pixels: int, label: str) -> None:
+    """Refuse an image or a video frame that has too many pixels.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        max_pixels: the largest product of both that is accepted.
+        label: what the message calls the image.
+
+    Raises:
+        UserError: there are more pixels.
+    """
+    if width * height > max_pixels:
+        raise UserError(f"{label}: {width} x {height} pixels are more than the limit max-pixels ({max_pixels})")
+
+
+@contextmanager
+def _open(source: str | Path | bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """Open an image file, or its bytes, without decoding it.
+
+    Pillow refuses images of more than `2 * Image.MAX_IMAGE_PIXELS` pixels, which are 179 megapixels by default. Where
+    `max_pixels` is larger, such an image is opened without that limit.
+    """
+
+    def open_image() -> Image.Image:
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+
+    try:
+        image = open_image()
+    except Image.DecompressionBombError:
+        before = Image.MAX_IMAGE_PIXELS
+        if before is None or max_pixels <= 2 * before:
+            raise
+        with _PILLOW_LIMIT:
+            before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = open_image()
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
+    with image:
+        yield image
 
 
 def count_frames(source: Path | bytes) -> int:
@@ -90,16 +147,33 @@ def count_frames(source: Path | bytes) -> int:
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert a PIL image of any mode to (H, W, 3) uint8 RGB."""
+    """Convert a PIL image of any mode to (H, W, 3) uint8 RGB.
+
+    Large images are converted in strips, because Pillow's conversions and numpy's each copy the whole image.
+    """
+    width, height = image.size
+    is_wide = image.mode.startswith("I") or image.mode == "F"
+    # "I" and "F" hold 16-bit files too; anything within eight bits is taken as it is.
+    divisor = 257 if is_wide and np.max(image.getextrema()) > 255 else 1
+    rows = max(1, _STRIP_PIXELS // width)
+    if rows >= height:
+        return np.array(_strip_to_rgb(image, divisor))
+    out = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        out[top : top + rows] = _strip_to_rgb(image.crop((0, top, width, min(top + rows, height))), divisor)
+    return out
+
+
+def _strip_to_rgb(image: Image.Image, divisor: int) -> NDArray[np.uint8]:
+    """Convert a part of an image; the values of the modes "I" and "F" are divided by `divisor`."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64)
-        # "I" and "F" hold 16-bit files too; anything within eight bits is taken as it is.
-        grey = np.clip(values / (257 if values.max(initial=0) > 255 else 1), 0, 255).round().astype(np.uint8)
+        values = np.nan_to_num(np.asarray(image, np.float64) / divisor)
+        grey = np.clip(values, 0, 255).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, -1)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def check_image(image: object) -> NDArray[np.uint8]:

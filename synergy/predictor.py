@@ -11,7 +11,7 @@ from torch import nn
 
 from bfm_assets import MorphableModel
 from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
-from synergy.defaults import MIN_CONFIDENCE
+from synergy.defaults import MAX_PIXELS, MIN_CONFIDENCE
 from synergy.deploy.exported import ExportedNetwork
 from synergy.detect import CenterFace, Detector
 from synergy.engines import CropPredictions, Engine, join_predictions, make_engine
@@ -67,6 +67,7 @@ class FacePredictor:
         engine: what runs the network, a name of `synergy.engines.ENGINES`. "auto" is onnxruntime on the CPU if it is
             installed, and torch otherwise. Both give the same results up to rounding. The engine copies the weights.
         threads: number of threads for one batch of crops; see `synergy.engines.make_engine` for the default.
+        max_pixels: image files, bytes and PIL images with more pixels are refused before they are decoded.
 
     Example:
         >>> predictor = FacePredictor()
@@ -89,6 +90,7 @@ class FacePredictor:
         min_confidence: float = MIN_CONFIDENCE,
         engine: str = "auto",
         threads: int | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.net = load() if net is None else net
         self.device = device
@@ -97,6 +99,7 @@ class FacePredictor:
         self.roll = require_roll(roll)
         self.min_confidence = min_confidence
         self.threads = threads
+        self.max_pixels = max_pixels
         self._detector = detector
         self.engine = self._make_engine(engine)
 
@@ -153,7 +156,7 @@ class FacePredictor:
         for given, name in ((boxes, "boxes"), (landmarks, "landmarks")):
             if given is not None and len(given) != len(images):
                 raise ValueError(f"{len(images)} images but {name} for {len(given)}")
-        arrays = [as_image(image) for image in images]
+        arrays = [as_image(image, self.max_pixels) for image in images]
         found: list[FoundFaces] = []
         crops: list[NDArray[np.float64]] = []
         for i, image in enumerate(arrays):

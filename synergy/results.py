@@ -23,6 +23,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,7 @@ class ResultFolder:
             json_file: write predictions.json.
             csv_file: write predictions.csv.
         """
-        with self._lock:
+        with self._lock, _reading(self._record):
             self._read_new_lines()
             offsets = self._row_offsets()
             if json_file:
@@ -220,7 +221,8 @@ class ResultFolder:
     def _read_new_lines(self) -> None:
         """Take note of the whole lines that were appended to the record since the last call."""
         for offset, line in self._lines(self._read_to):
-            self._note(_parse(line, self._record))
+            with _reading(self._record):
+                self._note(_parse(line, self._record))
             self._read_to = offset + len(line)
 
     def _note(self, line: dict[str, Any]) -> None:
@@ -278,13 +280,20 @@ def is_fatal(error: OSError) -> bool:
 
 def _parse(line: bytes, record: Path) -> dict[str, Any]:
     """Read one line of a record, or raise `UserError`."""
-    try:
+    with _reading(record):
         content = json.loads(line)
-        if isinstance(content["source"], str) and isinstance(content["key"], str):
-            return dict(content)
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise UserError(f"{record}: not a record of results, remove it or choose another --out")
+        if not all(isinstance(content[key], str) for key in ("source", "key")):
+            raise TypeError
+        return dict(content)
+
+
+@contextmanager
+def _reading(record: Path) -> Iterator[None]:
+    """Turn the errors of values that no line of a record has into `UserError`."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{record}: not a record of results, remove it or choose another --out") from None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from synergy.defaults import MAX_PIXELS
 from synergy.errors import UserError, describe
 from synergy.extras import needs_extra
+from synergy.images import check_pixels
 
 Image = NDArray[np.uint8]
 
@@ -46,6 +48,7 @@ class VideoReader:
 
     Args:
         path: the video file.
+        max_pixels: videos whose frames have more pixels are refused.
 
     Attributes:
         path: the video file.
@@ -55,7 +58,7 @@ class VideoReader:
         problem: one line about what could not be read; empty if everything could. It is known after the last frame.
 
     Raises:
-        UserError: the file is not a video that can be read, or PyAV is not installed.
+        UserError: the file is not a video that can be read, its frames have too many pixels, or PyAV is not installed.
 
     Example:
         with VideoReader("clip.mp4") as video:
@@ -63,7 +66,7 @@ class VideoReader:
                 ...
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, max_pixels: int = MAX_PIXELS) -> None:
         with needs_extra("video", "a video"):
             import av
             import av.error
@@ -78,10 +81,20 @@ class VideoReader:
             raise UserError(f"{path}: has no pictures")
         self._stream: Any = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
+        self._max_pixels = max_pixels
+        try:
+            self._check_pixels(self._stream.width, self._stream.height)
+        except UserError:
+            self._container.close()
+            raise
         self.time_base = Fraction(self._stream.time_base or Fraction(1, 1000))
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
         self.duration = self._stated_duration()
         self.problem = ""
+
+    def _check_pixels(self, width: int, height: int) -> None:
+        """Refuse frames that are too large."""
+        check_pixels(width, height, self._max_pixels, str(self.path))
 
     def _stated_duration(self) -> float | None:
         """Return the duration of the video stream, or else that of the file, in seconds."""
@@ -101,7 +114,7 @@ class VideoReader:
         """Yield the frames, with increasing times.
 
         Raises:
-            UserError: the file has no frame that can be read.
+            UserError: the file has no frame that can be read, or a frame has too many pixels.
         """
         first = last = end = None
         n_damaged = 0
@@ -115,6 +128,8 @@ class VideoReader:
                 ticks = last + 1
             first = ticks if first is None else first
             last, end = ticks, ticks + (decoded.duration or interval)
+            # The decoded size counts, which may differ from the size that the file states.
+            self._check_pixels(decoded.width, decoded.height)
             image = _upright(decoded.to_ndarray(format="rgb24"), decoded.rotation)
             yield Frame(image, float((ticks - first) * self.time_base), ticks)
         if first is None or end is None:

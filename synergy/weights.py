@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from bfm_assets import MorphableModel, open_face
-from synergy.errors import UserError
+from synergy.errors import UserError, describe
 from synergy.models.landmark_net import LandmarkNet
 from synergy.models.synergynet import SynergyNet
 from synergy.networks import build_network
@@ -80,13 +80,15 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         facts = {**facts, "name": str(facts["name"]), "architecture": dict(facts["architecture"])}
         _ = facts["morphable_model"]["name"], facts["morphable_model"]["digest"]
         tensors = load_file(path)
+        broken = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
     except FileNotFoundError as error:
         raise UserError(f"{path}: its description {error.filename} is missing") from None
     except KeyError as error:
         raise UserError(f"{path}: its description {path.with_suffix('.json').name} has no {error}") from None
-    except (SafetensorError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: not Synergy weights ({type(error).__name__}: {error})") from None
-    if broken := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
+    # RuntimeError: types of numbers that torch cannot test, and descriptions that are nested too deeply.
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: not Synergy weights ({describe(error)})") from None
+    if broken:
         raise UserError(f"{path}: {broken[0]} has values that are not finite")
     return facts, tensors
 
@@ -140,7 +142,7 @@ def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | N
     try:
         net = build(facts["architecture"], model)
         result = net.load_state_dict(tensors, strict=False)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: does not fit its architecture ({str(error).splitlines()[0]})") from None
     missing = [key for key in result.missing_keys if decides_predictions(key)]
     if missing or result.unexpected_keys:

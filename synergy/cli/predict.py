@@ -29,7 +29,7 @@ from synergy.cli.options import (
 )
 from synergy.cli.predict_video import track_camera, track_video
 from synergy.cli.sources import Source, find_sources, output_stem
-from synergy.defaults import MIN_CONFIDENCE
+from synergy.defaults import MAX_PIXELS, MIN_CONFIDENCE
 from synergy.errors import UserError, describe, printable
 from synergy.outputs import require_writable_folder
 from synergy.result_formats import DEFAULT_FORMATS, MESH_FORMATS, PICTURE_FORMATS, RESULT_FORMATS
@@ -105,6 +105,14 @@ def predict(
             "the longer side of large images."
         ),
     ] = None,
+    max_pixels: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Images and video frames with more pixels (width times height) are skipped before they are decoded, "
+            "because they can exhaust the memory. Memory is about 12 bytes per pixel.",
+        ),
+    ] = MAX_PIXELS,
     renderer: RendererOption = Renderer.BUILTIN,
     camera: Annotated[
         int | None,
@@ -167,6 +175,7 @@ def predict(
         min_confidence=min_confidence,
         engine=engine.value,
         threads=threads,
+        max_pixels=max_pixels,
     )
     if camera is not None:
         track_camera(camera, predictor, overlay)
@@ -300,7 +309,7 @@ class _Job:
 
         if (n_frames := count_frames(source.content)) > 1:
             self.warn(f"{source.name}: an animation, only the first of its {n_frames} pictures is used")
-        image = read_image(source.content, source.name)
+        image = read_image(source.content, source.name, self.predictor.max_pixels)
         faces = self.predictor(image, boxes=self.given.get(source.name))  # type: ignore[arg-type]
         self.removed += faces.n_removed
         stem = self._staged_stem(source)

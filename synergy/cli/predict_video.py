@@ -69,7 +69,7 @@ def track_video(
         frames.mkdir(parents=True)
     n_frames = n_faces = 0
     with ExitStack() as stack:
-        video = stack.enter_context(VideoReader(path))
+        video = stack.enter_context(VideoReader(path, predictor.max_pixels))
         on_duration(video.duration)
         writers = {kind: stack.enter_context(VideoWriter(f"{stem}_{kind}.mp4", video)) for kind in painters}
         for frame in video:

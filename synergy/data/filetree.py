@@ -6,11 +6,13 @@ import hashlib
 import os
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
-from synergy.errors import UserError
+from synergy.errors import UserError, describe
 from synergy.folders import files_below
+
+# No image and no label file of a data set has this size. A small archive can state that it holds such a file.
+_MAX_BYTES = 2**30
 
 
 class FileTree:
@@ -47,14 +49,17 @@ class FileTree:
         """Return the content of a file.
 
         Raises:
-            OSError: no such file, or its content is damaged. The message is one line.
+            OSError: no such file, its content is damaged, or it is larger than 1 GiB. The message is one line.
         """
         try:
             return self._read(name)
         except KeyError:
             raise FileNotFoundError(f"{name}: not in {self.path}") from None
-        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-            raise OSError(f"{name}: damaged in {self.path} ({error})") from None
+        except OSError:
+            raise
+        # Damaged archives make the readers raise almost anything.
+        except Exception as error:
+            raise OSError(f"{name}: damaged in {self.path} ({describe(error)})") from None
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """Return the names with one of the suffixes, in upper or lower case.
@@ -75,14 +80,16 @@ class FileTree:
     def _list(self) -> list[str]:
         if self.path.is_dir():
             return [path.relative_to(self.path).as_posix() for path in files_below(self.path)]
-        if zipfile.is_zipfile(self.path):
-            self._archive = zipfile.ZipFile(self.path)
-            return [entry.filename for entry in self._archive.infolist() if not entry.is_dir()]
         try:
+            if zipfile.is_zipfile(self.path):
+                self._archive = zipfile.ZipFile(self.path)
+                return [entry.filename for entry in self._archive.infolist() if not entry.is_dir()]
             self._archive = tarfile.open(self.path)  # noqa: SIM115 - kept open for reads
             self._tar_members = {member.name: member for member in self._archive if member.isfile()}
-        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-            raise UserError(f"{self.path}: neither a folder, nor a complete tar or zip ({error})") from None
+        # Damaged archives make the readers raise almost anything.
+        except Exception as error:
+            reason = describe(error).rstrip(":")
+            raise UserError(f"{self.path}: neither a folder, nor a complete tar or zip ({reason})") from None
         return list(self._tar_members)
 
     def _read(self, name: str) -> bytes:
@@ -92,8 +99,10 @@ class FileTree:
             self._archive = tarfile.open(self.path) if self._tar_members else zipfile.ZipFile(self.path)  # noqa: SIM115
             self._process = os.getpid()
         if isinstance(self._archive, zipfile.ZipFile):
+            _check_size(name, self._archive.getinfo(name).file_size)
             return self._archive.read(name)
         member = self._tar_members[name]
+        _check_size(name, member.size)
         file = self._archive.extractfile(member)
         content = b"" if file is None else file.read()
         if len(content) != member.size:
@@ -102,6 +111,12 @@ class FileTree:
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_archive": None}
+
+
+def _check_size(name: str, size: int) -> None:
+    """Raise `OSError` for a file of an archive that is too large to be read into memory."""
+    if size > _MAX_BYTES:
+        raise OSError(f"{name}: {size / 1e9:.1f} GB unpacked, larger than any file of a data set")
 
 
 def _is_visible(name: str) -> bool:

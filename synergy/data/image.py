@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from synergy.defaults import MAX_PIXELS
+from synergy.errors import UserError
+from synergy.images import check_pixels
 
 
-def decode_image(content: bytes) -> NDArray[np.uint8]:
+def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode an image. An EXIF orientation is ignored, because labels refer to the stored pixels.
 
     Args:
         content: the bytes of the image file.
+        max_pixels: images with more pixels are refused before they are decoded.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: not a readable image.
+        ValueError: not a readable image, or too many pixels.
     """
     if not content:
         raise ValueError("the image file is empty")
-    data = np.frombuffer(content, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content)) as image:
+                check_pixels(image.width, image.height, max_pixels, "the image")
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    # Damaged files make decoders raise almost anything.
+    except Exception:
+        raise ValueError("not a readable image") from None
+    if decoded is None:
         raise ValueError("not a readable image")
-    return np.ascontiguousarray(image[..., ::-1], np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1], np.uint8)

@@ -78,7 +78,7 @@ class JVCRReader(FaceReader):
             raise SampleError("its annotation lacks landmarks")
         try:
             landmarks = checked_points(entry["landmarks"], 68, (3,), "landmarks")
-        except TypeError:
+        except (TypeError, OverflowError):
             raise SampleError("its landmarks hold something that is not a number") from None
         landmarks -= np.array([MATLAB_ORIGIN, MATLAB_ORIGIN, landmarks[:, 2].mean()], np.float32)
         pixels = self._image(str(PurePosixPath(entry["img_paths"])), image)

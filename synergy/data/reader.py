@@ -187,13 +187,14 @@ def checked_points(points: ArrayLike, count: int, dims: tuple[int, ...], what: s
     Raises:
         SampleError: another shape, or values that are not finite.
     """
-    array = np.asarray(points, np.float64)
+    with np.errstate(over="ignore"):  # a number that float32 cannot hold becomes infinite
+        array = np.asarray(points, np.float64).astype(np.float32)
     if array.ndim != 2 or array.shape[0] != count or array.shape[1] not in dims:
         wanted = " or ".join(f"{count}x{d}" for d in dims)
         raise SampleError(f"{what} is {'x'.join(map(str, array.shape)) or 'a scalar'}, expected {wanted}")
     if not np.isfinite(array).all():
         raise SampleError(f"{what} has values that are not finite")
-    return array.astype(np.float32)
+    return array
 
 
 def box_of_crop(height: int, width: int) -> NDArray[np.float32]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from bfm_assets import MorphableModel, open_face
-from synergy.errors import UserError
+from synergy.errors import UserError, describe
 
 # What the description names as its format, and the version of its keys.
 FORMAT, VERSION = "synergy-model", 1
@@ -52,7 +53,7 @@ class ExportedNetwork:
         self.model = self.path.read_bytes()
         self.size = int(facts["input"]["shape"][1])
         self.margin = float(facts["crop"]["margin"])
-        self.model_id = facts["name"] + ("" if facts["precision"] == "fp32" else f" {facts['precision']}")
+        self.model_id = str(facts["name"]) + ("" if facts["precision"] == "fp32" else f" {facts['precision']}")
         self.outputs = tuple(output["name"] for output in facts["outputs"])
         self.digest: str = facts["sha256"]
 
@@ -76,16 +77,18 @@ def read_description(path: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(described_in.read_text())
         if facts["format"] != FORMAT or facts["version"] != VERSION:
             raise UserError(f"{described_in}: not the description of a model that this program can read")
-        needed = [facts["name"], facts["precision"], facts["input"]["shape"][1], facts["crop"]["margin"]]
-        needed.append(facts["morphable_model"]["digest"])
+        needed = [facts["name"], facts["precision"], facts["morphable_model"]["digest"], facts["sha256"]]
         needed += [output["name"] for output in facts["outputs"]]
-        digest = facts["sha256"]
+        if not all(isinstance(value, str) for value in needed):
+            raise TypeError("a text")
+        if int(facts["input"]["shape"][1]) < 1 or not 0 < float(facts["crop"]["margin"]) < math.inf:
+            raise TypeError("a positive size and margin")
     except FileNotFoundError:
         raise UserError(f"{path}: its description {described_in.name} is missing") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{described_in}: cannot be read as JSON ({str(error).splitlines()[0]})") from None
-    except (KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{described_in}: cannot be read as JSON ({describe(error)})") from None
+    except (KeyError, TypeError, IndexError, OverflowError) as error:
         raise UserError(f"{described_in}: not the description of an exported model ({error} is missing)") from None
-    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != facts["sha256"]:
         raise UserError(f"{path}: not the file that {described_in.name} describes, or it is cut short")
     return facts

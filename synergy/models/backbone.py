@@ -18,6 +18,8 @@ _BACKBONES: dict[str, Callable[[float], Backbone]] = {
     "mobilenet_v3_small": MobileNetV3Small,
     "xception": Xception,
 }
+# A damaged description of weights can state a network that exhausts the memory.
+_MAX_WIDTH = 8
 
 
 def build_backbone(name: str, width: float) -> Backbone:
@@ -28,8 +30,10 @@ def build_backbone(name: str, width: float) -> Backbone:
         width: width multiplier.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, or a width that is not in 0..8.
     """
     if name not in _BACKBONES:
         raise ValueError(f"unknown backbone '{name}', choose from {', '.join(_BACKBONES)}")
+    if not 0 < width <= _MAX_WIDTH:
+        raise ValueError(f"the width multiplier of a backbone is larger than 0 and at most {_MAX_WIDTH}, got {width}")
     return _BACKBONES[name](width)

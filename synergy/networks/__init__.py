@@ -36,6 +36,6 @@ def build_network(name: str, model: MorphableModel, **options: Any) -> LandmarkN
     network = cast("type[LandmarkNet]", import_module(f"{__name__}.{name}").Network)
     try:
         return network(model, **options)
-    except (TypeError, ValueError) as error:
-        reason = str(error).replace("Network.__init__() ", "").replace("__init__() ", "")
+    except (TypeError, ValueError, OverflowError) as error:
+        reason = str(error).partition("\n")[0].replace("Network.__init__() ", "").replace("__init__() ", "")
         raise UserError(f"network '{name}': {reason}") from None

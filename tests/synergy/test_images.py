@@ -78,9 +78,30 @@ def test_other_unreadable_files(tmp_path):
 
 
 def test_too_many_pixels_are_refused_before_decoding(monkeypatch):
-    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 250)
-    with pytest.raises(UserError, match=r"big\.png: larger than the 0 megapixels that are read"):
-        read_image(encoded(Image.fromarray(RGB)), "big.png")
+    monkeypatch.setattr("synergy.images._to_rgb", lambda _: pytest.fail("decoded"))
+    content = encoded(Image.fromarray(RGB))
+    with pytest.raises(UserError, match=r"big\.png: 30 x 20 pixels are more than the limit max-pixels \(599\)"):
+        read_image(content, "big.png", max_pixels=599)
+    with pytest.raises(UserError, match=r"image: 30 x 20 pixels"):
+        as_image(Image.fromarray(RGB), max_pixels=599)
+
+
+@pytest.mark.parametrize("pillow", [100, 400, None])
+def test_our_limit_counts_and_pillows_limit_is_left_as_it_was(monkeypatch, pillow):
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", pillow)
+    content = encoded(Image.fromarray(RGB))
+    np.testing.assert_array_equal(read_image(content, max_pixels=600), RGB)
+    with pytest.raises(UserError, match=r"more.* than the limit max-pixels"):
+        read_image(content, max_pixels=150)
+    assert pillow == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_bomb_is_refused_by_default(tmp_path):
+    """A PNG of 50 kB that states 20000 x 20000 pixels, which are 1.2 GB."""
+    path = tmp_path / "bomb.png"
+    Image.new("1", (20_000, 20_000)).save(path)
+    with pytest.raises(UserError, match=r"bomb\.png: .* more .*than the limit max-pixels \(200000000\)"):
+        read_image(path)
 
 
 NOT_IMAGES = [[1, 2], RGB[..., 0], RGB.astype(float), RGB[:0], np.zeros((5, 5, 4), np.uint8)]
@@ -113,6 +134,26 @@ def test_arrays_paths_bytes_and_pil_images_are_the_same_image(tmp_path):
 def test_pil_images_of_every_mode(mode):
     source = Image.new(mode, (30, 20))
     assert as_image(source).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I", "I;16", "F"])
+def test_large_images_are_converted_in_strips_with_the_same_result(monkeypatch, mode):
+    grey = np.arange(600, dtype=np.uint16).reshape(20, 30) * (100 if mode in ("I", "I;16", "F") else 0.4)
+    wide = {"I": np.int32, "I;16": np.uint16, "F": np.float32}
+    source = Image.fromarray(grey.astype(wide[mode])) if mode in wide else Image.fromarray(RGB).convert(mode)
+    if "A" in mode:
+        source.putalpha(Image.fromarray(RGB[..., 0]))
+    whole = as_image(source)
+    monkeypatch.setattr("synergy.images._STRIP_PIXELS", 100)
+    np.testing.assert_array_equal(as_image(source), whole)
+    assert whole.std() > 10
+    assert whole.flags.writeable
+
+
+def test_values_that_are_not_finite_become_black_or_white():
+    values = np.full((4, 4), 7, np.float32)
+    values[0, :3] = np.nan, np.inf, -np.inf
+    assert as_image(Image.fromarray(values))[:, :, 0].tolist()[0] == [0, 255, 0, 7]
 
 
 def test_a_pil_image_is_turned_upright_like_its_file(tmp_path):

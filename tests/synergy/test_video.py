@@ -159,6 +159,16 @@ def test_what_is_no_video_is_one_line(tmp_path, content, message):
     assert "\n" not in str(raised.value)
 
 
+def test_frames_of_too_many_pixels_are_refused(tmp_path):
+    path = make_clip(tmp_path / "big.mp4", range(3))
+    with VideoReader(path) as video:
+        height, width = next(iter(video)).image.shape[:2]
+    with VideoReader(path, max_pixels=width * height) as video:
+        assert len(list(video)) == 3
+    with pytest.raises(UserError, match=rf"big\.mp4: {width} x {height} pixels are more than the limit max-pixels"):
+        VideoReader(path, max_pixels=width * height - 1)
+
+
 def test_sound_alone_is_no_video(tmp_path):
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:

@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 import synergy
 from bfm_assets import MorphableModel
 from synergy.data.annotated_crops import ATTRIBUTES
-from synergy.errors import UserError
+from synergy.errors import UserError, describe
 from train.packs.duplicates import Bits, image_hash, mirrored_hash
 
 CROP_SIZE = 120
@@ -110,11 +110,12 @@ class Pack:
             manifest = json.loads((path / "manifest.json").read_text())
             arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in manifest["arrays"]}
             arrays["images"] = np.memmap(path / "images.bin", np.uint8, "r")
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path}: not a complete pack ({error})") from None
-        if manifest["version"] != VERSION:
-            raise UserError(f"{path}: pack version {manifest['version']}, this program reads {VERSION}; build it again")
-        if len(arrays["images"]) != arrays["offsets"][-1]:
+            version, n_bytes = manifest["version"], int(arrays["offsets"][-1])
+        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            raise UserError(f"{path}: not a complete pack ({describe(error)})") from None
+        if version != VERSION:
+            raise UserError(f"{path}: pack version {version}, this program reads {VERSION}; build it again")
+        if len(arrays["images"]) != n_bytes:
             raise UserError(f"{path}: images.bin is cut short")
         return cls(path, manifest, arrays)
 

@@ -114,6 +114,17 @@ def test_a_bad_file_is_named_counted_and_skipped(tmp_path, photos, model):
     assert len(images_of(out)) == 2
 
 
+def test_images_beyond_max_pixels_are_named_and_skipped(tmp_path, photos, model):
+    Image.new("1", (20_000, 20_000)).save(photos / "bomb.png")
+    out = tmp_path / "out"
+    result = run("photos", "--out", out, "--boxes", "boxes.json", "--model", model, "--format", "json")
+    assert "photos/bomb.png: 20000 x 20000 pixels are more than the limit max-pixels (200000000)" in result.stderr
+    assert len(images_of(out)) == 2
+    assert isinstance(result.exception, UserError)
+    result = run(photos / "a.jpg", "--out", out, "--model", model, "--format", "json", "--max-pixels", 100)
+    assert "160 x 150 pixels are more than the limit max-pixels (100)" in result.stderr
+
+
 ERRORS = [MemoryError(), cv2.error("OpenCV: wrong"), TypeError("one\ntwo"), KeyError("k"), RecursionError("deep")]
 
 
