@@ -1,21 +1,30 @@
-"""Faces as files: JSON, CSV, 300-W `.pts`, and meshes as OBJ, PLY or GLB."""
+"""Faces as files: JSON, CSV, Parquet, 300-W `.pts`, and meshes as OBJ, PLY or GLB."""
 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
+from synergy.extras import needs_extra
 from synergy.face import Face
 from synergy.geometry import flip_y
 from synergy.result_formats import MESH_FORMATS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Rows of a Parquet file that are written, and later read, at once.
+_ROW_GROUP = 2000
+
 
 # A face as `Face.to_dict` gives it; and an image: its name, its faces, and its time in seconds if it is a video frame.
 FaceDict = dict[str, Any]
@@ -94,6 +103,71 @@ def write_csv_rows(path: str | Path, rows: Iterable[ImageDict], blendshapes: Seq
                 scores = [face["score"], face.get("confidence", "")]
                 labels = [_cell(row["name"]), row.get("seconds", ""), i, face.get("track_id", "")]
                 writer.writerow([*labels, *scores, *face["box"], *pose, *landmarks, *std, *weights])
+
+
+def write_parquet_rows(path: str | Path, rows: Iterable[ImageDict]) -> None:
+    """Write one row of a Parquet file per face, and one row with an empty `face` per image without a face.
+
+    Columns: image, seconds (of a video frame), face (index of the face), and the fields of `Face.to_dict`, with pitch,
+    yaw and roll as columns and the blendshapes as a map from name to weight. Numbers are float32. At most 2,000 rows
+    are in memory.
+
+    Args:
+        path: file to write.
+        rows: as for `write_json_rows`.
+
+    Raises:
+        UserError: pyarrow is not installed.
+    """
+    with needs_extra("scale", "Parquet"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    schema = _parquet_schema()
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        faces = (face for row in rows for face in _parquet_faces(row))
+        while some := list(itertools.islice(faces, _ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(some, schema))
+
+
+def _parquet_faces(row: ImageDict) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file for one image."""
+    image = {"image": row["name"], "seconds": row.get("seconds")}
+    if not row["faces"]:
+        yield image
+    for i, face in enumerate(row["faces"]):
+        yield {**image, "face": i, **face, **face["pose_deg"], "blendshapes": list(face["blendshapes"].items())}
+
+
+def _parquet_schema() -> pa.Schema:
+    """Return the columns of `write_parquet_rows`."""
+    import pyarrow as pa
+
+    number = pa.float32()
+    numbers = pa.list_(number)
+    kinds = {
+        pa.string(): ("image", "model_id", "morphable_model"),
+        pa.int32(): ("face", "track_id", "crop_size"),
+        pa.float64(): ("seconds",),
+        number: ("score", "confidence", "pitch", "yaw", "roll", "scale"),
+        numbers: ("box", "landmarks68_std", "params"),
+        pa.list_(numbers): ("landmarks68", "rotation", "rotation_covariance", "crop_affine"),
+        pa.map_(pa.string(), number): ("blendshapes",),
+    }
+    kind_of = {name: kind for kind, names in kinds.items() for name in names}
+    order = (
+        *("image", "seconds", "face", "track_id", "score", "confidence", "box", "pitch", "yaw", "roll", "scale"),
+        *("rotation", "rotation_covariance", "landmarks68", "landmarks68_std", "blendshapes", "params"),
+        *("crop_affine", "crop_size", "model_id", "morphable_model"),
+    )
+    return pa.schema([(name, kind_of[name]) for name in order])
+
+
+def write_skipped_rows(path: str | Path, rows: Iterable[tuple[str, str]]) -> None:
+    """Write a CSV file with the columns name and reason from pairs of them."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", "reason"])
+        writer.writerows((_cell(name), _cell(reason)) for name, reason in rows)
 
 
 def _rows(faces_by_image: Mapping[str, Sequence[Face]]) -> Iterator[ImageDict]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def files_below(folder: str | Path, unreadable: Callable[[OSError], None] | None = None) -> list[Path]:
+def files_below(folder: str | Path, unreadable: Callable[[OSError], None] | None = None) -> list[str]:
     """List the files of a folder and of the folders in it, sorted by path.
 
     A link to a folder is followed, unless the files of that folder are listed already, under its own path or through
@@ -19,22 +19,24 @@ def files_below(folder: str | Path, unreadable: Callable[[OSError], None] | None
             folders are left out.
 
     Returns:
-        Paths that begin with `folder`.
+        Paths that begin with `folder`, as text: a million of them take a third of the memory of `Path` objects.
     """
     seen: set[tuple[int, int]] = set()
-    found: list[Path] = []
-    waiting = [Path(folder)]
+    found: list[str] = []
+    waiting = [str(Path(folder))]
     while waiting:
-        links: list[Path] = []
+        links: list[str] = []
         for top in waiting:
             for current, folders, files in os.walk(top, onerror=unreadable):
-                status = Path(current).stat()
+                here = Path(current)
+                status = here.stat()
                 identity = status.st_dev, status.st_ino
                 if identity in seen:
                     folders.clear()
                     continue
                 seen.add(identity)
-                found += [Path(current, name) for name in files]
-                links += [Path(current, name) for name in folders if Path(current, name).is_symlink()]
+                prefix = str(here / "x").removesuffix("x")
+                found += [prefix + name for name in files]
+                links += [prefix + name for name in folders if Path(prefix + name).is_symlink()]
         waiting = sorted(links)
     return sorted(found)

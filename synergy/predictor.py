@@ -157,29 +157,37 @@ class FacePredictor:
             if given is not None and len(given) != len(images):
                 raise ValueError(f"{len(images)} images but {name} for {len(given)}")
         arrays = [as_image(image, self.max_pixels) for image in images]
+        if boxes is None and landmarks is None:
+            faces = self.predict_found(arrays, [self.detect(image) for image in arrays])
+            return [self.remove_unlikely(one) for one in faces]
+        if boxes is not None:
+            return self.predict_found(arrays, [self.given_boxes(*pair) for pair in zip(arrays, boxes, strict=True)])
+        assert landmarks is not None
         found: list[FoundFaces] = []
         crops: list[NDArray[np.float64]] = []
-        for i, image in enumerate(arrays):
-            if boxes is None and landmarks is None:
-                found.append(self.detect(image))
-            else:
-                given_boxes = _boxes_of(landmarks[i]) if landmarks is not None else _as_boxes(boxes[i])  # type: ignore[index]
-                _check_boxes(given_boxes, image)
-                count = len(given_boxes)
-                points5 = np.full((count, 5, 2), np.nan, np.float32)
-                maps = self._square_crops(given_boxes)
-                if landmarks is not None and np.shape(landmarks[i])[1:2] == (68,) and self.roll != "upright":
-                    points = np.asarray(landmarks[i], np.float32)
-                    points5 = five_points(points)
-                    maps = landmark_crops(points, self.net.size, self.net.margin)
-                found.append(FoundFaces(given_boxes, np.ones(count, np.float32), given_boxes, points5))
-                crops.append(maps)
-        faces = self.predict_found(arrays, found, crops or None)
-        if boxes is not None or landmarks is not None:
-            return faces
+        for image, one in zip(arrays, landmarks, strict=True):
+            given_faces = self.given_boxes(image, _boxes_of(one))
+            maps = self._square_crops(given_faces.boxes)
+            if np.shape(one)[1:2] == (68,) and self.roll != "upright":
+                points = np.asarray(one, np.float32)
+                given_faces = given_faces._replace(points5=five_points(points))
+                maps = landmark_crops(points, self.net.size, self.net.margin)
+            found.append(given_faces)
+            crops.append(maps)
+        return self.predict_found(arrays, found, crops)
+
+    def given_boxes(self, image: Image, boxes: ArrayLike) -> FoundFaces:
+        """Take given boxes (K, 4) of an image (`predict_batch`), or raise `ValueError` if they cannot be used."""
+        array = _as_boxes(boxes)
+        _check_boxes(array, image)
+        points5 = np.full((len(array), 5, 2), np.nan, np.float32)
+        return FoundFaces(array, np.ones(len(array), np.float32), array, points5)
+
+    def remove_unlikely(self, faces: Faces) -> Faces:
+        """Remove faces below `min_confidence`; `Faces.n_removed` is their number."""
         # The confidence is NaN, and the comparison false, for weights that predict none.
-        kept = [one[~(one.confidence < self.min_confidence)] for one in faces]
-        return [Faces(some, len(every) - len(some)) for some, every in zip(kept, faces, strict=True)]
+        kept = faces[~(faces.confidence < self.min_confidence)]
+        return Faces(kept, len(faces) - len(kept))
 
     def predict_found(
         self,

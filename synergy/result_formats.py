@@ -57,6 +57,7 @@ RESULT_FORMATS = {
     for one in (
         _table("json", "all numbers of all faces, in predictions.json"),
         _table("csv", "a table with one row per face, in predictions.csv"),
+        _table("parquet", "the same numbers as json with one row per face, in predictions.parquet"),
         ResultFormat("pts", "landmarks", ".pts", "68 landmarks of each face, as in 300-W", "synergy.export:write_pts"),
         _picture("overlay", "overlay", "contours, points and pose axes over the photo"),
         _picture("points", "points_overlay", "the 68 landmarks over the photo"),
@@ -73,6 +74,7 @@ RESULT_FORMATS = {
         _mesh("glb", "textured mesh"),
     )
 }
+TABLE_FORMATS = {name: one for name, one in RESULT_FORMATS.items() if one.kind == "table"}
 PICTURE_FORMATS = {name: one for name, one in RESULT_FORMATS.items() if one.kind == "picture"}
 MESH_FORMATS = {name: one for name, one in RESULT_FORMATS.items() if one.kind == "mesh"}
 DEFAULT_FORMATS = "json,overlay,mesh"

@@ -6,9 +6,13 @@ per frame, and one at the end). Everything else in the folder can be told from i
 - Pictures and meshes are written into a hidden folder of the process and moved to their place under a lock, together
   with the line of the record. What has a line is complete; what has none is done again.
 - A line that was cut off by a killed process is dropped by the next writer.
+- An input that could not be used has a line with the reason. Another run tries it again.
 - A line says with which settings and from which version of the input it was made. Another run skips an input only if
   both are the same. The last line of an input counts.
-- `predictions.json` and `predictions.csv` are put together from the record at the end of a run.
+- `predictions.json`, `predictions.csv` and `predictions.parquet` are put together from the record at the end of a run,
+  one row after the other. `skipped.csv` lists the inputs that could not be used.
+
+Memory grows only with the number of inputs: by about 500 bytes for each.
 
 The lock is the file `.predictions.lock`. The operating system releases it when a process dies. Nothing is flushed to
 the disk explicitly: results survive the death of the process, not a power failure.
@@ -22,24 +26,35 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
 from synergy.errors import UserError
-from synergy.export import FaceDict, ImageDict, write_csv_rows, write_json_rows
+from synergy.export import (
+    FaceDict,
+    ImageDict,
+    write_csv_rows,
+    write_json_rows,
+    write_parquet_rows,
+    write_skipped_rows,
+)
 from synergy.outputs import require_writable_folder
 
+T = TypeVar("T")
+
 RECORD = "predictions.jsonl"
+SKIPPED = "skipped.csv"
 # Errors after which no other result can be written either.
 _FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finished:
     """What the record says about a finished input.
 
@@ -77,9 +92,11 @@ class ResultFolder:
         self._lock = FileLock(path / ".predictions.lock")
         self._read_to = 0
         self._finished: dict[str, Finished] = {}
+        self._failed: dict[str, str] = {}
         self._blendshapes: dict[str, None] = {}
+        self._n_stages = 0
         _remove_abandoned(path)
-        self.staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(os.getpid()), dir=path))
+        self._staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(os.getpid()), dir=path))
         self._read_new_lines()
 
     def __enter__(self) -> ResultFolder:
@@ -87,7 +104,12 @@ class ResultFolder:
 
     def __exit__(self, *_: object) -> None:
         """Remove the process's hidden folder."""
-        shutil.rmtree(self.staging, ignore_errors=True)
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def stage(self) -> Path:
+        """Return the path of a hidden folder for the files of one input. It does not exist yet."""
+        self._n_stages += 1
+        return self._staging / str(self._n_stages)
 
     def finished(self, source: str, key: str, formats: Sequence[str]) -> Finished | None:
         """Return what is recorded of an input, or None if it has to be done.
@@ -116,6 +138,7 @@ class ResultFolder:
         faces: list[FaceDict] | None,
         frames: tuple[int, int] = (1, 0),
         problem: str = "",
+        staged: Path | None = None,
     ) -> Finished:
         """Move the staged files of an input to their place and record the input as finished.
 
@@ -129,6 +152,7 @@ class ResultFolder:
             faces: the faces of an image; None for a video, whose frames are recorded already.
             frames: number of images and of faces in them, for a video.
             problem: one line about the part of a video that could not be read; empty if all of it was read.
+            staged: a folder from `stage` with the files; it is removed. None if there are no files.
 
         Returns:
             What is recorded now.
@@ -140,13 +164,14 @@ class ResultFolder:
             with self._lock:
                 if (found := self.finished(source, key, formats)) is not None:
                     return found
-                staged = sorted(str(file.relative_to(self.staging)) for file in _files(self.staging))
-                kept, kept_formats = self._keep_or_remove(source, key, staged)
-                for file in staged:
+                new = [] if staged is None else sorted(str(file.relative_to(staged)) for file in _files(staged))
+                kept, kept_formats = self._keep_or_remove(source, key, new)
+                for file in new:
+                    assert staged is not None
                     target = self.path / file
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    (self.staging / file).replace(target)
-                files, all_formats = sorted([*staged, *kept]), sorted(kept_formats.union(formats))
+                    (staged / file).replace(target)
+                files, all_formats = sorted([*new, *kept]), sorted(kept_formats.union(formats))
                 line: dict[str, Any] = {"source": source, "key": key, "formats": all_formats, "files": files}
                 if faces is None:
                     read_in_part = {"problem": problem} if problem else {}
@@ -155,7 +180,35 @@ class ResultFolder:
                     self._append(line | {"name": source, "faces": faces})
                 return self._finished[source]
         finally:
-            self.drop_staged()
+            if staged is not None:
+                self.drop(staged)
+
+    def drop(self, staged: Path) -> None:
+        """Remove a folder from `stage`."""
+        shutil.rmtree(staged, ignore_errors=True)
+
+    def fail(self, source: str, key: str, reason: str, staged: Path | None = None) -> None:
+        """Record why an input could not be used. An earlier result of it is kept.
+
+        Args:
+            source: the input's name.
+            key: identifies the input's content and the settings.
+            reason: one line.
+            staged: a folder from `stage` with files of the input, which are removed.
+        """
+        if staged is not None:
+            self.drop(staged)
+        with self._lock:
+            self._read_new_lines()
+            if self._failed.get(source) != reason:
+                self._append({"source": source, "key": key, "failed": reason})
+
+    def forget_failure(self, source: str) -> None:
+        """Record that an input can be used now. `finish` does this for images and videos."""
+        with self._lock:
+            self._read_new_lines()
+            if source in self._failed:
+                self._append({"source": source, "key": "", "failed": ""})
 
     def _keep_or_remove(self, source: str, key: str, staged: Sequence[str]) -> tuple[list[str], frozenset[str]]:
         """Keep the recorded files of an input if they have the same key, and remove them otherwise.
@@ -177,31 +230,31 @@ class ResultFolder:
         kept = [file for file in others if (self.path / file).exists()]
         return kept, before.formats if len(kept) == len(others) else frozenset()
 
-    def drop_staged(self) -> None:
-        """Remove the staged files of an input that failed."""
-        for entry in self.staging.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-    def write_tables(self, json_file: bool, csv_file: bool) -> None:
-        """Write predictions.json and predictions.csv with everything in the record, sorted by name.
+    def write_tables(self, tables: Collection[str]) -> None:
+        """Write files with everything in the record, sorted by name, and the list of inputs that could not be used.
 
         Args:
-            json_file: write predictions.json.
-            csv_file: write predictions.csv.
+            tables: names from `synergy.result_formats.TABLE_FORMATS`; each becomes the file `predictions.NAME`.
         """
         with self._lock, _reading(self._record):
             self._read_new_lines()
-            offsets = self._row_offsets()
-            if json_file:
-                self._replace("predictions.json", lambda path: write_json_rows(path, self._rows(offsets)))
-            if csv_file:
-                names = list(self._blendshapes)
-                self._replace("predictions.csv", lambda path: write_csv_rows(path, self._rows(offsets), names))
+            write: dict[str, Callable[[Path, Iterator[ImageDict]], None]] = {
+                "json": write_json_rows,
+                "csv": partial(write_csv_rows, blendshapes=list(self._blendshapes)),
+                "parquet": write_parquet_rows,
+            }
+            offsets = self._row_offsets() if tables else []
+            for name in tables:
+                self._replace(f"predictions.{name}", write[name], self._rows(offsets))
+            if self._failed:
+                self._replace(SKIPPED, write_skipped_rows, iter(sorted(self._failed.items())))
+            else:
+                (self.path / SKIPPED).unlink(missing_ok=True)
 
-    def _replace(self, name: str, write: Callable[[Path], None]) -> None:
-        """Write a file next to its place and move it there."""
-        write(self.staging / name)
-        (self.staging / name).replace(self.path / name)
+    def _replace(self, name: str, write: Callable[[Path, Iterator[T]], None], rows: Iterator[T]) -> None:
+        """Write rows to a file next to its place and move it there."""
+        write(self._staging / name, rows)
+        (self._staging / name).replace(self.path / name)
 
     def _append(self, line: dict[str, Any]) -> None:
         """Append a line to the record; the lock must be held. A line that was cut off before is removed."""
@@ -228,11 +281,18 @@ class ResultFolder:
     def _note(self, line: dict[str, Any]) -> None:
         """Take note of one line of the record."""
         faces = line.get("faces", [])
-        self._blendshapes |= {name: None for face in faces for name in face["blendshapes"]}
+        for face in faces:
+            if not self._blendshapes.keys() >= face["blendshapes"].keys():
+                self._blendshapes |= dict.fromkeys(face["blendshapes"])
+        if line.get("failed"):
+            self._failed[line["source"]] = line["failed"]
+        elif "failed" in line:
+            self._failed.pop(line["source"], None)
         if "formats" in line:
+            self._failed.pop(line["source"], None)
             self._finished[line["source"]] = Finished(
                 line["key"],
-                frozenset(line["formats"]),
+                _format_set(tuple(line["formats"])),
                 tuple(line["files"]),
                 line.get("frames", 1),
                 line.get("frame_faces", len(faces)),
@@ -257,6 +317,8 @@ class ResultFolder:
         rows: dict[str, tuple[str, str, int]] = {}
         for offset, content in self._lines(0):
             line = _parse(content, self._record)
+            if "failed" in line:
+                continue
             key_of[line["source"]] = line["key"]
             if "name" in line:
                 rows[line["name"]] = line["source"], line["key"], offset
@@ -294,6 +356,12 @@ def _reading(record: Path) -> Iterator[None]:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{record}: not a record of results, remove it or choose another --out") from None
+
+
+@cache
+def _format_set(names: tuple[str, ...]) -> frozenset[str]:
+    """Return the same set for the same names, which saves memory."""
+    return frozenset(names)
 
 
 def _files(folder: Path) -> list[Path]:

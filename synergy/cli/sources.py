@@ -1,107 +1,167 @@
-"""What `synergy predict` reads: files, folders and standard input, each under a unique name."""
+"""What `synergy predict` reads: files, folders, lists, archives and standard input, each under a unique name."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePath
 
+from synergy.archives import images_in_archive, is_archive
 from synergy.errors import UserError, describe, encodable
 from synergy.result_formats import PICTURE_FORMATS
+from synergy.shards import ALL, Shard
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
+LIST_SUFFIX = ".txt"
 STDIN = "stdin"
 # The longest name of a file or folder that most file systems take is 255 bytes; room is left for our endings.
 _MAX_NAME_BYTES = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """One input.
 
     Attributes:
-        name: the path as it was given, or the given folder and the path in it; bytes that are not UTF-8 are escaped.
-        content: path of the file, or the bytes of standard input.
+        name: the path as it was given, or the given folder or archive and the path in it; bytes that are not UTF-8 are
+            escaped.
+        location: path of the file as text, which needs less memory than a `Path`; or the content of standard input or
+            of an image in an archive.
     """
 
     name: str
-    content: Path | bytes
+    location: str | bytes
+
+    @property
+    def content(self) -> Path | bytes:
+        """The path of the file, or its content."""
+        return Path(self.location) if isinstance(self.location, str) else self.location
 
     @property
     def is_video(self) -> bool:
         """Whether the file is read as a video."""
-        return isinstance(self.content, Path) and self.content.suffix.lower() in VIDEO_SUFFIXES
+        return isinstance(self.location, str) and PurePath(self.location).suffix.lower() in VIDEO_SUFFIXES
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether the file holds images, which `images` reads."""
+        return isinstance(self.location, str) and is_archive(self.location)
+
+    def images(self) -> Iterator[Source]:
+        """Read the images of an archive.
+
+        Raises:
+            UserError: see `synergy.archives.images_in_archive`.
+        """
+        assert isinstance(self.location, str)
+        for name, content in images_in_archive(self.location):
+            yield Source(f"{self.name}/{encodable(name)}", content)
 
     def version(self) -> str:
-        """Identify the content: by size and time of change for a file, by a digest for standard input."""
-        if isinstance(self.content, bytes):
-            return hashlib.sha256(self.content).hexdigest()
-        status = self.content.stat()
+        """Identify the content: by size and time of change for a file, by a digest for bytes.
+
+        Raises:
+            OSError: the file does not exist or cannot be reached.
+            UserError: it is a folder, a pipe or a device. A pipe would block the whole batch.
+        """
+        if isinstance(self.location, bytes):
+            return hashlib.sha256(self.location).hexdigest()
+        status = Path(self.location).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{self.name}: not a regular file")
         return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def find_sources(inputs: list[str], problem: Callable[[str], None]) -> list[Source]:
+def find_sources(inputs: list[str], problem: Callable[[str], None], shard: Shard = ALL) -> list[Source]:
     """Find all inputs; folders are searched recursively, without results of earlier runs.
 
+    Archives are not opened: each is one source. Files in folders and lists are not opened either.
+
     Args:
-        inputs: paths of files and folders, and "-" for standard input.
+        inputs: paths of images, videos, folders and archives; of text files (.txt) with one path per line; and "-" for
+            standard input. Paths in a list are relative to the working folder, as on the command line.
         problem: called with one line per folder or file that cannot be read and is left out.
+        shard: files that belong to other parts are left out. Archives are not, because their images are divided.
 
     Returns:
-        Sources with unique names.
+        Sources with unique names. A million files take about 200 MB of memory.
 
     Raises:
-        UserError: an input does not exist, or a folder has no images or videos.
+        UserError: an input does not exist, or a folder or list has no images or videos.
     """
-    from synergy.images import IMAGE_SUFFIXES
+    paths: dict[str, str | bytes] = {}
 
-    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    paths: dict[str, Path | bytes] = {}
+    def add(path: str) -> None:
+        name = encodable(path)
+        if (is_archive(path) or name in shard) and paths.setdefault(name, path) != path:
+            problem(f"{name}: another input has the same name")
+
     for item in inputs:
-        path = Path(item)
         if item == "-":
             paths[STDIN] = sys.stdin.buffer.read()
-        elif path.is_dir():
-            files = _images_below(path, suffixes, problem)
+        elif Path(item).is_dir():
+            files = _images_below(item, problem)
             if not files:
-                raise UserError(f"{path}: no images or videos in this folder ({', '.join(sorted(suffixes))})")
+                raise UserError(_nothing_in(item))
             for file in files:
-                _add(paths, file, problem)
-        elif path.exists() or path.is_symlink():
-            _add(paths, path, problem)
+                add(file)
+        elif Path(item).suffix.lower() == LIST_SUFFIX and Path(item).is_file():
+            for file in _read_list(item):
+                add(file)
+        elif Path(item).exists() or Path(item).is_symlink():
+            add(str(Path(item)))
         else:
             raise UserError(f"{item}: no such file or folder")
-    return [Source(name, content) for name, content in paths.items()]
+    return [Source(name, path) for name, path in paths.items()]
 
 
-def _add(paths: dict[str, Path | bytes], file: Path, problem: Callable[[str], None]) -> None:
-    """Add a file under its name, unless another file has the same name once bytes are escaped."""
-    name = encodable(str(file))
-    if paths.setdefault(name, file) != file:
-        problem(f"{name}: another input has the same name")
+def _read_list(path: str) -> list[str]:
+    """Read a text file with one path per line, or raise `UserError`. Empty lines are left out."""
+    try:
+        lines = os.fsdecode(Path(path).read_bytes()).splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({describe(error)})") from None
+    files = [str(Path(line)) for line in lines if line.strip()]
+    if not files:
+        raise UserError(f"{path}: the list is empty, expected one path per line")
+    return files
 
 
-def _images_below(folder: Path, suffixes: frozenset[str], problem: Callable[[str], None]) -> list[Path]:
-    """List the regular files of a folder that have one of the suffixes and are no results of ours."""
+def _images_below(folder: str, problem: Callable[[str], None]) -> list[str]:
+    """List the files of a folder that have a suffix of images or videos and are no results of ours."""
     from synergy.folders import files_below
 
     def unreadable(error: OSError) -> None:
         problem(f"{error.filename}: cannot be read ({describe(error)})")
 
-    found = []
-    for file in files_below(folder, unreadable):
-        if file.suffix.lower() not in suffixes or is_own_output(file.name):
-            continue
-        # A pipe or a device would block the whole batch.
-        if file.exists() and not file.is_file():
-            problem(f"{file}: not a regular file")
-        else:
-            found.append(file)
-    return found
+    suffixes = tuple(_suffixes())
+    return [
+        file
+        for file in files_below(folder, unreadable)
+        if file.lower().endswith(suffixes) and not is_own_output(file.rpartition(os.sep)[2])
+    ]
+
+
+def _nothing_in(folder: str) -> str:
+    """Say that a folder has no images, and where it has archives, how these are read."""
+    from synergy.folders import files_below
+
+    text = f"{folder}: no images or videos in this folder ({', '.join(sorted(_suffixes()))})"
+    archives = [file for file in files_below(folder) if is_archive(file)]
+    return f"{text}; archives are read if they are named, as in {archives[0]}" if archives else text
+
+
+def _suffixes() -> frozenset[str]:
+    """Return the suffixes of the files that are read in folders."""
+    from synergy.images import IMAGE_SUFFIXES
+
+    return IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
 def is_own_output(file_name: str) -> bool:
@@ -111,12 +171,16 @@ def is_own_output(file_name: str) -> bool:
         >>> is_own_output("a.jpg_overlay.jpg"), is_own_output("a_overlay.jpg")
         (True, False)
     """
-    from synergy.images import IMAGE_SUFFIXES
+    return _own_output().search(file_name) is not None
 
-    endings = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+
+@cache
+def _own_output() -> re.Pattern[str]:
+    """Return the pattern of `is_own_output`."""
+    endings = "|".join(suffix[1:] for suffix in sorted(_suffixes()))
     pictures = "|".join(PICTURE_FORMATS)
-    pattern = rf"(^{STDIN}|\.({endings})(~[0-9a-f]{{8}})?)_({pictures}|[0-9]+(_[0-9]+)?)\.[a-z0-9]+"
-    return re.search(pattern + "$", file_name, re.IGNORECASE) is not None
+    pattern = rf"(^{STDIN}|\.({endings})(~[0-9a-f]{{8}})?)_({pictures}|[0-9]+(_[0-9]+)?)\.[a-z0-9]+$"
+    return re.compile(pattern, re.IGNORECASE)
 
 
 def output_stem(name: str) -> str:

@@ -79,7 +79,7 @@ class FileTree:
 
     def _list(self) -> list[str]:
         if self.path.is_dir():
-            return [path.relative_to(self.path).as_posix() for path in files_below(self.path)]
+            return [Path(path).relative_to(self.path).as_posix() for path in files_below(self.path)]
         try:
             if zipfile.is_zipfile(self.path):
                 self._archive = zipfile.ZipFile(self.path)

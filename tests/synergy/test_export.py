@@ -7,7 +7,15 @@ import pytest
 import trimesh
 
 from synergy.demo import random_face
-from synergy.export import MESH_FORMATS, write_csv, write_csv_rows, write_json, write_mesh, write_pts
+from synergy.export import (
+    MESH_FORMATS,
+    write_csv,
+    write_csv_rows,
+    write_json,
+    write_mesh,
+    write_parquet_rows,
+    write_pts,
+)
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +146,37 @@ def test_vertex_colours_are_the_photos(tmp_path, face, photo):
 def test_unknown_format_is_a_clear_error(tmp_path, face, photo):
     with pytest.raises(ValueError, match="obj, ply, glb"):
         write_mesh(tmp_path / "face.fbx", face, photo)
+
+
+def test_parquet_has_a_row_per_face_and_one_per_image_without_faces(tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    faces = [random_face((0, 20 * i, 0), seed=i).to_dict() for i in range(2)]
+    rows = [
+        {"name": "a.jpg", "faces": faces},
+        {"name": "b.jpg", "faces": []},
+        {"name": "c.mp4#000001", "seconds": 0.04, "faces": faces[:1]},
+    ]
+    write_parquet_rows(tmp_path / "p.parquet", iter(rows))
+    table = pq.read_table(tmp_path / "p.parquet").to_pylist()
+    found = [(row["image"], row["seconds"], row["face"]) for row in table]
+    assert found == [("a.jpg", None, 0), ("a.jpg", None, 1), ("b.jpg", None, None), ("c.mp4#000001", 0.04, 0)]
+    for row, face in zip((table[0], table[1], table[3]), (*faces, faces[0]), strict=True):
+        expected = {**face, **face["pose_deg"]}
+        del expected["pose_deg"]
+        assert set(row) == {*expected, "image", "seconds", "face"}
+        assert dict(row["blendshapes"]) == pytest.approx(face["blendshapes"], abs=1e-6)
+        for name in ("model_id", "morphable_model", "track_id", "crop_size"):
+            assert row[name] == expected[name]
+        for name in ("box", "score", "pitch", "yaw", "roll", "scale", "params"):
+            assert row[name] == pytest.approx(expected[name], rel=1e-6)
+        for name in ("landmarks68", "rotation", "crop_affine"):
+            np.testing.assert_allclose(row[name], face[name], rtol=1e-6)
+    assert all(value is None for name, value in table[2].items() if name != "image")
+
+
+def test_parquet_of_many_rows_is_written_in_groups(tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    rows = ({"name": f"{i}.jpg", "faces": []} for i in range(4500))
+    write_parquet_rows(tmp_path / "p.parquet", rows)
+    with pq.ParquetFile(tmp_path / "p.parquet") as file:
+        assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [2000, 2000, 500]

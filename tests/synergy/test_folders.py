@@ -42,20 +42,20 @@ def folder(tmp_path: Path) -> Path:
 def test_every_file_once(folder: Path, links: dict[str, str], extra: list[str]) -> None:
     for name, target in links.items():
         (folder / name).symlink_to(target)
-    found = [path.relative_to(folder).as_posix() for path in files_below(folder)]
+    found = [Path(path).relative_to(folder).as_posix() for path in files_below(folder)]
     assert sorted(found) == sorted(["a/1.jpg", "b/2.jpg", *extra])
 
 
 def test_a_link_out_of_the_folder_may_lead_back_in(folder: Path) -> None:
     (folder / "out").symlink_to("../elsewhere")
     (folder.parent / "elsewhere" / "back").symlink_to("../data")
-    assert [path.name for path in files_below(folder)] == ["1.jpg", "2.jpg", "3.jpg"]
+    assert [Path(path).name for path in files_below(folder)] == ["1.jpg", "2.jpg", "3.jpg"]
 
 
 def test_data_sets_and_predict_count_images_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = "\n".join(f"{i % 9 + 2} {i // 9 + 2}" for i in range(68))
     for image in files_below(folder):
-        image.with_suffix(".pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
+        Path(image).with_suffix(".pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
     (folder / "self").symlink_to(".")
     assert len(PtsReader(folder)) == 2
     assert len(find_sources([str(folder)], pytest.fail)) == 2

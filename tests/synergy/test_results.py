@@ -14,11 +14,12 @@ FACE = random_face((0, 0, 0), seed=0).to_dict()
 
 
 def put(results, source, content, key="k", formats=("txt",), files=("",)):
+    staged = results.stage()
     for ending in files:
-        path = results.staging / f"{source}{ending}.txt"
+        path = staged / f"{source}{ending}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    return results.finish(source, key, formats, [FACE])
+    return results.finish(source, key, formats, [FACE], staged=staged)
 
 
 def lines(folder):
@@ -65,7 +66,7 @@ def test_the_last_settings_count_and_their_files_replace_the_others(tmp_path, re
     put(results, "a", "new", key="2", files=("_0",))
     assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["a_0.txt", "b.txt"]
     assert (tmp_path / "a_0.txt").read_text() == "new"
-    results.write_tables(json_file=True, csv_file=True)
+    results.write_tables(["json", "csv"])
     assert names(tmp_path) == ["a", "b"]
     assert (tmp_path / "predictions.csv").read_text().count("\n") == 3
 
@@ -77,7 +78,7 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path, results, torn):
         file.write(torn)
     again = ResultFolder(tmp_path)
     assert again.finished("a", "k", ["txt"]) is not None
-    again.write_tables(json_file=True, csv_file=False)
+    again.write_tables(["json"])
     assert names(tmp_path) == ["a"]
     put(again, "b", "two")
     put(results, "c", "three")
@@ -88,7 +89,7 @@ def test_a_video_is_finished_by_its_last_line(tmp_path, results):
     for i in range(3):
         results.add_frame("v", "1", f"v#{i}", i / 10, [FACE])
     assert results.finished("v", "1", []) is None
-    results.write_tables(json_file=True, csv_file=False)
+    results.write_tables(["json"])
     assert names(tmp_path) == ["v#0", "v#1", "v#2"]
     # Another run with other settings finds fewer frames.
     for i in range(2):
@@ -96,7 +97,7 @@ def test_a_video_is_finished_by_its_last_line(tmp_path, results):
     results.finish("v", "2", [], None, (2, 0))
     found = ResultFolder(tmp_path).finished("v", "2", [])
     assert (found.images, found.faces) == (2, 0)
-    results.write_tables(json_file=True, csv_file=False)
+    results.write_tables(["json"])
     assert names(tmp_path) == ["v#0", "v#1"]
 
 
@@ -109,13 +110,41 @@ def test_a_file_that_is_no_record_is_one_line(tmp_path, content):
 
 
 def test_numbers_that_json_lacks_are_refused_and_nothing_is_left(tmp_path, results):
-    (results.staging / "a.txt").write_text("x")
+    staged = results.stage()
+    staged.mkdir()
+    (staged / "a.txt").write_text("x")
     with pytest.raises(ValueError, match="JSON"):
-        results.finish("a", "k", ["txt"], [FACE | {"score": float("nan")}])
-    assert list(results.staging.iterdir()) == []
+        results.finish("a", "k", ["txt"], [FACE | {"score": float("nan")}], staged=staged)
+    assert not staged.exists()
     assert results.finished("a", "k", ["txt"]) is None
     put(results, "a", "one")
     assert len(lines(tmp_path)) == 1
+
+
+def test_failures_are_listed_until_the_input_can_be_used(tmp_path, results):
+    put(results, "b", "one")
+    for name, reason in (("c", "no image"), ("a", "=1+1"), ("c", "no image"), ("a", "still no image")):
+        results.fail(name, "k", reason)
+    results.write_tables(["json"])
+    assert (tmp_path / "skipped.csv").read_text().split("\n") == ["name,reason", "a,still no image", "c,no image", ""]
+    assert names(tmp_path) == ["b"]
+    assert len(lines(tmp_path)) == 4
+    again = ResultFolder(tmp_path)
+    assert again.finished("a", "k", []) is None
+    put(again, "a", "two")
+    again.forget_failure("c")
+    again.forget_failure("never failed")
+    again.write_tables(["json"])
+    assert not (tmp_path / "skipped.csv").exists()
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_failure_keeps_the_earlier_result(tmp_path, results):
+    put(results, "a", "one", key="1")
+    results.fail("a", "2", "no image")
+    results.write_tables(["json"])
+    assert names(tmp_path) == ["a"]
+    assert results.finished("a", "1", ["txt"]) is not None
 
 
 def work(folder, sources, content, pause):
@@ -124,7 +153,7 @@ def work(folder, sources, content, pause):
             if results.finished(source, "k", ["txt"]) is None:
                 put(results, source, content, files=("_0", "_1"))
                 time.sleep(pause)
-        results.write_tables(json_file=True, csv_file=True)
+        results.write_tables(["json", "csv"])
 
 
 def start(folder, sources, content, pause=0.0):

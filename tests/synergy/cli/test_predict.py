@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -74,14 +75,14 @@ def files_of(out):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the predictor was asked for, in order."""
-    made, original = [], FacePredictor.__call__
+    """The images whose faces were searched for, in order."""
+    made, original = [], FacePredictor.detect
 
-    def call(self, image, boxes=None, landmarks=None):
+    def detect(self, image):
         made.append(image)
-        return original(self, image, boxes, landmarks)
+        return original(self, image)
 
-    monkeypatch.setattr(FacePredictor, "__call__", call)
+    monkeypatch.setattr(FacePredictor, "detect", detect)
     return made
 
 
@@ -130,15 +131,15 @@ ERRORS = [MemoryError(), cv2.error("OpenCV: wrong"), TypeError("one\ntwo"), KeyE
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_any_error_of_one_file_leaves_the_others(tmp_path, photos, model, monkeypatch, error):
-    original, calls = FacePredictor.__call__, []
+    original, calls = FacePredictor.detect, []
 
-    def call(self, image, boxes=None, landmarks=None):
+    def detect(self, image):
         calls.append(image)
         if len(calls) == 1:
             raise error
-        return original(self, image, boxes, landmarks)
+        return original(self, image)
 
-    monkeypatch.setattr(FacePredictor, "__call__", call)
+    monkeypatch.setattr(FacePredictor, "detect", detect)
     out = tmp_path / "out"
     result = run("photos", "--out", out, "--model", model, "--format", "json")
     assert isinstance(result.exception, UserError)
@@ -402,6 +403,116 @@ def test_an_absent_camera_is_one_line(model, monkeypatch):
     assert str(result.exception) == "--camera 3: no such camera, or another program uses it"
 
 
+@pytest.fixture
+def shard(tmp_path, photos):
+    """An archive `shard.tar` of four photos of noise next to `photos`, and a boxes file for them."""
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for i in range(4):
+            add_photo(tmp_path / "photo.jpg", seed=i)
+            archive.add(tmp_path / "photo.jpg", f"{i}.jpg")
+    (tmp_path / "tar.json").write_text(json.dumps({f"shard.tar/{i}.jpg": [BOX] for i in range(4)}))
+    return tmp_path / "shard.tar"
+
+
+def test_images_in_archives_are_inputs_like_files(tmp_path, shard, model):
+    arguments = ("shard.tar", "photos", "--model", model, "--boxes", "tar.json", "--format", "json,overlay")
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "out"
+    images = images_of(out)
+    assert list(images) == ["photos/a.jpg", "photos/more/b.png", *(f"shard.tar/{i}.jpg" for i in range(4))]
+    assert all(len(images[f"shard.tar/{i}.jpg"]) == 1 for i in range(4))
+    assert (out / "shard.tar" / "3.jpg_overlay.jpg").exists()
+    # A copy of the archive has another time of change and the same images.
+    os.utime(shard, (1, 1))
+    again = run(*arguments)
+    assert "6 input(s) were finished before" in again.stderr
+
+
+def test_an_archive_that_is_cut_off_keeps_what_was_read(tmp_path, shard, model):
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) * 6 // 10])
+    arguments = ("shard.tar", "photos/a.jpg", "--model", model, "--boxes", "tar.json", "--format", "json")
+    result = run(*arguments)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == "1 of 3 inputs could be read in part only; those parts are kept"
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("incomplete:")]
+    assert line == "incomplete: shard.tar: cut off or damaged after 2 images (unexpected end of data)"
+    assert list(images_of(tmp_path / "out")) == ["photos/a.jpg", "shard.tar/0.jpg", "shard.tar/1.jpg"]
+    assert skipped_of(tmp_path / "out") == {"shard.tar": "cut off or damaged after 2 images (unexpected end of data)"}
+    shard.write_bytes(whole)
+    again = run(*arguments)
+    assert again.exit_code == 0, again.output
+    assert "3 input(s) were finished before" in again.stderr
+    assert len(images_of(tmp_path / "out")) == 5
+    assert skipped_of(tmp_path / "out") == {}
+
+
+def skipped_of(out):
+    """Name to reason of skipped.csv."""
+    if not (out / "skipped.csv").exists():
+        return {}
+    with (out / "skipped.csv").open(newline="") as file:
+        return {row["name"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def test_broken_files_are_listed_until_they_are_fixed(tmp_path, photos, model):
+    for i in range(12):
+        (photos / f"broken{i:02}.jpg").write_bytes(b"no image")
+    result = run("photos", "--model", model, "--format", "json")
+    assert str(result.exception) == "12 of 14 inputs could not be used, see out/skipped.csv"
+    assert skipped_of(tmp_path / "out") == {
+        f"photos/broken{i:02}.jpg": "not an image that can be read" for i in range(12)
+    }
+    add_photo(photos / "broken03.jpg")
+    (photos / "broken04.jpg").unlink()
+    (photos / "list.txt").write_text("photos/broken03.jpg\nphotos/broken04.jpg\n")
+    assert str(run("photos/list.txt", "--model", model).exception).startswith("1 of 2 inputs")
+    reasons = skipped_of(tmp_path / "out")
+    assert len(reasons) == 11
+    assert reasons["photos/broken04.jpg"] == "No such file or directory"
+
+
+def test_shards_together_are_the_whole(tmp_path, shard, model):
+    for i in range(10):
+        add_photo(tmp_path / "photos" / f"{i}.jpg", seed=i)
+    arguments = ("photos", "shard.tar", "--model", model, "--format", "json", "--boxes", "tar.json")
+    assert run(*arguments, "--out", "whole").exit_code == 0
+    parts = []
+    for i in (1, 2, 3):
+        assert run(*arguments, "--shard", f"{i}/3", "--out", f"part{i}").exit_code == 0
+        assert run(*arguments, "--shard", f"{i}/3", "--out", "together").exit_code == 0
+        parts.append(images_of(tmp_path / f"part{i}"))
+    whole = images_of(tmp_path / "whole")
+    assert sum(len(part) for part in parts) == len(whole) == 16
+    assert set().union(*parts) == set(whole)
+    assert images_of(tmp_path / "together") == whole
+    assert all(any(name.startswith("shard.tar/") for name in part) for part in parts[:1])
+
+
+def test_a_table_in_parquet(tmp_path, photos, model):
+    pq = pytest.importorskip("pyarrow.parquet")
+    assert run("photos", "--boxes", "boxes.json", "--model", model, "--format", "parquet").exit_code == 0
+    table = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pylist()
+    assert [(row["image"], row["face"]) for row in table] == [
+        ("photos/a.jpg", 0),
+        ("photos/more/b.png", 0),
+        ("photos/more/b.png", 1),
+    ]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    faces = [face for line in sorted(lines, key=lambda line: line["name"]) for face in line["faces"]]
+    for row, face in zip(table, faces, strict=True):
+        np.testing.assert_allclose(row["landmarks68"], face["landmarks68"], rtol=1e-6)
+    assert files_of(tmp_path / "out") == {".predictions.lock", "predictions.jsonl", "predictions.parquet"}
+
+
+def test_parquet_without_pyarrow_is_one_line(tmp_path, photos, model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run("photos", "--model", model, "--format", "parquet")
+    assert str(result.exception) == "--format parquet needs pyarrow: pip install 'synergy-face[scale]'"
+    assert not (tmp_path / "out").exists()
+
+
 MISTAKES = [
     # arguments                                   what is said
     (["gone.jpg"], "gone.jpg: no such file or folder"),
@@ -414,6 +525,7 @@ MISTAKES = [
     (["{photo}", "--out", "{photo}"], "cannot be written to (it is a file"),
     (["{photo}", "--out", "{photo}/out"], "cannot be written to (Not a directory)"),
     (["{photo}", "--device", "nonsense"], "device 'nonsense' cannot be used"),
+    (["{photo}", "--shard", "3/2"], "--shard 3/2: expected i/n with i from 1 to n, for example 1/4"),
 ]
 
 
@@ -448,9 +560,10 @@ def start(arguments):
 
 
 def stop(process, out, how):
-    """Send a signal once 20 images are finished; returns how many were finished in the end."""
+    """Send a signal once 10 more images are finished; returns how many were finished in the end."""
     record = out / "predictions.jsonl"
-    while not record.exists() or record.read_bytes().count(b"\n") < 20:
+    target = 10 + (record.read_bytes().count(b"\n") if record.exists() else 0)
+    while not record.exists() or record.read_bytes().count(b"\n") < target:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
     process.send_signal(how)
@@ -478,6 +591,43 @@ def test_a_run_that_was_killed_is_finished_by_two_others(tmp_path, command):
     assert files_of(out) == pictures | {f"predictions.{end}" for end in ("json", "jsonl", "csv")} | {
         ".predictions.lock"
     }
+
+
+@pytest.mark.slow
+def test_workers_give_the_results_of_one_process(tmp_path, command):
+    arguments, names = command
+    (tmp_path / "photos" / "07.jpg").write_bytes(b"no image")
+    outs = {}
+    for workers in ("0", "2"):
+        out = tmp_path / f"out{workers}"
+        process = start([*arguments, "--workers", workers, "--out", str(out)])
+        _, errors = process.communicate()
+        assert process.returncode == 2
+        assert "1 of 62 inputs could not be used" in errors
+        outs[workers] = out
+    assert files_of(outs["0"]) == files_of(outs["2"])
+    assert skipped_of(outs["2"]) == {"photos/07.jpg": "not an image that can be read"}
+    one, two = images_of(outs["0"]), images_of(outs["2"])
+    assert list(one) == list(two) == [name for name in names if name != "photos/07.jpg"]
+    for name, faces in one.items():
+        np.testing.assert_allclose(faces[0]["landmarks68"], two[name][0]["landmarks68"], atol=2e-3)
+
+
+@pytest.mark.slow
+def test_a_run_with_workers_that_was_killed_continues_and_leaves_no_process(tmp_path, command):
+    arguments, names = command
+    arguments += ["--workers", "2"]
+    out = tmp_path / "out"
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        process = start(arguments)
+        n_before = stop(process, out, how)
+        assert n_before < len(names)
+        # Worker processes hold the pipe of standard error open, so `stop` waited until they had ended too.
+    result = start(arguments)
+    _, errors = result.communicate()
+    assert result.returncode == 0, errors
+    assert list(images_of(out)) == names
+    assert (out / "predictions.jsonl").read_bytes().count(b"\n") == 62
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from synergy.cli.sources import find_sources, is_own_output, output_stem
 from synergy.errors import UserError
+from synergy.shards import Shard
 
 PARTS = st.text(st.sampled_from("ab_-. ~%"), min_size=1, max_size=4) | st.sampled_from(
     ["..", "root", "up", "root_", "up__", "x" * 250 + "1", "x" * 250 + "2"]
@@ -49,8 +50,11 @@ def test_pipes_broken_links_and_loops_do_not_stop_a_scan(tmp_path, monkeypatch):
     (tmp_path / "folder.jpg").mkdir()
     problems = []
     names = [source.name for source in find_sources(["."], problems.append)]
-    assert names == ["a.jpg", "gone.jpg", "self.jpg"]
-    assert problems == ["pipe.jpg: not a regular file"]
+    assert names == ["a.jpg", "gone.jpg", "pipe.jpg", "self.jpg"]
+    assert problems == []
+    (pipe,) = [source for source in find_sources(["."], pytest.fail) if source.name == "pipe.jpg"]
+    with pytest.raises(UserError, match=r"^pipe\.jpg: not a regular file$"):
+        pipe.version()
 
 
 def test_a_file_is_listed_once(tmp_path, monkeypatch):
@@ -72,4 +76,39 @@ def test_two_names_that_are_the_same_when_escaped(tmp_path, monkeypatch):
 
 def test_nothing_to_do_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no images or videos"):
+        find_sources([str(tmp_path)], pytest.fail)
+
+
+def test_a_list_gives_its_paths_as_they_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    (tmp_path / "list.txt").write_bytes(b"b.jpg\r\n\n./a b.png\n  \n" + os.fsencode(odd) + b"\ngone.jpg\nx.tar\nb.jpg")
+    found = find_sources(["list.txt"], pytest.fail)
+    assert [source.name for source in found] == ["b.jpg", "a b.png", "caf\\xe9.jpg", "gone.jpg", "x.tar"]
+    assert [source.is_archive for source in found] == [False] * 4 + [True]
+    assert found[2].content == Path(odd)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n\n"])
+def test_an_empty_list_is_one_line(tmp_path, content):
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(UserError, match=r"list\.txt: the list is empty, expected one path per line$"):
+        find_sources([str(tmp_path / "list.txt")], pytest.fail)
+
+
+def test_shards_divide_files_and_keep_archives(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d").mkdir()
+    for i in range(40):
+        (tmp_path / "d" / f"{i}.jpg").write_bytes(b"x")
+    (tmp_path / "x.tar").write_bytes(b"x")
+    parts = [[s.name for s in find_sources(["d", "x.tar"], pytest.fail, Shard(i, 3))] for i in (1, 2, 3)]
+    assert all(part[-1] == "x.tar" and 5 < len(part) < 25 for part in parts)
+    joined = [name for part in parts for name in part[:-1]]
+    assert sorted(joined) == sorted(s.name for s in find_sources(["d"], pytest.fail))
+
+
+def test_a_folder_with_archives_only_says_how_they_are_read(tmp_path):
+    (tmp_path / "faces-0.tar").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"archives are read if they are named, as in .*faces-0\.tar$"):
         find_sources([str(tmp_path)], pytest.fail)
