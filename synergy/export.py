@@ -108,9 +108,8 @@ def write_csv_rows(path: str | Path, rows: Iterable[ImageDict], blendshapes: Seq
 def write_parquet_rows(path: str | Path, rows: Iterable[ImageDict]) -> None:
     """Write one row of a Parquet file per face, and one row with an empty `face` per image without a face.
 
-    Columns: image, seconds (of a video frame), face (index of the face), and the fields of `Face.to_dict`, with pitch,
-    yaw and roll as columns and the blendshapes as a map from name to weight. Numbers are float32. At most 2,000 rows
-    are in memory.
+    Columns: image, seconds (of a video frame), face (index of the face), and the fields of `Face.to_dict`, with angles
+    as columns and the blendshapes as a map from name to weight. Numbers are float32. At most 2,000 rows are in memory.
 
     Args:
         path: file to write.
@@ -135,7 +134,8 @@ def _parquet_faces(row: ImageDict) -> Iterator[dict[str, Any]]:
     if not row["faces"]:
         yield image
     for i, face in enumerate(row["faces"]):
-        yield {**image, "face": i, **face, **face["pose_deg"], "blendshapes": list(face["blendshapes"].items())}
+        angles = {**face["pose_deg"], **face.get("direction_deg", {})}
+        yield {**image, "face": i, **face, **angles, "blendshapes": list(face["blendshapes"].items())}
 
 
 def _parquet_schema() -> pa.Schema:
@@ -145,21 +145,26 @@ def _parquet_schema() -> pa.Schema:
     number = pa.float32()
     numbers = pa.list_(number)
     kinds = {
-        pa.string(): ("image", "model_id", "morphable_model"),
-        pa.int32(): ("face", "track_id", "crop_size"),
-        pa.float64(): ("seconds",),
-        number: ("score", "confidence", "pitch", "yaw", "roll", "scale"),
-        numbers: ("box", "landmarks68_std", "params"),
-        pa.list_(numbers): ("landmarks68", "rotation", "rotation_covariance", "crop_affine"),
-        pa.map_(pa.string(), number): ("blendshapes",),
+        "image": pa.string(),
+        "seconds": pa.float64(),
+        "face": pa.int32(),
+        "track_id": pa.int32(),
+        "score": number,
+        "confidence": number,
+        "box": numbers,
+        **dict.fromkeys(("pitch", "yaw", "roll", "azimuth", "elevation", "scale"), number),
+        "rotation": pa.list_(numbers),
+        "rotation_covariance": pa.list_(numbers),
+        "landmarks68": pa.list_(numbers),
+        "landmarks68_std": numbers,
+        "blendshapes": pa.map_(pa.string(), number),
+        "params": numbers,
+        "crop_affine": pa.list_(numbers),
+        "crop_size": pa.int32(),
+        "model_id": pa.string(),
+        "morphable_model": pa.string(),
     }
-    kind_of = {name: kind for kind, names in kinds.items() for name in names}
-    order = (
-        *("image", "seconds", "face", "track_id", "score", "confidence", "box", "pitch", "yaw", "roll", "scale"),
-        *("rotation", "rotation_covariance", "landmarks68", "landmarks68_std", "blendshapes", "params"),
-        *("crop_affine", "crop_size", "model_id", "morphable_model"),
-    )
-    return pa.schema([(name, kind_of[name]) for name in order])
+    return pa.schema(list(kinds.items()))
 
 
 def write_skipped_rows(path: str | Path, rows: Iterable[tuple[str, str]]) -> None:

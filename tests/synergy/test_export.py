@@ -161,13 +161,13 @@ def test_parquet_has_a_row_per_face_and_one_per_image_without_faces(tmp_path):
     found = [(row["image"], row["seconds"], row["face"]) for row in table]
     assert found == [("a.jpg", None, 0), ("a.jpg", None, 1), ("b.jpg", None, None), ("c.mp4#000001", 0.04, 0)]
     for row, face in zip((table[0], table[1], table[3]), (*faces, faces[0]), strict=True):
-        expected = {**face, **face["pose_deg"]}
-        del expected["pose_deg"]
+        expected = {**face, **face["pose_deg"], **face["direction_deg"]}
+        del expected["pose_deg"], expected["direction_deg"]
         assert set(row) == {*expected, "image", "seconds", "face"}
         assert dict(row["blendshapes"]) == pytest.approx(face["blendshapes"], abs=1e-6)
         for name in ("model_id", "morphable_model", "track_id", "crop_size"):
             assert row[name] == expected[name]
-        for name in ("box", "score", "pitch", "yaw", "roll", "scale", "params"):
+        for name in ("box", "score", "pitch", "yaw", "roll", "azimuth", "elevation", "scale", "params"):
             assert row[name] == pytest.approx(expected[name], rel=1e-6)
         for name in ("landmarks68", "rotation", "crop_affine"):
             np.testing.assert_allclose(row[name], face[name], rtol=1e-6)

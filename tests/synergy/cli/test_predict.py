@@ -474,20 +474,19 @@ def test_broken_files_are_listed_until_they_are_fixed(tmp_path, photos, model):
 
 
 def test_shards_together_are_the_whole(tmp_path, shard, model):
-    for i in range(10):
+    for i in range(6):
         add_photo(tmp_path / "photos" / f"{i}.jpg", seed=i)
     arguments = ("photos", "shard.tar", "--model", model, "--format", "json", "--boxes", "tar.json")
     assert run(*arguments, "--out", "whole").exit_code == 0
-    parts = []
-    for i in (1, 2, 3):
-        assert run(*arguments, "--shard", f"{i}/3", "--out", f"part{i}").exit_code == 0
-        assert run(*arguments, "--shard", f"{i}/3", "--out", "together").exit_code == 0
-        parts.append(images_of(tmp_path / f"part{i}"))
     whole = images_of(tmp_path / "whole")
-    assert sum(len(part) for part in parts) == len(whole) == 16
-    assert set().union(*parts) == set(whole)
-    assert images_of(tmp_path / "together") == whole
-    assert all(any(name.startswith("shard.tar/") for name in part) for part in parts[:1])
+    found = []
+    for i in (1, 2):
+        assert run(*arguments, "--shard", f"{i}/2").exit_code == 0
+        found.append(images_of(tmp_path / "out"))
+    assert found[1] == whole
+    assert len(whole) == 12
+    assert 0 < len(found[0]) < 12
+    assert {name.startswith("shard.tar/") for name in found[0]} == {True, False}
 
 
 def test_a_table_in_parquet(tmp_path, photos, model):
