@@ -11,6 +11,7 @@ import typer
 
 import synergy
 from bfm_assets import ModelFileError
+from synergy.cli import app as web_app
 from synergy.cli import assets, bench, demo, evaluate, export, label, predict, train
 from synergy.cli.console import error_console, say
 from synergy.errors import UserError
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("predict")(predict.predict)
+app.command("app")(web_app.app)
 app.command("export")(export.export)
 app.add_typer(assets.app, name="assets")
 app.add_typer(bench.app, name="bench")

@@ -1,13 +1,11 @@
 """The browser example, in headless Chromium."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import threading
-import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -24,9 +22,9 @@ from synergy.deploy.detector import DETECTOR_FORMAT, write_detector
 from synergy.deploy.exported import description_path
 from synergy.errors import UserError
 from synergy.images import read_image
+from tests.browser import CHROMIUM, Browser
 
 WEB = Path(__file__).parent.parent.parent / "examples" / "web"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -71,65 +69,8 @@ def test_without_npm_the_error_says_what_to_do(builder, tmp_path, monkeypatch):
         builder.build(tmp_path / "out")
 
 
-class Browser:
-    """A page in headless Chromium, controlled through pipes by its DevTools protocol."""
-
-    def __init__(self, url, profile, *options):
-        to_browser, self.write_end = os.pipe()
-        self.read_end, from_browser = os.pipe()
-        flags = (
-            "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe"
-        )
-        command = [CHROMIUM, *flags.split(), f"--user-data-dir={profile}", *options, "about:blank"]
-        # Chromium reads commands from file descriptor 3 and writes answers to 4.
-        shell = f'exec "$@" 3</dev/fd/{to_browser} 4>/dev/fd/{from_browser}'
-        self.process = subprocess.Popen(
-            ["/bin/sh", "-c", shell, "sh", *command],
-            pass_fds=(to_browser, from_browser),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(to_browser)
-        os.close(from_browser)
-        self.answers = os.fdopen(self.read_end, "rb")
-        self.buffer = b""
-        self.count = 0
-        self.session = None
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.send("Page.enable")
-        self.send("Page.navigate", url=url)
-
-    def send(self, method, **params):
-        """Send a command and return the result; events are dropped."""
-        self.count += 1
-        message = {"id": self.count, "method": method, "params": params}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.write_end, json.dumps(message).encode() + b"\0")
-        while True:
-            while b"\0" not in self.buffer:
-                part = os.read(self.read_end, 1 << 16)
-                assert part, "Chromium has ended"
-                self.buffer += part
-            raw, self.buffer = self.buffer.split(b"\0", 1)
-            answer = json.loads(raw)
-            if answer.get("id") == self.count:
-                assert "error" not in answer, answer
-                return answer["result"]
-
-    def value(self, expression):
-        """Return the value of a JavaScript expression."""
-        result = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def wait(self, expression, seconds=120):
-        """Wait until a JavaScript expression is true."""
-        end = time.monotonic() + seconds
-        while not self.value(expression):
-            assert time.monotonic() < end, (expression, self.status())
-            time.sleep(0.1)
+class Page(Browser):
+    """The page of the example."""
 
     def status(self):
         return self.value("document.getElementById('status')?.textContent")
@@ -137,20 +78,12 @@ class Browser:
     def choose(self, path):
         """Give a file to the page's file picker and wait for the end of its processing."""
         before = self.status()
-        root = self.send("DOM.getDocument")["root"]["nodeId"]
-        node = self.send("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
-        self.send("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        self.choose_file(path)
         done = "['ready', 'error'].includes(document.body?.dataset.state)"
         self.wait(f"{done} && document.getElementById('status').textContent !== {json.dumps(before)}")
 
     def numbers(self):
         return json.loads(self.value("document.getElementById('json').textContent"))
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(20)
-        os.close(self.write_end)
-        self.answers.close()
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -194,7 +127,7 @@ def open_page(site, tmp_path):
     browsers = []
 
     def start(*options):
-        browsers.append(Browser(site[1], tmp_path / "profile", *options))
+        browsers.append(Page(site[1], tmp_path / "profile", *options))
         browsers[0].wait("['ready', 'error'].includes(document.body?.dataset.state)")
         return browsers[0]
 

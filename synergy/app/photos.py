@@ -1,0 +1,195 @@
+"""The analysis of one photo, and the files that can be made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synergy.animation import FaceAnimation
+from synergy.app.files import encode_image, written, zip_files
+from synergy.app.layers import LAYERS, resize_face, transparent
+from synergy.app.limits import Limits, RequestError, check_pixels
+from synergy.app.words import describe_pose
+from synergy.draw import overlay
+from synergy.export import MESH_FORMATS, write_csv, write_json, write_mesh, write_pts
+from synergy.face import Face
+from synergy.faces import Faces
+from synergy.images import count_frames, read_image
+from synergy.predictor import FacePredictor
+
+Image = NDArray[np.uint8]
+
+# Longer side of the picture and of the layers that the page shows, in pixels. Layers of smaller photos are drawn larger
+# than the photo, by at most this factor, so that their lines are sharp.
+_VIEW_SIDE = 1600
+_MAX_ENLARGEMENT = 4
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An analysed photo.
+
+    Attributes:
+        name: name of its file.
+        data: content of its file.
+        width: of the photo in pixels.
+        height: of the photo in pixels.
+        faces: the faces in it.
+        view: the photo, reduced to the size that the page shows.
+        n_pictures: number of pictures in the file, of which the first one is analysed.
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+    width: int
+    height: int
+    faces: Faces = field(repr=False)
+    view: Image = field(repr=False)
+    n_pictures: int = 1
+
+    @property
+    def n_bytes(self) -> int:
+        """Return the memory that the result takes, in bytes."""
+        return len(self.data) + self.view.nbytes
+
+    @property
+    def is_dense(self) -> bool:
+        """Return whether the faces have a mesh."""
+        return all(face.morphable_model.is_dense for face in self.faces)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the photo for the page."""
+        return {
+            "kind": "photo",
+            "name": self.name,
+            "width": self.width,
+            "height": self.height,
+            "faces": [describe_face(face) for face in self.faces],
+            "note": self._note(),
+            "layers": self.layers(),
+            "has_mesh": bool(self.model_numbers()),
+            "files": list(self.files()),
+        }
+
+    def _note(self) -> str:
+        """Return what the user should know about the result; empty if there is nothing."""
+        parts = []
+        if self.n_pictures > 1:
+            parts.append(f"The file has {self.n_pictures} pictures. The first one was analysed.")
+        if self.faces.n_removed:
+            parts.append(f"{self.faces.n_removed} place(s) that resemble a face were left out.")
+        return " ".join(parts)
+
+    def view_file(self) -> bytes:
+        """Return the picture that the page shows, as JPEG."""
+        return encode_image(self.view)
+
+    def layer_file(self, layer: str) -> bytes:
+        """Return a drawing of all faces as transparent PNG, with the proportions of the photo.
+
+        Args:
+            layer: a name of `LAYERS`.
+        """
+        factor = min(_MAX_ENLARGEMENT, _VIEW_SIDE / max(self.height, self.width))
+        height, width = max(1, round(self.height * factor)), max(1, round(self.width * factor))
+        faces = [resize_face(face, factor) for face in self.faces]
+        return encode_image(transparent(LAYERS[layer], faces, height, width), "png")
+
+    def model_numbers(self) -> list[int]:
+        """Return the numbers that `model_file` takes."""
+        return list(range(len(self.faces))) if self.is_dense else []
+
+    def model_file(self, number: int) -> bytes:
+        """Return a face as binary glTF with expressions as morph targets.
+
+        Args:
+            number: index of the face, from 0.
+        """
+        animation = FaceAnimation()
+        animation.add(0.0, self.faces[number], self._image())
+        return written("face.glb", animation.write)
+
+    def files(self) -> dict[str, Callable[[], bytes]]:
+        """Return the files that can be downloaded: name to a function that makes the content."""
+        by_name = {self.name: self.faces}
+        files: dict[str, Callable[[], bytes]] = {
+            "faces.json": lambda: written("faces.json", lambda path: write_json(path, by_name)),
+            "faces.csv": lambda: written("faces.csv", lambda path: write_csv(path, by_name)),
+            "overlay.jpg": lambda: encode_image(overlay(self._image(), self.faces)),
+        }
+        if not self.faces:
+            return files
+        for layer in self.layers():
+            files[f"{layer.replace(' ', '_')}.jpg"] = partial(self._picture_file, layer)
+        for i, face in enumerate(self.faces):
+            stem = f"face_{i + 1}"
+            files[f"{stem}.pts"] = partial(written, f"{stem}.pts", partial(_write_points, face))
+            if self.is_dense:
+                for kind in MESH_FORMATS:
+                    name = f"{stem}_obj.zip" if kind == "obj" else f"{stem}.{kind}"
+                    files[name] = partial(self._mesh_file, i, f"{stem}.{kind}")
+                files[f"{stem}_expressions.glb"] = partial(self.model_file, i)
+        files["everything.zip"] = partial(zip_files, dict(files))
+        return files
+
+    def layers(self) -> list[str]:
+        """Return the names of the layers that can be drawn."""
+        return [name for name in LAYERS if self.is_dense or name not in _MESH_LAYERS]
+
+    def _image(self) -> Image:
+        """Decode the photo again. Its pixels are not kept, because they take much more memory than its file."""
+        return read_image(self.data)
+
+    def _picture_file(self, layer: str) -> bytes:
+        return encode_image(LAYERS[layer](self._image(), self.faces))
+
+    def _mesh_file(self, index: int, name: str) -> bytes:
+        image = self._image()
+        return written(name, lambda path: write_mesh(path, self.faces[index], image))
+
+
+# Layers that need a mesh.
+_MESH_LAYERS = frozenset({"shaded", "wireframe"})
+
+
+def analyse_photo(data: bytes, name: str, predictor: FacePredictor, limits: Limits) -> Photo:
+    """Find and predict the faces of a photo.
+
+    Args:
+        data: content of an image file.
+        name: name of the file.
+        predictor: predicts the faces.
+        limits: `megapixels` counts.
+
+    Raises:
+        RequestError: the photo is too large.
+        UserError: the file is no image that can be read.
+    """
+    if not data:
+        raise RequestError(422, f"{name} is empty.")
+    check_pixels(data, limits)
+    image = read_image(data, name)
+    faces = predictor(image)
+    height, width = image.shape[:2]
+    factor = _VIEW_SIDE / max(height, width)
+    view = image
+    if factor < 1:
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        view = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return Photo(name, data, width, height, faces, view, count_frames(data))
+
+
+def describe_face(face: Face) -> dict[str, Any]:
+    """Return `Face.to_dict` with the pose in plain words."""
+    return {**face.to_dict(), "description": describe_pose(face)}
+
+
+def _write_points(face: Face, path: Path) -> None:
+    write_pts(path, face.landmarks68)

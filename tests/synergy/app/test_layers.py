@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from synergy.app.layers import LAYERS, resize_face, transparent
+from synergy.app.words import describe_pose
+from synergy.demo import random_face
+
+
+@pytest.fixture(scope="module")
+def face():
+    return random_face((10, 25, 5), seed=3)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_transparent_layer_over_a_photo_is_the_drawing(layer, face):
+    photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    drawing = transparent(LAYERS[layer], [face], 256, 256).astype(np.float32)
+    alpha = drawing[..., 3:] / 255
+    assert 0.001 < (alpha > 0).mean() < 0.6
+    composed = photo * (1 - alpha) + drawing[..., :3] * alpha
+    expected = LAYERS[layer](photo, [face]).astype(np.float32)
+    # Colours of faint pixels are rounded once more.
+    assert np.abs(composed - expected).max() < 4
+    assert np.abs(composed - expected).mean() < 0.1
+
+
+def test_a_resized_face_is_the_face_of_the_resized_image(face):
+    small = resize_face(face, 0.5)
+    # The centre of pixel 0 of the small image lies between pixels 0 and 1 of the large one.
+    np.testing.assert_allclose(small.landmarks68[:, :2], (face.landmarks68[:, :2] + 0.5) / 2 - 0.5, atol=1e-4)
+    np.testing.assert_allclose(small.vertices()[small.morphable_model.landmarks], small.landmarks68, atol=1e-3)
+    np.testing.assert_allclose(small.box, (face.box + 0.5) / 2 - 0.5)
+    assert small.pose.scale == pytest.approx(face.pose.scale / 2)
+    again = resize_face(small, 2.0)
+    np.testing.assert_allclose(again.landmarks68, face.landmarks68, atol=1e-3)
+    np.testing.assert_allclose(again.crop, face.crop, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("angles", "words"),
+    [
+        ((0, 0, 0), "Looks straight at the camera."),
+        ((0, 4, 4), "Looks straight at the camera."),
+        ((0, -8, 0), "Looks slightly to your right."),
+        ((-30, 0, 0), "Looks 30 degrees down."),
+        ((0, 90, 0), "Looks 90 degrees to your left."),
+        ((0, 0, 90), "Looks straight at the camera. The head is tilted 90 degrees clockwise."),
+        ((0, 0, 8), "Looks straight at the camera. The head is tilted slightly clockwise."),
+    ],
+)
+def test_the_pose_in_words(angles, words):
+    assert describe_pose(random_face(angles, seed=0)) == words
