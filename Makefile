@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-all fuzz pytorch3d test-pytorch3d lint bench web weights clean
+.PHONY: demo app test test-all fuzz pytorch3d test-pytorch3d lint bench web three weights clean
 
 # The environment, remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -15,6 +15,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed  ## landmarks, pose and mesh of a real photo: open demo_out/index.html
 	$(BIN)/synergy demo --out demo_out
+
+app: $(VENV)/.installed  ## the web app on this machine
+	$(BIN)/synergy app
 
 test: $(VENV)/.installed  ## the tests
 	$(BIN)/python -m pytest
@@ -47,6 +50,14 @@ bench: $(VENV)/.installed  ## networks next to their peers, stages of a photo, f
 
 web: $(VENV)/.installed  ## the browser example, a folder for any static host: needs Node.js for onnxruntime-web
 	$(BIN)/python examples/web/build.py
+
+# The parts of three.js that the web app uses, as one file in the package. Needs Node.js and a network.
+VENDOR := synergy/app/static/vendor
+three:  ## bundle three.js for the web app again, after a change of its version or of three.entry.js
+	folder=$$(mktemp -d) && npm install --silent --prefix $$folder three@0.187.0 esbuild@0.28.2 && \
+	cp $(VENDOR)/three.entry.js $$folder && cp $$folder/node_modules/three/LICENSE $(VENDOR)/three.LICENSE && \
+	$$folder/node_modules/.bin/esbuild $$folder/three.entry.js --bundle --minify --format=esm --legal-comments=inline \
+	  --outfile=$(VENDOR)/three.js && rm -r $$folder
 
 weights: $(VENV)/.installed  ## train the shipped weights from the data files: make weights DATA=../shared/data OUT=runs/weights
 	@test -d "$(DATA)" || { echo "error: give the folder of the data files, DATA=..." >&2; exit 2; }

@@ -54,7 +54,6 @@ class VideoReader:
         path: the video file.
         time_base: seconds per tick.
         rate: mean number of frames per second, as the file states it; 25 if it does not.
-        size: width and height of the frames in pixels, before they are turned upright, as the file states them.
         duration: length of the video in seconds; None where the file does not state it.
         problem: one line about what could not be read; empty if everything could. It is known after the last frame.
 
@@ -90,7 +89,6 @@ class VideoReader:
             raise
         self.time_base = Fraction(self._stream.time_base or Fraction(1, 1000))
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
-        self.size: tuple[int, int] = (self._stream.width, self._stream.height)
         self.duration = self._stated_duration()
         self.problem = ""
 

@@ -25,6 +25,9 @@ from synergy.predictor import FacePredictor
 from synergy.tracking import VideoPredictor
 from synergy.video import VideoReader, VideoWriter
 
+# Stated durations may contain sound that ends a little after the pictures. In seconds.
+_DURATION_TOLERANCE = 0.5
+
 # Time in seconds; and per face id, pitch, yaw and roll in degrees, and the pose in plain words.
 FramePoses = tuple[float, list[tuple[int, float, float, float, str]]]
 
@@ -149,8 +152,8 @@ def analyse_clip(data: bytes, name: str, predictor: FacePredictor, limits: Limit
         job: is told the progress, and says when to stop.
 
     Raises:
-        RequestError: the clip is too long or too large, takes too much time, or nobody waits for it any more.
-        UserError: the file is no video that can be read.
+        RequestError: the clip is too long, takes too much time, or nobody waits for it any more.
+        UserError: the file is no video that can be read, or has too many pixels.
     """
     if not data:
         raise RequestError(422, f"{name} is empty.")
@@ -171,8 +174,9 @@ def _analyse(path: Path, name: str, predictor: FacePredictor, limits: Limits, jo
     animations: dict[int, FaceAnimation] = {}
     height = width = 0
     target = path.with_name("overlay.mp4")
-    with VideoReader(path) as video:
-        _check_size(video, limits)
+    with VideoReader(path, round(limits.clip_megapixels * 1e6)) as video:
+        if video.duration is not None and video.duration > limits.clip_seconds + _DURATION_TOLERANCE:
+            raise _too_long(limits)
         with VideoWriter(target, video) as writer:
             for frame in video:
                 if frame.seconds > limits.clip_seconds:
@@ -204,19 +208,6 @@ def _pose_of(face: Face) -> tuple[int, float, float, float, str]:
     """Return id, pitch, yaw and roll, and the pose in plain words."""
     pitch, yaw, roll = (round(angle, 1) for angle in (face.pose.pitch, face.pose.yaw, face.pose.roll))
     return _id_of(face), pitch, yaw, roll, describe_pose(face)
-
-
-def _check_size(video: VideoReader, limits: Limits) -> None:
-    """Refuse a clip that is too long or too large, as far as its header says so."""
-    if video.duration is not None and video.duration > limits.clip_seconds + 0.5:
-        raise _too_long(limits)
-    width, height = video.size
-    if width * height > limits.clip_megapixels * 1e6:
-        raise RequestError(
-            413,
-            f"The clip has frames of {width} x {height} pixels. At most {limits.clip_megapixels:g} megapixels "
-            "are accepted, which is enough for 4K.",
-        )
 
 
 def _too_long(limits: Limits) -> RequestError:

@@ -2,64 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synergy.draw import draw_axes, draw_contours, draw_points, draw_pose_box, draw_wireframe, mesh_overlay
+from synergy.draw import draw_layer
 from synergy.face import Face
+from synergy.result_formats import PICTURE_FORMATS
 
 Image = NDArray[np.uint8]
-Painter = Callable[[Image, Sequence[Face]], Image]
 
 
-def _each(paint: Callable[[Image, Face], Image]) -> Painter:
-    """Return a function that draws all faces, from one that draws a single face."""
-
-    def paint_all(image: Image, faces: Sequence[Face]) -> Image:
-        for face in faces:
-            image = paint(image, face)
-        return image
-
-    return paint_all
-
-
-LAYERS: dict[str, Painter] = {
-    "shaded": lambda image, faces: mesh_overlay(image, faces, alpha=0.9),
-    "wireframe": _each(lambda image, face: draw_wireframe(image, face.vertices(), face.morphable_model.face_triangles)),
-    "contours": _each(lambda image, face: draw_contours(image, face.landmarks68)),
-    "points": _each(lambda image, face: draw_points(image, face.landmarks68)),
-    "pose box": _each(lambda image, face: draw_pose_box(image, face.pose, face.landmarks68)),
-    "axes": _each(
-        lambda image, face: draw_axes(
-            image, face.pose, face.landmarks68[30], float(np.ptp(face.landmarks68[:, :2], axis=0).max()) * 0.5
-        )
-    ),
-}
-
-
-def transparent(paint: Painter, faces: Sequence[Face], height: int, width: int) -> Image:
-    """Draw faces as a picture with an alpha channel.
-
-    A painter that mixes its colours with the image below is linear in that image. Drawing over black and over white
-    therefore tells the opacity and the colour of each pixel.
+def layer_names(has_mesh: bool) -> list[str]:
+    """Return the names of the layers, the lowest first: surfaces are below lines and points.
 
     Args:
-        paint: draws faces over an image.
+        has_mesh: whether the faces have a mesh.
+    """
+    # An overlay is contours, points and axes in one picture.
+    singles = [one for name, one in PICTURE_FORMATS.items() if name != "overlay"]
+    surfaces = [one.name for one in reversed(singles) if one.needs_mesh]
+    return (surfaces if has_mesh else []) + [one.name for one in singles if not one.needs_mesh]
+
+
+def transparent_layer(faces: Sequence[Face], name: str, height: int, width: int) -> Image:
+    """Draw faces as a picture with an alpha channel.
+
+    Layers mix their colours with the image below. Drawing over black and over white therefore tells the opacity and
+    the colour of each pixel.
+
+    Args:
         faces: the faces.
+        name: of the layer, one of `layer_names`.
         height: number of rows.
         width: number of columns.
 
     Returns:
         (height, width, 4) uint8 RGBA, not premultiplied.
     """
-    black = paint(np.zeros((height, width, 3), np.uint8), faces).astype(np.float32)
-    white = paint(np.full((height, width, 3), 255, np.uint8), faces).astype(np.float32)
-    alpha = (255 - (white - black).mean(-1, keepdims=True)).clip(0, 255)
-    colour = np.divide(black * 255, alpha, out=np.zeros_like(black), where=alpha > 0)
-    return np.rint(np.concatenate([colour.clip(0, 255), alpha], -1)).astype(np.uint8)
+    black = draw_layer(np.zeros((height, width, 3), np.uint8), faces, name)
+    white = draw_layer(np.full((height, width, 3), 255, np.uint8), faces, name)
+    out = np.zeros((height, width, 4), np.uint8)
+    drawn = (white != 255).any(-1) | (black != 0).any(-1)
+    below, above = black[drawn].astype(np.float32), white[drawn].astype(np.float32)
+    alpha = (255 - (above - below).mean(-1, keepdims=True)).clip(0, 255)
+    colour = np.divide(below * 255, alpha, out=np.zeros_like(below), where=alpha > 0)
+    out[drawn] = np.rint(np.concatenate([colour.clip(0, 255), alpha], -1))
+    return out
 
 
 def resize_face(face: Face, factor: float) -> Face:

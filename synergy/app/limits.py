@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from PIL import Image
 
 
 class RequestError(Exception):
@@ -61,31 +57,6 @@ class Limits:
     uploads_per_minute: int = 60
     result_minutes: float = 30
     result_megabytes: float = 512
-
-
-def check_pixels(data: bytes, limits: Limits) -> None:
-    """Refuse a photo with too many pixels. Only its header is read.
-
-    Args:
-        data: content of an image file. What is no image is accepted: the decoder reports it.
-        limits: `megapixels` counts.
-
-    Raises:
-        RequestError: the photo is too large.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                megapixels = math.prod(image.size) / 1e6
-    except Image.DecompressionBombError:
-        megapixels = math.inf
-    # Damaged files make Pillow raise almost anything. `read_image` reports them.
-    except Exception:
-        return
-    if megapixels > limits.megapixels:
-        size = f"has {megapixels:.0f} megapixels" if math.isfinite(megapixels) else "has far too many pixels"
-        raise RequestError(413, f"The photo {size}. At most {limits.megapixels:g} megapixels are accepted.")
 
 
 class RateLimiter:

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from synergy.animation import FaceAnimation
 from synergy.app.files import encode_image, written, zip_files
-from synergy.app.layers import LAYERS, resize_face, transparent
-from synergy.app.limits import Limits, RequestError, check_pixels
+from synergy.app.layers import layer_names, resize_face, transparent_layer
+from synergy.app.limits import Limits, RequestError
 from synergy.app.words import describe_pose
-from synergy.draw import overlay
-from synergy.export import MESH_FORMATS, write_csv, write_json, write_mesh, write_pts
+from synergy.draw import draw_picture
+from synergy.export import write_csv, write_json, write_mesh, write_pts
 from synergy.face import Face
 from synergy.faces import Faces
 from synergy.images import count_frames, read_image
 from synergy.predictor import FacePredictor
+from synergy.result_formats import MESH_FORMATS, PICTURE_FORMATS
 
 Image = NDArray[np.uint8]
 
@@ -73,7 +74,7 @@ class Photo:
             "height": self.height,
             "faces": [describe_face(face) for face in self.faces],
             "note": self._note(),
-            "layers": self.layers(),
+            "layers": {name: PICTURE_FORMATS[name].description for name in self.layers()},
             "has_mesh": bool(self.model_numbers()),
             "files": list(self.files()),
         }
@@ -95,12 +96,12 @@ class Photo:
         """Return a drawing of all faces as transparent PNG, with the proportions of the photo.
 
         Args:
-            layer: a name of `LAYERS`.
+            layer: one of `layers`.
         """
         factor = min(_MAX_ENLARGEMENT, _VIEW_SIDE / max(self.height, self.width))
         height, width = max(1, round(self.height * factor)), max(1, round(self.width * factor))
         faces = [resize_face(face, factor) for face in self.faces]
-        return encode_image(transparent(LAYERS[layer], faces, height, width), "png")
+        return encode_image(transparent_layer(faces, layer, height, width), "png")
 
     def model_numbers(self) -> list[int]:
         """Return the numbers that `model_file` takes."""
@@ -122,12 +123,10 @@ class Photo:
         files: dict[str, Callable[[], bytes]] = {
             "faces.json": lambda: written("faces.json", lambda path: write_json(path, by_name)),
             "faces.csv": lambda: written("faces.csv", lambda path: write_csv(path, by_name)),
-            "overlay.jpg": lambda: encode_image(overlay(self._image(), self.faces)),
         }
-        if not self.faces:
-            return files
-        for layer in self.layers():
-            files[f"{layer.replace(' ', '_')}.jpg"] = partial(self._picture_file, layer)
+        for name, style in PICTURE_FORMATS.items():
+            if self.faces and (self.is_dense or not style.needs_mesh):
+                files[f"{name}{style.suffix}"] = partial(self._picture_file, name)
         for i, face in enumerate(self.faces):
             stem = f"face_{i + 1}"
             files[f"{stem}.pts"] = partial(written, f"{stem}.pts", partial(_write_points, face))
@@ -140,23 +139,20 @@ class Photo:
         return files
 
     def layers(self) -> list[str]:
-        """Return the names of the layers that can be drawn."""
-        return [name for name in LAYERS if self.is_dense or name not in _MESH_LAYERS]
+        """Return the names of the layers that can be drawn, the lowest first."""
+        return layer_names(self.is_dense) if self.faces else []
 
     def _image(self) -> Image:
         """Decode the photo again. Its pixels are not kept, because they take much more memory than its file."""
-        return read_image(self.data)
+        return read_image(self.data, max_pixels=self.width * self.height)
 
-    def _picture_file(self, layer: str) -> bytes:
-        return encode_image(LAYERS[layer](self._image(), self.faces))
+    def _picture_file(self, name: str) -> bytes:
+        picture = draw_picture(self._image(), self.faces, name)
+        return encode_image(picture, "png" if PICTURE_FORMATS[name].is_map else "jpeg")
 
     def _mesh_file(self, index: int, name: str) -> bytes:
         image = self._image()
         return written(name, lambda path: write_mesh(path, self.faces[index], image))
-
-
-# Layers that need a mesh.
-_MESH_LAYERS = frozenset({"shaded", "wireframe"})
 
 
 def analyse_photo(data: bytes, name: str, predictor: FacePredictor, limits: Limits) -> Photo:
@@ -169,13 +165,12 @@ def analyse_photo(data: bytes, name: str, predictor: FacePredictor, limits: Limi
         limits: `megapixels` counts.
 
     Raises:
-        RequestError: the photo is too large.
-        UserError: the file is no image that can be read.
+        RequestError: the file is empty.
+        UserError: the file is no image that can be read, or has too many pixels.
     """
     if not data:
         raise RequestError(422, f"{name} is empty.")
-    check_pixels(data, limits)
-    image = read_image(data, name)
+    image = read_image(data, name, round(limits.megapixels * 1e6))
     faces = predictor(image)
     height, width = image.shape[:2]
     factor = _VIEW_SIDE / max(height, width)

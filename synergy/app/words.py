@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from synergy.face import Face
 
@@ -20,10 +20,10 @@ def describe_pose(face: Face) -> str:
         >>> describe_pose(random_face((0, 0, -30), seed=0))
         'Looks straight at the camera. The head is tilted 30 degrees counterclockwise.'
     """
-    nose, up = face.pose.matrix[:, 2].astype(float), face.pose.matrix[:, 1].astype(float)
-    azimuth = np.degrees(np.arctan2(-nose[0], nose[2]))
-    elevation = np.degrees(np.arcsin(nose[1].clip(-1, 1)))
-    tilt = np.degrees(np.arctan2(up[0], up[1]))
+    azimuth, elevation = face.direction
+    # The direction of the top of the head in the image.
+    right, up, _ = face.pose.matrix[:, 1].tolist()
+    tilt = math.degrees(math.atan2(right, up))
     parts = [_part(azimuth, "to your left", "to your right"), _part(elevation, "up", "down")]
     direction = ", ".join(part for part in parts if part) or "straight at the camera"
     rotation = _part(tilt, "clockwise", "counterclockwise")

@@ -1,53 +1,7 @@
-import io
-import struct
-import zlib
-
 import pytest
-from PIL import Image
 
-from synergy.app.limits import Limits, RateLimiter, RequestError, check_pixels
+from synergy.app.limits import Limits, RateLimiter, RequestError
 from synergy.app.memory import ResultStore
-
-
-def png_of_size(width, height):
-    """A PNG file of a few bytes that claims to have a size."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    end = b"IEND"
-    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, end)]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "message"),
-    [
-        (1000, 1000, None),
-        (1001, 1000, "The photo has 1 megapixels. At most 1 megapixels are accepted."),
-        (10000, 10000, "The photo has 100 megapixels."),
-        (100000, 100000, "The photo has far too many pixels."),
-    ],
-)
-def test_the_header_tells_the_number_of_pixels(width, height, message):
-    limits = Limits(megapixels=1)
-    if message is None:
-        check_pixels(png_of_size(width, height), limits)
-    else:
-        with pytest.raises(RequestError, match=message) as error:
-            check_pixels(png_of_size(width, height), limits)
-        assert error.value.status == 413
-
-
-@pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
-def test_what_is_no_image_is_left_to_the_decoder(data):
-    check_pixels(data, Limits())
-
-
-def test_real_files_of_several_formats_are_measured():
-    for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff"):
-        buffer = io.BytesIO()
-        Image.new("RGB", (300, 200)).save(buffer, kind)
-        check_pixels(buffer.getvalue(), Limits(megapixels=0.06))
-        with pytest.raises(RequestError):
-            check_pixels(buffer.getvalue(), Limits(megapixels=0.0599))
 
 
 def test_each_client_has_its_own_number_of_uploads():

@@ -3,7 +3,7 @@
 import { path } from "./api.js";
 import { byId, capitalised, isPressed, make, press, showAlert } from "./dom.js";
 
-const FIRST_LAYERS = ["contours", "points", "axes"];
+const FIRST_LAYERS = ["contours", "points"];
 // Part of the picture's smaller side that a face takes when the picture is zoomed to it.
 const ZOOMED = 0.55;
 
@@ -18,9 +18,9 @@ export function showPicture(result, onFace) {
   byId("picture").style.setProperty("--ratio", result.width / result.height);
   const photo = make("img", { src: path.view(result.id), alt: `The photo ${result.name}` });
   stage.append(photo);
-  const buttons = [toggle("photo", true, (on) => photo.classList.toggle("off", !on))];
+  const buttons = [];
   if (result.faces.length > 0) {
-    for (const name of result.layers) {
+    for (const [name, description] of Object.entries(result.layers)) {
       const layer = make("img", { alt: "", className: "off" });
       layer.addEventListener("error", () => showAlert("A layer cannot be loaded. Analyse the picture again."));
       layer.dataset.layer = name;
@@ -32,10 +32,13 @@ export function showPicture(result, onFace) {
       };
       const first = FIRST_LAYERS.includes(name);
       show(first);
-      buttons.push(toggle(name, first, show));
+      const button = toggle(name, first, show);
+      button.title = description;
+      buttons.unshift(button); // the lowest layer comes last
     }
     if (result.faces.length > 1) stage.append(...result.faces.map((face, i) => frame(result, face, i, onFace)));
     buttons.push(toggle("zoom", false, zoom));
+    buttons.unshift(toggle("photo", true, (on) => photo.classList.toggle("off", !on)));
   }
   byId("layers").replaceChildren(...buttons);
 }
