@@ -1,0 +1,89 @@
+"""Make the pictures of the site: `python docs/scripts/pictures.py` writes files to docs/pictures.
+
+They show the public-domain photo of scikit-image (Eileen Collins, NASA) and rendered faces of the open face.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from synergy import FacePredictor
+from synergy.appearance import random_colours, region_colours
+from synergy.demo import random_face
+from synergy.draw import draw_mesh, mesh_overlay, overlay
+from synergy.images import read_image
+from synergy.voxels import DEPTHS, encode, to_voxels, volume_frame
+
+PICTURES = Path(__file__).parents[1] / "pictures"
+# Pitch, yaw and roll in degrees of the rendered faces.
+_POSES = ((0, 0, 0), (0, 45, 0), (15, -20, 10), (0, -70, 0))
+# Part of the photo: left, top, right, bottom.
+_PART = (60, 0, 380, 320)
+
+
+def photo_pictures() -> dict[str, NDArray[np.uint8]]:
+    """Return the landmarks and the mesh of the photo, drawn over it."""
+    photo = read_image(str(files("skimage") / "data" / "astronaut.png"))
+    x0, y0, x1, y1 = _PART
+    part = np.ascontiguousarray(photo[y0:y1, x0:x1])
+    faces = FacePredictor()(part)
+    return {"landmarks.jpg": overlay(part, faces), "mesh.jpg": mesh_overlay(part, faces)}
+
+
+def rendered_faces() -> NDArray[np.uint8]:
+    """Return random people of the open face next to each other, with their landmarks below."""
+    pictures = []
+    for seed, pose in enumerate(_POSES):
+        face = random_face(pose, seed)
+        model = face.morphable_model
+        colours = region_colours(model, **random_colours(np.random.default_rng(seed)))
+        empty = np.full((256, 256, 3), (38, 44, 56), np.uint8)
+        picture = draw_mesh(empty, face.vertices(), model.triangles, colours)
+        pictures.append(np.concatenate([picture, overlay(picture, [face])]))
+    return np.concatenate(pictures, 1)
+
+
+def voxel_planes(enlarge: int = 3) -> Image.Image:
+    """Return the volumes of the mean open face at 30 degrees of yaw, as maxima along an axis.
+
+    From left to right: depth 1, depth 4 (its four planes), and depth 64 from the front and from the side. A voxel of
+    value 0 is transparent, so that the picture can be used on light and dark pages.
+    """
+    face = random_face((0, 30, 0), seed=0)
+    points = torch.from_numpy(face.landmarks68)[None]
+    frame = volume_frame(points)
+    volumes = {depth: encode(to_voxels(points, frame, depth), depth)[0] for depth in DEPTHS}
+    planes = [volumes[1][0], *volumes[4], volumes[64].amax(0), volumes[64].amax(2).T]
+    gap = torch.zeros(64, 8)
+    row = torch.cat([part for plane in planes for part in (_framed(plane), gap)][:-1], 1).numpy()
+    colour = np.zeros((*row.shape, 4), np.uint8)
+    colour[..., :3] = (59, 130, 246)
+    colour[..., 3] = np.round(row * 255)
+    image = Image.fromarray(colour, "RGBA")
+    return image.resize((image.width * enlarge, image.height * enlarge), Image.Resampling.NEAREST)
+
+
+def _framed(plane: torch.Tensor) -> torch.Tensor:
+    """Return a plane (64, 64) with a faint border."""
+    framed = plane.clone()
+    framed[[0, -1], :] = framed[[0, -1], :].clamp_min(0.35)
+    framed[:, [0, -1]] = framed[:, [0, -1]].clamp_min(0.35)
+    return framed
+
+
+def main() -> None:
+    """Write all pictures."""
+    PICTURES.mkdir(exist_ok=True)
+    for name, picture in {**photo_pictures(), "rendered.jpg": rendered_faces()}.items():
+        Image.fromarray(picture).save(PICTURES / name, quality=88)
+    voxel_planes().save(PICTURES / "voxels.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The tutorials of docs/tutorials: their commands and programs run one after the other, as a reader would run them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from markdown_it import MarkdownIt
+
+from bfm_assets import MorphableModel, open_face
+from synergy.cli import main
+from synergy.images import read_image, write_image
+from synergy.models import SynergyNet
+from synergy.weights import save_weights
+
+TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
+SHOWN_ONLY = {"console", "text", "json"}
+
+# Each tutorial, and files that a reader has at its end.
+CASES = [
+    pytest.param("predict.md", ["out/photo.jpg_overlay.jpg", "out/photo.jpg_0.glb", "out/predictions.csv", "frontal.json"]),
+    pytest.param("fit.md", ["landmarks/photo.jpg_0.pts", "face.ply"]),
+    pytest.param("uncertainty.md", []),
+    pytest.param("bfm.md", ["bfm2017.npz"]),
+    pytest.param("video.md", ["tracked/clip.mp4_1.glb", "tracked/predictions.csv"], marks=pytest.mark.slow),
+    pytest.param("label.md", ["pack/manifest.json", "pack2/manifest.json"], marks=pytest.mark.slow),
+    pytest.param("train.md", ["mine.safetensors", "with_mine/predictions.json"], marks=pytest.mark.slow),
+    pytest.param("compare.md", ["ours.json", "theirs.json"], marks=pytest.mark.slow),
+    pytest.param("export.md", ["face.onnx.json", "face.bases.bin", "exported/predictions.json"], marks=pytest.mark.slow),
+]  # fmt: skip
+
+
+def test_every_tutorial_is_run() -> None:
+    assert {case.values[0] for case in CASES} | {"index.md"} == {path.name for path in TUTORIALS.glob("*.md")}
+
+
+@pytest.mark.parametrize(("page", "results"), CASES)
+def test_tutorial(page: str, results: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    PREPARE.get(page, _photo)()
+    variables: dict[str, object] = {"__name__": page}
+    for language, code, line in _blocks(TUTORIALS / page):
+        if language == "python":
+            exec(compile("\n" * line + code, page, "exec"), variables)  # noqa: S102
+        elif language == "sh":
+            for command in code.replace("\\\n", " ").splitlines():
+                _run(shlex.split(command, comments=True), monkeypatch)
+        else:
+            assert language in SHOWN_ONLY, f"{page}, line {line}: a block of '{language}' is neither run nor shown only"
+    for result in results:
+        assert (tmp_path / result).stat().st_size > 0
+
+
+def _blocks(path: Path) -> list[tuple[str, str, int]]:
+    """Return language, code and line of the fenced blocks of a page."""
+    tokens = MarkdownIt().parse(path.read_text(encoding="utf-8"))
+    fences = [token for token in tokens if token.type == "fence"]
+    assert fences, path
+    return [(token.info, token.content, token.map[0] + 1) for token in fences if token.map]
+
+
+def _run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a `synergy` command in this process."""
+    assert arguments[0] == "synergy", arguments
+    monkeypatch.setattr(sys, "argv", arguments)
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, arguments  # noqa: PT017
+
+
+def _photo() -> None:
+    photo = read_image(str(files("skimage") / "data" / "astronaut.png"))
+    write_image("photo.jpg", photo)
+
+
+def _bfm2017() -> None:
+    """Write a small file of random numbers in the layout of BFM 2017, and its keypoints."""
+    rng = np.random.default_rng(0)
+    n, shape, expression = 90, 4, 3
+    triangles = rng.permuted(np.tile(np.arange(n), (60, 1)), axis=1)[:, :3]
+    with h5py.File("model2017-1_bfm_nomouth.h5", "w") as file:
+        for group, modes in (("shape", shape), ("expression", expression)):
+            file[f"{group}/model/mean"] = (rng.normal(size=3 * n) * 40 * (group == "shape")).astype(np.float32)
+            file[f"{group}/model/pcaBasis"] = rng.normal(size=(3 * n, modes)).astype(np.float32)
+            file[f"{group}/model/pcaVariance"] = np.arange(modes, 0, -1, dtype=np.float32)
+        file["color/model/mean"] = rng.uniform(size=3 * n).astype(np.float32)
+        file["shape/representer/cells"] = triangles.T.astype(np.uint32)
+        file["metadata/landmarks/json"] = "[]"
+    Path("keypoints.txt").write_text("\n".join(str(i) for i in range(68)))
+
+
+def _uncertain() -> None:
+    """Write untrained weights with uncertainty heads."""
+    _photo()
+    torch.manual_seed(0)
+    model: MorphableModel = open_face()
+    save_weights(SynergyNet(model, width=0.25, uncertainty=True).eval(), Path("uncertain.safetensors"), {}, model)
+
+
+PREPARE: dict[str, Callable[[], None]] = {"bfm.md": _bfm2017, "uncertainty.md": _uncertain}
