@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo app test test-all fuzz pytorch3d test-pytorch3d lint bench web three weights clean
+.PHONY: demo app test test-all fuzz pytorch3d test-pytorch3d lint bench docs docs-serve web three weights clean
 
 # The environment, remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -48,6 +48,12 @@ lint: $(VENV)/.installed  ## style and types
 bench: $(VENV)/.installed  ## networks next to their peers, stages of a photo, folders of photos: bench.json
 	$(BIN)/synergy bench --json bench.json
 
+docs: $(VENV)/.installed  ## the documentation site in site/; a warning is an error
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/.installed  ## the same at http://127.0.0.1:8000, rebuilt when a page changes
+	$(BIN)/mkdocs serve
+
 web: $(VENV)/.installed  ## the browser example, a folder for any static host: needs Node.js for onnxruntime-web
 	$(BIN)/python examples/web/build.py
 
@@ -64,4 +70,4 @@ weights: $(VENV)/.installed  ## train the shipped weights from the data files: m
 	$(BIN)/synergy train recipe --data "$(DATA)" --out "$(or $(OUT),runs/weights)"
 
 clean:
-	rm -rf $(VENV) demo_out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo_out site .mypy_cache .ruff_cache .pytest_cache

@@ -24,25 +24,26 @@ TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
 SHOWN_ONLY = {"console", "text", "json"}
 
 # Each tutorial, and files that a reader has at its end.
-CASES = [
-    pytest.param("predict.md", ["out/photo.jpg_overlay.jpg", "out/photo.jpg_0.glb", "out/predictions.csv", "frontal.json"]),
-    pytest.param("fit.md", ["landmarks/photo.jpg_0.pts", "face.ply"]),
-    pytest.param("uncertainty.md", []),
-    pytest.param("bfm.md", ["bfm2017.npz"]),
-    pytest.param("video.md", ["tracked/clip.mp4_1.glb", "tracked/predictions.csv"], marks=pytest.mark.slow),
-    pytest.param("label.md", ["pack/manifest.json", "pack2/manifest.json"], marks=pytest.mark.slow),
-    pytest.param("train.md", ["mine.safetensors", "with_mine/predictions.json"], marks=pytest.mark.slow),
-    pytest.param("compare.md", ["ours.json", "theirs.json"], marks=pytest.mark.slow),
-    pytest.param("export.md", ["face.onnx.json", "face.bases.bin", "exported/predictions.json"], marks=pytest.mark.slow),
-]  # fmt: skip
+CASES = {
+    "predict.md": ["out/photo.jpg_overlay.jpg", "out/photo.jpg_0.glb", "out/predictions.csv", "frontal.json"],
+    "fit.md": ["landmarks/photo.jpg_0.pts", "face.ply"],
+    "uncertainty.md": [],
+    "bfm.md": ["bfm2017.npz"],
+    "video.md": ["tracked/clip.mp4_1.glb", "tracked/predictions.csv"],
+    "label.md": ["pack/manifest.json", "pack2/manifest.json"],
+    "train.md": ["mine.safetensors", "with_mine/predictions.json"],
+    "compare.md": ["ours.json", "theirs.json"],
+    "export.md": ["face.onnx.json", "face.bases.bin", "exported/predictions.json"],
+}
+FAST = ("predict.md", "fit.md", "uncertainty.md", "bfm.md")
 
 
 def test_every_tutorial_is_run() -> None:
-    assert {case.values[0] for case in CASES} | {"index.md"} == {path.name for path in TUTORIALS.glob("*.md")}
+    assert {*CASES, "index.md"} == {path.name for path in TUTORIALS.glob("*.md")}
 
 
-@pytest.mark.parametrize(("page", "results"), CASES)
-def test_tutorial(page: str, results: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [pytest.param(p, marks=() if p in FAST else pytest.mark.slow) for p in CASES])
+def test_tutorial(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
     PREPARE.get(page, _photo)()
@@ -55,7 +56,7 @@ def test_tutorial(page: str, results: list[str], tmp_path: Path, monkeypatch: py
                 _run(shlex.split(command, comments=True), monkeypatch)
         else:
             assert language in SHOWN_ONLY, f"{page}, line {line}: a block of '{language}' is neither run nor shown only"
-    for result in results:
+    for result in CASES[page]:
         assert (tmp_path / result).stat().st_size > 0
 
 

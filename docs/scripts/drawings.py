@@ -52,17 +52,21 @@ class Drawing:
         self.line([end, base + 4.5 * side, base - 4.5 * side], colour, 0.5, closed=True, fill=colour)
 
     def dot(self, point: Points, colour: str = "currentColor", radius: float = 2.5) -> None:
+        """Draw a filled circle."""
         self.parts.append(f'<circle cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="{radius}" fill="{colour}"/>')
 
     def text(self, x: float, y: float, text: str, colour: str = "currentColor", size: int = 14, anchor: str = "middle",
              bold: bool = False) -> None:  # fmt: skip
+        """Write a line of text with its baseline at y."""
         weight = ' font-weight="bold"' if bold else ""
         self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size}" text-anchor="{anchor}"{weight}>{text}</text>'
+            f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size}" text-anchor="{anchor}"{weight}>'
+            f"{text}</text>"
         )
 
     def rectangle(self, low: Points, high: Points, colour: str = "currentColor", width: float = 1.5, fill: str = "none",
                   dash: str = "", opacity: float = 0.12) -> None:  # fmt: skip
+        """Draw a rectangle between two corners."""
         corners = [low, [high[0], low[1]], high, [low[0], high[1]]]
         self.line(np.asarray(corners, float), colour, width, True, fill, dash, opacity)
 
@@ -72,6 +76,7 @@ class Drawing:
             self.line(points[first:last], colour, width, closed)
 
     def svg(self) -> str:
+        """Return the drawing as a file."""
         body = "\n".join(self.parts)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
@@ -259,7 +264,11 @@ def nme() -> str:
         drawing.line([a, b], RED, 1.5)
         drawing.dot(a, radius=2.2)
         drawing.dot(b, BLUE, 2.2)
-    for y, colour, label in ((110, "currentColor", "true points"), (135, BLUE, "predicted points"), (160, RED, "distances")):
+    for y, colour, label in (
+        (110, "currentColor", "true points"),
+        (135, BLUE, "predicted points"),
+        (160, RED, "distances"),
+    ):
         drawing.dot(np.array([375.0, y - 5.0]), colour, 5)
         drawing.text(390, y, label, anchor="start")
     drawing.text(370, 210, "NME = mean distance / sqrt(w h)", anchor="start", size=14, bold=True)

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: pages made of files outside docs/, sections of other documents, drawings, and the benchmark tables."""
+"""Hooks of mkdocs: pages made of files outside docs/, sections of other documents, drawings, benchmark tables."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _BENCHMARK = re.compile(r"^<!-- benchmark (\S+) -->$", re.MULTILINE)
 _DRAWING = re.compile(r'<img alt="([^"]*)" src="[^"]*?(pictures/[^"/]+\.svg)"\s*/?>')
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
+def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
     """Add the pages that are made of files outside docs/."""
     for source, page in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Insert what a page asks for in comments, and turn links of the repository into links of the site.
 
     `<!-- section README.md "Use it" -->` is replaced by the text of that section without its heading,
@@ -53,7 +53,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return _BENCHMARK.sub(lambda m: benchmark_tables(json.loads(read(m[1]))), markdown)
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_content(html: str, **_: Any) -> str:
     """Put drawings into the page itself, so that they have the colours of its light or dark mode."""
 
     def drawing(match: re.Match[str]) -> str:
@@ -72,10 +72,7 @@ def read(path: str) -> str:
 
 
 def section(markdown: str, title: str) -> str:
-    """Return the text of a section, without its heading, up to the next heading of the same level or above.
-
-    Headings inside it are moved so that they fit below a heading of the second level.
-    """
+    """Return the text of a section, without its heading, up to the next heading of the same level or above."""
     lines, found, level, fenced = markdown.splitlines(), [], 0, False
     for line in lines:
         fenced ^= line.startswith("```")
@@ -130,10 +127,16 @@ def benchmark_tables(results: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     parts = [
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}, "
-        f"{packages}. {results.get('note', '')}".rstrip()
+        f"{packages}."
     ]
     rows = [
-        (r["network"], r["engine"], r["threads"], r["batch"], *(f"{r[k]:.2f}" for k in ("median_ms", "p95_ms", "cpu_ms")))
+        (
+            r["network"],
+            r["engine"],
+            r["threads"],
+            r["batch"],
+            *(f"{r[k]:.2f}" for k in ("median_ms", "p95_ms", "cpu_ms")),
+        )
         for r in results["networks"]
     ]
     parts += ["## Networks", "Milliseconds of one call, with all faces of the batch.",
@@ -147,8 +150,8 @@ def benchmark_tables(results: dict[str, Any]) -> str:
     photos = results["photo"]
     names = [*photos[0]["stages"], "from the image in memory to landmarks"]
     stages = [[*row["stages"].values(), row["to_landmarks"]] for row in photos]
-    rows = [(name, *(f"{stage[i]['cpu_ms']:.2f}" for stage in stages)) for i, name in enumerate(names)]
-    heads = ("stage", *(f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}, CPU ms" for row in photos))
+    rows = [(name, *(f"{stage[i]['median_ms']:.2f}" for stage in stages)) for i, name in enumerate(names)]
+    heads = ("stage", *(f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}, ms" for row in photos))
     parts += ["## A photo of 640 x 480 pixels with one face", table(heads, rows)]
     rows = [
         (r["images"], f"{r['seconds']:.1f}", f"{r['images_per_second']:.1f}", f"{r['peak_mib']:.0f}")

@@ -17,21 +17,19 @@ from synergy import FacePredictor
 from synergy.appearance import random_colours, region_colours
 from synergy.demo import random_face
 from synergy.draw import draw_mesh, mesh_overlay, overlay
-from synergy.images import read_image
 from synergy.voxels import DEPTHS, encode, to_voxels, volume_frame
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 # Pitch, yaw and roll in degrees of the rendered faces.
 _POSES = ((0, 0, 0), (0, 45, 0), (15, -20, 10), (0, -70, 0))
-# Part of the photo: left, top, right, bottom.
-_PART = (60, 0, 380, 320)
+# Part of the photo: left, top, right, bottom, and how much it is enlarged.
+_PART, _ENLARGED = (110, 0, 350, 240), 3
 
 
 def photo_pictures() -> dict[str, NDArray[np.uint8]]:
     """Return the landmarks and the mesh of the photo, drawn over it."""
-    photo = read_image(str(files("skimage") / "data" / "astronaut.png"))
-    x0, y0, x1, y1 = _PART
-    part = np.ascontiguousarray(photo[y0:y1, x0:x1])
+    photo = Image.open(str(files("skimage") / "data" / "astronaut.png")).crop(_PART)
+    part = np.asarray(photo.resize((photo.width * _ENLARGED, photo.height * _ENLARGED), Image.Resampling.LANCZOS))
     faces = FacePredictor()(part)
     return {"landmarks.jpg": overlay(part, faces), "mesh.jpg": mesh_overlay(part, faces)}
 
