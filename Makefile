@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo app test test-all fuzz pytorch3d test-pytorch3d lint bench docs docs-serve web three weights clean
+.PHONY: demo app test test-all test-wheel licences fuzz pytorch3d test-pytorch3d lint bench docs docs-serve web three weights clean
 
 # The environment, remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -24,6 +24,12 @@ test: $(VENV)/.installed  ## the tests
 
 test-all: $(VENV)/.installed  ## the slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-wheel:  ## build sdist and wheel, install them in fresh environments, run the commands of README.md
+	$(PYTHON) -m release.test_wheel
+
+licences: $(VENV)/.installed  ## check the licences of all dependencies and write docs/licences.md
+	$(BIN)/python -m release.licences
 
 FUZZ_SECONDS ?= 600
 

@@ -43,7 +43,14 @@ __all__ = ["Face", "FacePredictor", "Faces", "Pose", "UserError", "VideoPredicto
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'synergy' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        return getattr(import_module(_HOME[name]), name)
+    except ImportError as error:
+        from synergy.extras import explain_opencv
+
+        if (explanation := explain_opencv(error)) is None:
+            raise
+        raise ImportError(explanation, name=error.name, path=error.path) from error
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Optional packages, which an extra of this package installs."""
+"""Optional packages, which an extra of this package installs, and packages that do not load on this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from synergy.errors import UserError
+
+_WITHOUT_WINDOWS = "pip uninstall -y opencv-python; pip install opencv-python-headless"
 
 
 @contextmanager
@@ -30,3 +32,23 @@ def needs_extra(extra: str, feature: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise UserError(f"{feature} needs {package}: pip install 'synergy-face[{extra}]'") from None
+
+
+def explain_opencv(error: ImportError) -> str | None:
+    """Explain in one line why OpenCV cannot be imported.
+
+    The package opencv-python needs libGL and GLib of the system, which servers often lack. opencv-python-headless has
+    the same module without windows, and needs neither.
+
+    Args:
+        error: any failed import.
+
+    Returns:
+        The explanation; None if the error is not about OpenCV.
+    """
+    if error.name != "cv2":
+        return None
+    if isinstance(error, ModuleNotFoundError):
+        return "OpenCV is not installed: pip install opencv-python-headless"
+    reason = str(error).partition("\n")[0]
+    return f"OpenCV cannot be loaded ({reason}); the package without windows needs less: {_WITHOUT_WINDOWS}"

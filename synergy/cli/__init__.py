@@ -15,6 +15,7 @@ from synergy.cli import app as web_app
 from synergy.cli import assets, bench, demo, evaluate, export, label, predict, train
 from synergy.cli.console import error_console, say
 from synergy.errors import UserError
+from synergy.extras import explain_opencv
 
 app = typer.Typer(
     name="synergy",
@@ -55,6 +56,11 @@ def main() -> None:
         app()
     except (UserError, ModelFileError) as error:
         say(error_console(), str(error), "error:", "red")
+        sys.exit(2)
+    except ImportError as error:
+        if (explanation := explain_opencv(error)) is None:
+            raise
+        say(error_console(), explanation, "error:", "red")
         sys.exit(2)
 
 

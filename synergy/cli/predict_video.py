@@ -96,8 +96,9 @@ def track_video(
 def track_camera(index: int, predictor: FacePredictor, paint: Painter) -> None:
     """Follow the faces that a camera sees, until the user stops.
 
-    Where there is a display, a window shows the annotated picture; Q, Esc or closing the window ends. Elsewhere, each
-    frame becomes a line of JSON on standard output, `{"seconds": ..., "faces": [...]}`; Ctrl-C ends.
+    Where there is a display and OpenCV can show windows, a window shows the annotated picture; Q, Esc or closing the
+    window ends. Elsewhere, each frame becomes a line of JSON on standard output, `{"seconds": ..., "faces": [...]}`;
+    Ctrl-C ends.
 
     Args:
         index: number of the camera, from 0.
@@ -110,7 +111,7 @@ def track_camera(index: int, predictor: FacePredictor, paint: Painter) -> None:
     from synergy.tracking import VideoPredictor
 
     tracker = VideoPredictor(predictor)
-    show = _show_window if _has_display() else _print_line
+    show = _show_window if _can_show_windows() else _print_line
     for image, seconds in _camera_frames(index):
         faces = tracker(image, seconds)
         if not show(paint, image, seconds, faces):
@@ -140,8 +141,15 @@ def _camera_frames(index: int) -> Iterator[tuple[Image, float]]:
         capture.release()
 
 
+def _can_show_windows() -> bool:
+    """Say whether there is a display, and an OpenCV with windows (opencv-python-headless has none)."""
+    import cv2
+
+    return _has_display() and bool(cv2.currentUIFramework())
+
+
 def _has_display() -> bool:
-    """Say whether a window can be shown."""
+    """Say whether there is a display."""
     return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 

@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from synergy.errors import UserError, describe
+from synergy.errors import UserError, describe, printable
 from synergy.folders import files_below
 
 # No image and no label file of a data set has this size. A small archive can state that it holds such a file.
@@ -54,12 +54,12 @@ class FileTree:
         try:
             return self._read(name)
         except KeyError:
-            raise FileNotFoundError(f"{name}: not in {self.path}") from None
+            raise FileNotFoundError(f"{printable(name)}: not in {self.path}") from None
         except OSError:
             raise
         # Damaged archives make the readers raise almost anything.
         except Exception as error:
-            raise OSError(f"{name}: damaged in {self.path} ({describe(error)})") from None
+            raise OSError(f"{printable(name)}: damaged in {self.path} ({describe(error)})") from None
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """Return the names with one of the suffixes, in upper or lower case.
@@ -116,7 +116,7 @@ class FileTree:
 def _check_size(name: str, size: int) -> None:
     """Raise `OSError` for a file of an archive that is too large to be read into memory."""
     if size > _MAX_BYTES:
-        raise OSError(f"{name}: {size / 1e9:.1f} GB unpacked, larger than any file of a data set")
+        raise OSError(f"{printable(name)}: {size / 1e9:.1f} GB unpacked, larger than any file of a data set")
 
 
 def _is_visible(name: str) -> bool:

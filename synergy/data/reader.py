@@ -18,7 +18,7 @@ from synergy.crop import LANDMARK_MARGIN
 from synergy.data.filetree import FileTree
 from synergy.data.image import decode_image
 from synergy.data.sample import UNLABELLED, VISIBLE, FaceSample
-from synergy.errors import UserError
+from synergy.errors import UserError, printable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 CROP_SIZE = 120  # side of 3DDFA's crops in pixels
@@ -117,10 +117,9 @@ class FaceReader(ABC):
         name = self.names[index]
         try:
             return self._read(name, image)
-        except SampleError:
-            raise
+        # SampleError is one of them. The names of files in an archive may hold line breaks.
         except (ValueError, OSError) as error:
-            raise SampleError(str(error)) from None
+            raise SampleError(printable(str(error))) from None
 
     def __iter__(self) -> Iterator[FaceSample]:
         return self.samples()

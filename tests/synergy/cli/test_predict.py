@@ -374,9 +374,11 @@ class Camera:
         pass
 
 
-def test_a_camera_without_a_display_gives_lines_of_json(model, clip, monkeypatch):
+@pytest.mark.parametrize(("display", "framework"), [(False, "QT"), (True, "")], ids=["no display", "headless OpenCV"])
+def test_a_camera_without_windows_gives_lines_of_json(model, clip, monkeypatch, display, framework):
     monkeypatch.setattr(cv2, "VideoCapture", lambda _: Camera(4))
-    monkeypatch.setattr("synergy.cli.predict_video._has_display", lambda: False)
+    monkeypatch.setattr("synergy.cli.predict_video._has_display", lambda: display)
+    monkeypatch.setattr(cv2, "currentUIFramework", lambda: framework)
     result = run("--camera", 0, "--model", model)
     assert str(result.exception) == "--camera 0: the camera gave no more pictures after 4 frames"
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -391,6 +393,7 @@ def test_a_camera_with_a_display_is_shown_until_a_key_is_pressed(model, clip, mo
     monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 3 else -1)
     monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
     monkeypatch.setattr("synergy.cli.predict_video._has_display", lambda: True)
+    monkeypatch.setattr(cv2, "currentUIFramework", lambda: "QT")
     result = run("--camera", 0, "--model", model)
     assert result.exit_code == 0, result.output
     assert [image.shape for image in shown] == [(120, 160, 3)] * 3

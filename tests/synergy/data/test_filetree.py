@@ -85,3 +85,46 @@ def test_a_damaged_zip_member_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abXdefgh", 1))
     with pytest.raises(OSError, match=r"a\.txt: damaged"):
         FileTree(path).read("a.txt")
+
+
+def zip_of(path: Path, name: str, content: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return path
+
+
+def test_a_bomb_in_an_archive_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zip_of(tmp_path / "bomb.zip", "a.jpg", b"\0" * 100_000)
+    content = bytearray(path.read_bytes())
+    # The unpacked size in the central directory, 24 bytes after its signature.
+    start = content.index(b"PK\1\2") + 24
+    content[start : start + 4] = (2**31).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=r"a\.jpg: 2\.1 GB unpacked, larger than any file of a data set"):
+        FileTree(path).read("a.jpg")
+    monkeypatch.setattr("synergy.data.filetree._MAX_BYTES", 10_000)
+    with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as tar:
+        member = tarfile.TarInfo("a.jpg")
+        member.size = 100_000
+        tar.addfile(member, io.BytesIO(b"\0" * member.size))
+    with pytest.raises(OSError, match=r"a\.jpg: 0\.0 GB unpacked"):
+        FileTree(tmp_path / "bomb.tar.gz").read("a.jpg")
+
+
+def test_names_with_line_breaks_give_errors_of_one_line(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "a.zip", "a\nb.jpg", b"0123456789")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\x03\x04", b"\x03\x05", 1))
+    with pytest.raises(OSError, match=r"^a\\nb\.jpg: damaged in [^\n]*$"):
+        FileTree(path).read("a\nb.jpg")
+
+
+@pytest.mark.parametrize("compression", [99, 9], ids=["unknown", "deflate64"])
+def test_compression_that_python_lacks_is_one_line(tmp_path: Path, compression: int) -> None:
+    path = zip_of(tmp_path / "a.zip", "a.jpg", b"0123456789")
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        content[content.index(signature) + offset] = compression
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=r"^a\.jpg: damaged in .*not supported"):
+        FileTree(path).read("a.jpg")

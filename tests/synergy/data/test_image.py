@@ -20,3 +20,10 @@ def test_images_become_rgb(channels: int) -> None:
 def test_what_is_no_image_is_one_line(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode_image(content)
+
+
+def test_too_many_pixels_are_refused_before_decoding() -> None:
+    content = cv2.imencode(".png", np.zeros((4, 6), np.uint8))[1].tobytes()
+    assert decode_image(content, max_pixels=24).shape == (4, 6, 3)
+    with pytest.raises(ValueError, match="6 x 4 pixels are more than the limit"):
+        decode_image(content, max_pixels=23)
