@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = "bfm,demo,eval,onnx,train,video"
 # Commands of README.md with these texts are not run, for this reason.
 SKIPPED = {
+    "synergy app": "runs until it is stopped",
     "--camera": "needs a camera",
     "3ddfa_v2:FILE": "needs files of another project",
     "eval aflw2000-3d": "needs a data set",
