@@ -1,4 +1,4 @@
-"""Faces as files: JSON, CSV, Parquet, 300-W `.pts`, and meshes as OBJ, PLY or GLB."""
+"""Faces as files: JSON, CSV, Parquet, 300-W `.pts`, and meshes as OBJ, GLB, PLY, STL and npz."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +19,18 @@ from PIL import Image
 from synergy.extras import needs_extra
 from synergy.face import Face
 from synergy.geometry import flip_y
+from synergy.gltf import encode_face, face_key
+from synergy.parameters import split_parameters
 from synergy.result_formats import MESH_FORMATS
+from synergy.texture import face_texture, vertex_colours
+from synergy.uv import texture_coordinates
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # Rows of a Parquet file that are written, and later read, at once.
 _ROW_GROUP = 2000
-
-
+_WHITE, _BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
 # A face as `Face.to_dict` gives it; and an image: its name, its faces, and its time in seconds if it is a video frame.
 FaceDict = dict[str, Any]
 ImageDict = dict[str, Any]
@@ -192,50 +197,110 @@ def write_pts(path: str | Path, landmarks68: NDArray[np.floating]) -> None:
     Path(path).write_text(f"version: 1\nn_points: {len(landmarks68)}\n{{\n{rows}\n}}\n")
 
 
-def write_mesh(path: str | Path, face: Face, image: NDArray[np.uint8]) -> None:
-    """Write the face's dense mesh, textured or coloured by its photo.
-
-    Units are image pixels, x right, y up, z towards the camera, the mean of the landmarks at the origin. OBJ and GLB
-    have the photo as the texture. A part of the face that the camera did not see takes the colour of the part in front
-    of it. PLY has a colour per vertex.
+def write_mesh(path: str | Path, face: Face, image: NDArray[np.uint8], neutral: bool = False) -> None:
+    """Write the dense mesh of a face in the format of the path's suffix; see `FaceMesh`.
 
     Args:
         path: its suffix, one of `MESH_FORMATS`, chooses the format.
         face: a face of the image.
         image: (H, W, 3) uint8 RGB.
+        neutral: leave out the expression.
 
     Raises:
         ValueError: the face has no dense mesh, or the suffix is none of `MESH_FORMATS`.
     """
-    path = Path(path)
-    kind = path.suffix.lower().lstrip(".")
-    if kind not in MESH_FORMATS:
-        raise ValueError(f"{path}: meshes are written as {', '.join(MESH_FORMATS)}")
-    vertices = face.vertices()
-    centre = [*face.landmarks68[:, :2].mean(0), 0]
-    height, width = image.shape[:2]
-    low = np.clip(np.floor(vertices[:, :2].min(0)), 0, [width - 1, height - 1]).astype(int)
-    high = np.clip(np.ceil(vertices[:, :2].max(0)) + 1, low + 1, [width, height]).astype(int)
-    triangles = face.morphable_model.triangles
-    visual: trimesh.visual.base.Visuals
-    if kind == "ply":
-        pixel = np.clip(np.rint(vertices[:, :2]), low, high - 1).astype(int)
-        visual = trimesh.visual.ColorVisuals(vertex_colors=image[pixel[:, 1], pixel[:, 0]])
-    else:
-        texture = Image.fromarray(image[low[1] : high[1], low[0] : high[0]])
-        uv = flip_y((vertices[:, :2] - low + 0.5) / (high - low), 1.0)
-        material = trimesh.visual.material
-        visual = trimesh.visual.TextureVisuals(
-            uv=uv,
-            material=material.SimpleMaterial(image=texture, name=path.stem)
-            if kind == "obj"
-            else material.PBRMaterial(baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=1.0),
+    FaceMesh(face, image, neutral).write(path)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceMesh:
+    """The dense mesh of a face with its texture, which is made once for several files.
+
+    All files but `.npz` have image pixels as the unit, x to the right, y up, z towards the camera, and the mean of the
+    68 landmarks as the origin. The texture is the photo, with plausible colours where it does not show the face
+    (`synergy.texture`).
+
+    - `.obj`: with an `.mtl` file and a `.png` texture of the same name next to it.
+    - `.glb`: the neutral face with the texture; expressions are morph targets, whose weights give the expression of the
+      photo (`synergy.gltf`). Rotation and size are those of the node.
+    - `.ply`: a colour per vertex.
+    - `.stl`: the shape alone.
+    - `.npz`: arrays for numpy: `vertices` (V, 3) as from `Face.vertices` (image pixels, y down), `triangles` (F, 3),
+      `uv` (V, 2), `landmarks` (68,) indices of vertices, and `mm_per_pixel`.
+
+    Args:
+        face: a face of the image.
+        image: (H, W, 3) uint8 RGB.
+        neutral: leave out the expression.
+    """
+
+    face: Face
+    image: NDArray[np.uint8]
+    neutral: bool = False
+
+    @cached_property
+    def texture(self) -> NDArray[np.uint8]:
+        """The texture (size, size, 3) uint8 RGB."""
+        return face_texture(self.face, self.image)
+
+    def write(self, path: str | Path) -> None:
+        """Write a file in the format of its suffix.
+
+        Raises:
+            ValueError: the face has no dense mesh, or the suffix is none of `MESH_FORMATS`.
+        """
+        path = Path(path)
+        kind = path.suffix.lower().lstrip(".")
+        if kind not in MESH_FORMATS:
+            raise ValueError(f"{path}: meshes are written as {', '.join(MESH_FORMATS)}")
+        if kind == "npz":
+            self._write_npz(path)
+        elif kind == "glb":
+            self._write_glb(path)
+        elif kind == "obj":
+            self._write_obj(path)
+        else:
+            colours = vertex_colours(self.face, self.texture) if kind == "ply" else None
+            self._trimesh(trimesh.visual.ColorVisuals(vertex_colors=colours)).export(path)
+
+    def _trimesh(self, visual: trimesh.visual.ColorVisuals | trimesh.visual.TextureVisuals) -> trimesh.Trimesh:
+        """Return the mesh around the origin, y up."""
+        face = self.face
+        placed = flip_y(face.vertices(self.neutral) - [*self._origin, 0])
+        return trimesh.Trimesh(placed, face.morphable_model.triangles, visual=visual, process=False)
+
+    @property
+    def _origin(self) -> NDArray[np.floating]:
+        """The mean (2,) of the landmarks in the image."""
+        return self.face.landmarks68[:, :2].mean(0)
+
+    def _write_obj(self, path: Path) -> None:
+        # Viewers multiply the texture by the diffuse colour, so it is white.
+        material = trimesh.visual.material.SimpleMaterial(
+            image=Image.fromarray(self.texture), name=path.stem, diffuse=_WHITE, ambient=_WHITE, specular=_BLACK
         )
-    mesh = trimesh.Trimesh(flip_y(vertices - centre), triangles, visual=visual, process=False)
-    if kind == "obj":
-        text, files = trimesh.exchange.obj.export_obj(mesh, return_texture=True, mtl_name=f"{path.stem}.mtl")
+        visual = trimesh.visual.TextureVisuals(uv=texture_coordinates(self.face.morphable_model), material=material)
+        mesh = self._trimesh(visual)
+        text, files = trimesh.exchange.obj.export_obj(
+            mesh, include_normals=True, return_texture=True, mtl_name=f"{path.stem}.mtl"
+        )
         path.write_text(text)
         for name, data in files.items():
             (path.parent / name).write_bytes(data)
-    else:
-        mesh.export(path)
+
+    def _write_glb(self, path: Path) -> None:
+        model = self.face.morphable_model
+        _, shape, _ = split_parameters(self.face.params, model.n_shape)
+        key = face_key(self.face, self._origin.tolist(), neutral=self.neutral)
+        path.write_bytes(encode_face(model, shape, self.texture, [key]))
+
+    def _write_npz(self, path: Path) -> None:
+        model = self.face.morphable_model
+        np.savez_compressed(
+            path,
+            vertices=self.face.vertices(self.neutral),
+            triangles=model.triangles,
+            uv=texture_coordinates(model),
+            landmarks=model.landmarks,
+            mm_per_pixel=np.float64(model.mm_per_unit / self.face.pose.scale),
+        )

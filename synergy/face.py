@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from synergy.crop import affine_scale, invert_affine, transform_points
 from synergy.geometry import decompose_pose, euler_to_matrix, flip_y, matrix_to_euler
 from synergy.head_pose import likely_angles
 from synergy.models.face_model import LinearFaceModel
-from synergy.parameters import split_parameters, split_pose
+from synergy.parameters import join_parameters, split_parameters, split_pose
 
 Floats = NDArray[np.float32]
 
@@ -110,8 +110,11 @@ class Face:
     confidence: float | None = None
     track_id: int | None = None
 
-    def vertices(self) -> Floats:
+    def vertices(self, neutral: bool = False) -> Floats:
         """Compute the dense mesh; its triangles are `morphable_model.triangles`.
+
+        Args:
+            neutral: leave out the expression. Position, rotation and size stay.
 
         Returns:
             (V, 3) float32 in image pixels. z is in the same scale, larger is nearer, and has zero mean over the 68
@@ -120,7 +123,10 @@ class Face:
         Raises:
             ValueError: the weights' morphable model has the 68 landmark vertices only.
         """
-        return dense_vertices([self])[0]
+        if not neutral:
+            return dense_vertices([self])[0]
+        pose, shape, expression = split_parameters(self.params, self.morphable_model.n_shape)
+        return dense_vertices([replace(self, params=join_parameters(pose, shape, 0 * expression))])[0]
 
     @property
     def direction(self) -> Direction:

@@ -69,9 +69,11 @@ RESULT_FORMATS = {
         _map("depth", "depth_map", "depth of the face in grey, nearer is brighter, over black"),
         _map("normals", "normal_map", "normals of the face as colours, over black"),
         _map("pncc", "pncc_map", "for each pixel its place on the mean face as a colour (PNCC), over black"),
-        _mesh("obj", "textured mesh of each face: OBJ, MTL and PNG"),
+        _mesh("obj", "mesh of each face with a texture: OBJ, MTL and PNG"),
+        _mesh("glb", "mesh with a texture, and expressions as named morph targets"),
         _mesh("ply", "mesh with a colour per vertex"),
-        _mesh("glb", "textured mesh"),
+        _mesh("stl", "mesh without colours, for 3D printers"),
+        _mesh("npz", "vertices, triangles, texture coordinates and landmark indices as numpy arrays"),
     )
 }
 TABLE_FORMATS = {name: one for name, one in RESULT_FORMATS.items() if one.kind == "table"}

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from synergy.raster import Rasterizer, facing, rasterize
 
 # Longer side in pixels of the depth map, for faces of every size.
-_SIDE = 256
-# A point is hidden if the mesh is nearer by more than this fraction of the mesh's longer side in the image. It must be
-# more than the rounding of positions to pixels on steep surfaces, and less than the height of the nose.
-_TOLERANCE = 0.02
+_SIDE = 512
+# A point is hidden if the mesh is nearer, at each of the four pixels around the point, by more than this number of
+# pixels of the depth map.
+_TOLERANCE = 2.0
 
 
 def visible_points(
@@ -49,7 +49,8 @@ def visible_points(
     width, height = (np.ceil(np.ptp(used[:, :2], axis=0) * scale).astype(int) + 1).tolist()
     depth = rasterizer(np.asarray((vertices - origin) * scale, np.float32), front, height, width).depth
     placed = (points - origin) * scale
-    column, row = np.rint(placed[:, :2]).astype(int).T
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    nearest = depth[row.clip(0, height - 1), column.clip(0, width - 1)]
-    return ~inside | (placed[:, 2] >= nearest - _TOLERANCE * extent * scale)
+    # A border without mesh, into which all points outside are moved.
+    framed = np.pad(depth, 1, constant_values=-np.inf)
+    column, row = (np.floor(placed[:, :2]).astype(int).clip(-1, [width - 1, height - 1]) + 1).T
+    nearest = np.minimum.reduce([framed[row + dy, column + dx] for dy in (0, 1) for dx in (0, 1)])
+    return np.asarray(placed[:, 2] >= nearest - _TOLERANCE)

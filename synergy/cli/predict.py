@@ -127,6 +127,9 @@ def predict(
             help="Only one of N parts of the inputs, I from 1 to N. The name of an input decides about its part.",
         ),
     ] = None,
+    neutral: Annotated[
+        bool, typer.Option("--neutral", help="Write meshes with a neutral expression; pictures keep the expression.")
+    ] = False,
     camera: Annotated[
         int | None,
         typer.Option(
@@ -214,8 +217,9 @@ def predict(
             wanted,
             part,
             given,
-            _settings_key(predictor, (threshold, min_face), renderer.value),
+            _settings_key(predictor, (threshold, min_face), renderer.value, neutral),
             draw,
+            neutral,
             n_workers,
             skip,
             partial(say, console, label="incomplete:", style="yellow"),
@@ -297,7 +301,9 @@ def _read_boxes(path: Path | None, sources: Sequence[Source], shard: Shard) -> d
     return boxes
 
 
-def _settings_key(predictor: FacePredictor, detection: tuple[float, float | None], renderer: str) -> str:
+def _settings_key(
+    predictor: FacePredictor, detection: tuple[float, float | None], renderer: str, neutral: bool = False
+) -> str:
     """Identify the program's version, the weights and the settings that decide about predicted faces."""
     import synergy
     from synergy.cli.predict_job import digest
@@ -311,7 +317,7 @@ def _settings_key(predictor: FacePredictor, detection: tuple[float, float | None
     model_digest = predictor.net.morphable_model.digest
     network = [predictor.net.model_id, getattr(predictor.net, "digest", weights.hexdigest()), model_digest]
     choices = [predictor.mirror, predictor.roll, predictor.min_confidence]
-    return digest([synergy.__version__, *network, *choices, *detection, renderer])
+    return digest([synergy.__version__, *network, *choices, *detection, renderer, neutral])
 
 
 @contextmanager

@@ -84,11 +84,13 @@ class ImageWorker:
         predictor: predicts the faces.
         formats: the picture and mesh formats to write.
         draw: makes a picture of an image and its faces in the style of a name from `PICTURE_FORMATS`.
+        neutral: write meshes without the expression.
     """
 
     predictor: FacePredictor
     formats: Sequence[str]
     draw: Draw
+    neutral: bool = False
     _waiting: list[_Loaded] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, tasks: Iterable[ImageTask]) -> Iterator[Outcome]:
@@ -144,7 +146,7 @@ class ImageWorker:
         """Write pictures, points and meshes of an image."""
         if not self.formats:
             return
-        from synergy.export import write_mesh, write_pts
+        from synergy.export import FaceMesh, write_pts
         from synergy.images import write_image
 
         image = loaded.image
@@ -157,9 +159,9 @@ class ImageWorker:
         for i, face in enumerate(faces):
             if "pts" in self.formats:
                 write_pts(f"{stem}_{i}.pts", face.landmarks68)
-            for kind in MESH_FORMATS:
-                if kind in self.formats:
-                    write_mesh(f"{stem}_{i}.{kind}", face, image)
+            mesh = FaceMesh(face, image, self.neutral)
+            for kind in (kind for kind in MESH_FORMATS if kind in self.formats):
+                mesh.write(f"{stem}_{i}.{kind}")
 
 
 def _failure(task: ImageTask, error: Exception) -> Outcome:

@@ -83,6 +83,7 @@ class Job:
         given: input name to boxes that replace the detector's.
         settings: identifies everything but the input that decides about the result.
         draw: makes a picture of an image and its faces in the style of a name from `PICTURE_FORMATS`.
+        neutral: write meshes without the expression.
         n_workers: number of processes that work on images; 0 for this process.
         skip: prints one line about an input that cannot be used, and counts it.
         warn: prints one line about an input of which a part is used.
@@ -98,6 +99,7 @@ class Job:
     given: dict[str, object]
     settings: str
     draw: Draw
+    neutral: bool
     n_workers: int
     skip: Callable[[str], None]
     warn: Callable[[str], None]
@@ -119,7 +121,7 @@ class Job:
         """
         has_archives = any(source.is_archive for source in sources)
         self._bar = self.progress.add_task("Predicting", total=None if has_archives else len(sources))
-        worker = ImageWorker(self.predictor, self.formats, self.draw)
+        worker = ImageWorker(self.predictor, self.formats, self.draw, self.neutral)
         outcomes = run_tasks(worker, self._tasks(self._expand(sources)), self.n_workers)
         with closing(outcomes):
             for outcome in outcomes:
@@ -246,6 +248,7 @@ class Job:
                 self.predictor,
                 painters,
                 self.formats,
+                self.neutral,
                 record,
                 lambda seconds: self.progress.update(bar, total=seconds),
             )

@@ -33,13 +33,14 @@ def track_video(
     predictor: FacePredictor,
     painters: Mapping[str, Painter],
     formats: Sequence[str],
+    neutral: bool,
     on_frame: Callable[[Frame, Faces], None],
     on_duration: Callable[[float | None], None],
 ) -> tuple[int, int, str]:
     """Predict and draw a video.
 
     The files are `STEM_overlay.mp4` and so on for each picture; `STEM_1.glb` for the person with id 1; and, in the
-    folder `STEM_frames`, one `.pts`, `.obj` or `.ply` file per face, named by frame and id.
+    folder `STEM_frames`, one file per face for the other formats, named by frame and id.
 
     Args:
         path: the video file.
@@ -47,6 +48,7 @@ def track_video(
         predictor: predicts the faces.
         painters: format to what draws its frames.
         formats: the wanted formats.
+        neutral: write meshes without the expression.
         on_frame: called with each frame and its faces.
         on_duration: called once with the length of the video in seconds, or None where it is not known.
 
@@ -57,7 +59,7 @@ def track_video(
         UserError: the file is no video, or none of it can be read.
     """
     from synergy.animation import FaceAnimation
-    from synergy.export import write_mesh, write_pts
+    from synergy.export import FaceMesh, write_pts
     from synergy.tracking import VideoPredictor
     from synergy.video import VideoReader, VideoWriter
 
@@ -80,13 +82,15 @@ def track_video(
             for face in faces:
                 assert face.track_id is not None
                 name = str(frames / f"{stem.name}_{n_frames:06d}_{face.track_id}")
+                mesh = FaceMesh(face, frame.image, neutral)
                 for kind in per_frame:
                     if kind == "pts":
                         write_pts(f"{name}.pts", face.landmarks68)
                     else:
-                        write_mesh(f"{name}.{kind}", face, frame.image)
+                        mesh.write(f"{name}.{kind}")
                 if "glb" in formats:
-                    animations.setdefault(face.track_id, FaceAnimation()).add(frame.seconds, face, frame.image)
+                    animation = animations.setdefault(face.track_id, FaceAnimation(neutral))
+                    animation.add(frame.seconds, face, frame.image)
             n_frames, n_faces = n_frames + 1, n_faces + len(faces)
     for track_id, animation in animations.items():
         animation.write(f"{stem}_{track_id}.glb")

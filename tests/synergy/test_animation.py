@@ -12,10 +12,10 @@ from synergy.animation import FaceAnimation
 from synergy.demo import random_face
 from synergy.geometry import flip_y
 from synergy.parameters import split_parameters
+from synergy.texture import face_texture
 
 SIZE = 256
-TYPES = {"SCALAR": 1, "VEC3": 3}
-TYPES["VEC4"] = 4
+TYPES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +94,38 @@ def test_targets_have_the_names_of_the_expressions(file):
     assert len(mesh["primitives"][0]["targets"]) == len(mesh["weights"]) == open_face().n_expression
 
 
-def test_colours_are_those_of_the_most_frontal_frame(frames, file):
+def test_the_texture_is_that_of_the_most_frontal_frame(frames, file):
     path, image = file
-    document, array = read(path)
-    colours = array(document["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"])
-    x, y = np.rint(frames[0].vertices()[:, :2]).astype(int).T.clip(0, SIZE - 1)
-    encoded = np.where(colours <= 0.0031308, 12.92 * colours, 1.055 * colours ** (1 / 2.4) - 0.055)
-    np.testing.assert_allclose(encoded * 255, image[y, x], atol=0.5)
+    (mesh,) = trimesh.load(path).geometry.values()
+    texture = np.asarray(mesh.visual.material.baseColorTexture.convert("RGB"))
+    np.testing.assert_array_equal(texture, face_texture(frames[0], image))
+
+
+def test_a_neutral_animation_moves_without_expressions(frames, tmp_path):
+    animation = FaceAnimation(neutral=True)
+    for i, face in enumerate(frames):
+        animation.add(i, face, np.zeros((SIZE, SIZE, 3), np.uint8))
+    animation.write(tmp_path / "a.glb")
+    document, array = read(tmp_path / "a.glb")
+    (described,) = document["animations"]
+    channels = {channel["target"]["path"]: channel["sampler"] for channel in described["channels"]}
+    assert not array(described["samplers"][channels["weights"]]["output"]).any()
+    assert np.ptp(array(described["samplers"][channels["rotation"]]["output"]), axis=0).max() > 0.1
+
+
+def test_neighbouring_keys_of_the_rotation_are_near_each_other(file):
+    document, array = read(file[0])
+    (animation,) = document["animations"]
+    channels = {channel["target"]["path"]: channel["sampler"] for channel in animation["channels"]}
+    rotation = array(animation["samplers"][channels["rotation"]]["output"])
+    assert ((rotation[1:] * rotation[:-1]).sum(1) > 0).all()
 
 
 def test_trimesh_reads_the_mesh(file):
     scene = trimesh.load(file[0])
     (mesh,) = scene.geometry.values()
     assert len(mesh.faces) == len(open_face().triangles)
+    np.testing.assert_allclose(mesh.visual.uv, open_face().uv, atol=1e-6)
 
 
 def test_an_animation_without_faces_is_refused(tmp_path):

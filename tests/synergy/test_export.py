@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from synergy.demo import random_face
 from synergy.export import (
@@ -16,6 +17,9 @@ from synergy.export import (
     write_parquet_rows,
     write_pts,
 )
+from synergy.raster import vertex_normals
+from synergy.uv import texture_coordinates
+from synergy.visibility import visible_points
 
 
 @pytest.fixture(scope="module")
@@ -111,40 +115,101 @@ def test_pts_counts_from_one(tmp_path, face):
     np.testing.assert_allclose([float(v) for v in lines[3].split()], face.landmarks68[0, :2] + 1, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", MESH_FORMATS)
-def test_meshes_read_back(tmp_path, face, photo, kind):
-    write_mesh(tmp_path / f"face.{kind}", face, photo)
+def expected_vertices(face, neutral=False):
+    """Vertices as files hold them: y up and centred on the landmarks; pixels otherwise."""
+    return (face.vertices(neutral) - [*face.landmarks68[:, :2].mean(0), 0]) * [1, -1, 1]
+
+
+@pytest.mark.parametrize("neutral", [False, True])
+@pytest.mark.parametrize("kind", ["obj", "ply", "stl"])
+def test_meshes_read_back(tmp_path, face, photo, kind, neutral):
+    write_mesh(tmp_path / f"face.{kind}", face, photo, neutral)
     mesh = trimesh.load(tmp_path / f"face.{kind}", process=False, force="mesh", maintain_order=True)
-    assert len(mesh.faces) == len(face.morphable_model.triangles)
-    # y up and centred on the landmarks; pixels otherwise.
-    expected = (face.vertices() - [*face.landmarks68[:, :2].mean(0), 0]) * [1, -1, 1]
-    np.testing.assert_allclose(mesh.bounds, [expected.min(0), expected.max(0)], atol=1e-2)
+    model = face.morphable_model
+    expected = expected_vertices(face, neutral)[model.triangles]
+    np.testing.assert_allclose(mesh.vertices[mesh.faces], expected, atol=1e-2)
     # Outward triangles: the nearest front-facing patch of the face looks at the camera.
     nose = mesh.face_normals[mesh.triangles_center[:, 2].argsort()[-20:]]
     assert nose[:, 2].mean() > 0
 
 
-def test_the_texture_is_the_photo(tmp_path, face, photo):
-    write_mesh(tmp_path / "face.glb", face, photo)
-    mesh = trimesh.load(tmp_path / "face.glb", process=False, force="mesh")
-    texture = np.asarray(mesh.visual.material.baseColorTexture.convert("RGB")).astype(int)
-    tip = face.morphable_model.landmarks[30]
-    position = (mesh.vertices + [*face.landmarks68[:, :2].mean(0), 0] * np.array([1, -1, 1])) * [1, -1, 1]
-    index = np.linalg.norm(position - face.vertices()[tip], axis=1).argmin()
-    u, v = mesh.visual.uv[index]
-    seen = texture[int((1 - v) * texture.shape[0]), int(u * texture.shape[1])]
-    np.testing.assert_allclose(seen[:2], face.vertices()[tip, :2], atol=2)
+def texture_of(mesh):
+    material = mesh.visual.material
+    image = material.image if hasattr(material, "image") else material.baseColorTexture
+    return np.asarray(image.convert("RGB"))
 
 
-def test_vertex_colours_are_the_photos(tmp_path, face, photo):
+@pytest.mark.parametrize("kind", ["obj", "glb"])
+def test_textures_at_the_landmarks_are_the_photo(tmp_path, face, photo, kind):
+    write_mesh(tmp_path / f"face.{kind}", face, photo)
+    mesh = trimesh.load(tmp_path / f"face.{kind}", process=False, force="mesh", maintain_order=True)
+    texture, uv = texture_of(mesh), texture_coordinates(face.morphable_model)
+    corners = face.morphable_model.triangles
+    np.testing.assert_allclose(mesh.visual.uv[mesh.faces], uv[corners], atol=1e-4)
+    # Landmarks on the near side of the face, and not on its outline.
+    for number in (28, 29, 30, 35, 42, 46, 48, 51, 54, 57, 26):
+        vertex = face.morphable_model.landmarks[number]
+        at = mesh.visual.uv[mesh.faces[np.argwhere(corners == vertex)[0][0]][np.argwhere(corners == vertex)[0][1]]]
+        x, y = at[0] * len(texture) - 0.5, (1 - at[1]) * len(texture) - 0.5
+        seen = texture[round(float(y)), round(float(x))].astype(int)
+        np.testing.assert_allclose(seen[:2], face.vertices()[vertex, :2], atol=4, err_msg=str(number))
+
+
+def test_an_obj_names_its_material_and_texture(tmp_path, face, photo):
+    write_mesh(tmp_path / "a b.obj", face, photo)
+    assert {path.name for path in tmp_path.iterdir()} >= {"a b.obj", "a b.mtl"}
+    assert "mtllib a b.mtl" in (tmp_path / "a b.obj").read_text()
+    material = dict(line.split(" ", 1) for line in (tmp_path / "a b.mtl").read_text().splitlines() if " " in line)
+    assert Image.open(tmp_path / material["map_Kd"]).format == "PNG"
+    assert [float(value) for value in material["Kd"].split()] == [1, 1, 1]
+
+
+def test_glb_is_a_posed_neutral_face_with_weights_of_the_expression(tmp_path, face, photo):
+    model = face.morphable_model
+    for neutral in (False, True):
+        write_mesh(tmp_path / "face.glb", face, photo, neutral)
+        scene = trimesh.load(tmp_path / "face.glb", process=False, maintain_order=True)
+        ((name, mesh),) = scene.geometry.items()
+        placed = trimesh.transform_points(mesh.vertices, scene.graph[scene.graph.geometry_nodes[name][0]][0])
+        shift = expected_vertices(face, True) - placed
+        # `Face.vertices` puts the mean depth of the landmarks at zero, which the expression changes.
+        np.testing.assert_allclose(shift[:, :2], 0, atol=1e-2)
+        np.testing.assert_allclose(shift[:, 2], shift[0, 2], atol=1e-2)
+        data = (tmp_path / "face.glb").read_bytes()
+        document = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+        assert "animations" not in document
+        (described,) = document["meshes"]
+        assert described["extras"]["targetNames"] == list(model.expression_names)
+        wanted = [0.0 if neutral else weight for weight in face.blendshapes.values()]
+        np.testing.assert_allclose(described["weights"], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("neutral", [False, True])
+def test_npz_holds_the_mesh_for_numpy(tmp_path, face, photo, neutral):
+    write_mesh(tmp_path / "face.npz", face, photo, neutral)
+    model = face.morphable_model
+    with np.load(tmp_path / "face.npz") as arrays:
+        np.testing.assert_array_equal(arrays["vertices"], face.vertices(neutral))
+        np.testing.assert_array_equal(arrays["triangles"], model.triangles)
+        np.testing.assert_array_equal(arrays["uv"], model.uv)
+        np.testing.assert_array_equal(arrays["landmarks"], model.landmarks)
+        width = np.ptp(arrays["vertices"][:, 0]) * arrays["mm_per_pixel"]
+    assert 100 < width < 300
+
+
+def test_visible_vertices_have_the_colours_of_the_photo(tmp_path, face, photo):
     write_mesh(tmp_path / "face.ply", face, photo)
     mesh = trimesh.load(tmp_path / "face.ply", process=False)
-    inside = (face.vertices()[:, :2] > 1).all(1) & (face.vertices()[:, :2] < 254).all(1)
-    np.testing.assert_allclose(mesh.visual.vertex_colors[inside, :2], face.vertices()[inside, :2], atol=1)
+    vertices, model = face.vertices(), face.morphable_model
+    seen = model.face_mask & (vertex_normals(vertices, model.triangles)[:, 2] > 0.7)
+    seen &= visible_points(vertices, vertices, model.triangles)
+    assert seen.sum() > 500
+    error = np.abs(mesh.visual.vertex_colors[seen, :2].astype(int) - vertices[seen, :2])
+    assert np.percentile(error, 90) < 3
 
 
 def test_unknown_format_is_a_clear_error(tmp_path, face, photo):
-    with pytest.raises(ValueError, match="obj, ply, glb"):
+    with pytest.raises(ValueError, match="obj, glb, ply, stl, npz"):
         write_mesh(tmp_path / "face.fbx", face, photo)
 
 
@@ -180,3 +245,11 @@ def test_parquet_of_many_rows_is_written_in_groups(tmp_path):
     write_parquet_rows(tmp_path / "p.parquet", rows)
     with pq.ParquetFile(tmp_path / "p.parquet") as file:
         assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [2000, 2000, 500]
+
+
+@pytest.mark.parametrize("kind", MESH_FORMATS)
+def test_without_a_mesh_no_file_is_left(tmp_path, face, photo, kind):
+    sparse = dataclasses.replace(face, morphable_model=face.morphable_model.landmark_model())
+    with pytest.raises(ValueError, match="landmark vertices only"):
+        write_mesh(tmp_path / f"face.{kind}", sparse, photo)
+    assert list(tmp_path.iterdir()) == []

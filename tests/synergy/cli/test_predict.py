@@ -22,7 +22,7 @@ from synergy.cli.predict import _settings_key
 from synergy.detect import CenterFace, Detection
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
-from synergy.result_formats import PICTURE_FORMATS, RESULT_FORMATS
+from synergy.result_formats import MESH_FORMATS, PICTURE_FORMATS, RESULT_FORMATS
 from synergy.video import VideoReader
 from synergy.weights import save_weights
 
@@ -96,13 +96,28 @@ def test_a_folder_with_given_boxes_in_every_format(tmp_path, photos, model):
     assert {name: len(faces) for name, faces in images.items()} == {"photos/a.jpg": 1, "photos/more/b.png": 2}
     assert set(images["photos/a.jpg"][0]["blendshapes"]) == set(open_face().expression_names)
     written = files_of(out)
-    for suffix in ("pts", "obj", "ply", "glb"):
+    for suffix in ("pts", *MESH_FORMATS):
         names = {f"photos/a.jpg_0.{suffix}", f"photos/more/b.png_0.{suffix}", f"photos/more/b.png_1.{suffix}"}
         assert names <= written
     for name, picture in PICTURE_FORMATS.items():
         assert {f"{photo}_{name}{picture.suffix}" for photo in images} <= written
     assert {"predictions.csv", "predictions.jsonl"} <= written
     assert not [name for name in written if "partial" in name]
+
+
+def test_other_mesh_settings_replace_the_meshes(tmp_path, photos, model):
+    out = tmp_path / "out"
+    arguments = ("photos/a.jpg", "--out", out, "--boxes", "boxes.json", "--model", model, "--format", "npz")
+    (tmp_path / "boxes.json").write_text(json.dumps({"photos/a.jpg": [BOX]}))
+    meshes = []
+    for options in ((), (), ("--neutral",), ("--neutral",)):
+        result = run(*arguments, *options)
+        assert result.exit_code == 0, result.output
+        assert ("finished before" in result.stderr) == (len(meshes) % 2 == 1)
+        with np.load(out / "photos/a.jpg_0.npz") as arrays:
+            meshes.append(arrays["vertices"])
+    np.testing.assert_array_equal(meshes[0], meshes[1])
+    assert np.abs(meshes[2] - meshes[1]).max() > 0.1
 
 
 def test_a_bad_file_is_named_counted_and_skipped(tmp_path, photos, model):
@@ -313,7 +328,7 @@ def test_a_video_becomes_videos_animations_meshes_and_numbers_per_frame(tmp_path
         with VideoReader(out / f"clip.mp4_{kind}.mp4") as video:
             assert [frame.image.shape for frame in video] == [(120, 160, 3)] * 8
     assert "clip.mp4_1.glb" in written
-    for kind in ("pts", "obj", "ply"):
+    for kind in ("pts", "obj", "ply", "stl", "npz"):
         assert {f"clip.mp4_frames/clip.mp4_{i:06d}_1.{kind}" for i in range(8)} <= written
     again = run("clip.mp4", "--out", out, "--model", model, "--format", "json")
     assert "1 input(s) were finished before" in again.stderr
