@@ -223,7 +223,7 @@ def _weighted(sample: Callable[[Floats], Floats], values: Floats, weight: Floats
         The sampled values (..., C) and weights (..., 1).
     """
     sampled = sample(weight)
-    return sample(weight * values) / np.maximum(sampled, np.float32(_NOTHING)), sampled
+    return np.asarray(sample(weight * values) / np.maximum(sampled, _NOTHING), np.float32), sampled
 
 
 def _own_colours(model: MorphableModel, known: Floats, weight: Floats) -> Floats:
