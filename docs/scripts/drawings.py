@@ -7,6 +7,7 @@ and lines have the colour of the page (`currentColor`), and the other colours ca
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +110,10 @@ def place(points: Points, centre: tuple[float, float], scale: float) -> Points:
     return flip_y(points)[..., :2] * scale + np.array(centre)
 
 
-def axes() -> str:
-    """The frame of images next to the frame of the morphable model."""
-    drawing, face = Drawing(680, 300), mean_landmarks()
-    drawing.text(160, 20, "image", bold=True)
+def axes_image() -> str:
+    """The frame of images."""
+    drawing, face = Drawing(330, 300), mean_landmarks()
+    drawing.text(165, 20, "image", bold=True)
     low, high = np.array([40.0, 45.0]), np.array([290.0, 255.0])
     drawing.rectangle(low, high)
     drawing.face(place(face, (185, 160), 75))
@@ -121,9 +122,15 @@ def axes() -> str:
     drawing.text(low[0] + 108, low[1] + 18, "x", RED, 16, bold=True)
     drawing.text(low[0] + 16, low[1] + 110, "y", GREEN, 16, bold=True)
     drawing.text(165, 282, "pixels; z is larger nearer to the camera", size=13)
-    drawing.text(510, 20, "morphable model", bold=True)
+    return drawing.svg()
+
+
+def axes_model() -> str:
+    """The frame of morphable models."""
+    drawing, face = Drawing(330, 300), mean_landmarks()
+    drawing.text(165, 20, "morphable model", bold=True)
     view = {"pitch": -18.0, "yaw": -32.0, "roll": 0.0}
-    centre = (500.0, 155.0)
+    centre = (145.0, 155.0)
     drawing.face(place(rotate(face, **view), centre, 75))
     start = place(rotate(np.zeros(3), **view), centre, 75)
     for axis, (name, colour) in enumerate((("x", RED), ("y", GREEN), ("z", BLUE))):
@@ -131,74 +138,74 @@ def axes() -> str:
         drawing.arrow(start, tip, colour)
         beyond = tip + (tip - start) / np.linalg.norm(tip - start) * 14
         drawing.text(beyond[0], beyond[1] + 5, name, colour, 16, bold=True)
-    drawing.text(510, 282, "y up, z towards the camera, mm_per_unit", size=13)
+    drawing.text(165, 282, "units of the model: mm_per_unit", size=13)
     return drawing.svg()
 
 
-def angles() -> str:
-    """The signs of yaw, pitch and roll."""
-    drawing, face = Drawing(760, 235), mean_landmarks()
-    nose = face[30]
-    panels = (
-        ("all 0", (0, 0, 0), "looks at the camera"),
-        ("yaw +35", (0, 35, 0), "nose to the image's left"),
-        ("pitch +25", (25, 0, 0), "looks up"),
-        ("roll +25", (0, 0, 25), "lowers the eye on the right"),
-    )
-    for i, (title, triple, meaning) in enumerate(panels):
-        centre = (95 + 190 * i, 115.0)
-        drawing.face(place(rotate(face, *triple), centre, 62))
-        tip, base = (place(rotate(point, *triple), centre, 62) for point in (nose + [0, 0, 1.1], nose))
-        if np.linalg.norm(tip - base) > 12:
-            drawing.arrow(base, tip, BLUE)
-        if triple[2]:
-            corners = place(rotate(face[[36, 45]], *triple), centre, 62)
-            drawing.line(corners, RED, 2)
-        drawing.text(centre[0], 22, title, bold=True)
-        drawing.text(centre[0], 222, meaning, size=13)
+def head(title: str, meaning: str, pitch: float = 0, yaw: float = 0, roll: float = 0) -> str:
+    """Draw a head at some angles in degrees, with the direction of the nose or the line through the eyes."""
+    drawing, face = Drawing(180, 225), mean_landmarks()
+    nose, centre = face[30], (90.0, 112.0)
+
+    def moved(points: Points) -> Points:
+        return place(rotate(points, pitch, yaw, roll), centre, 60)
+
+    drawing.face(moved(face))
+    tip, base = moved(nose + [0, 0, 1.1]), moved(nose)
+    if np.linalg.norm(tip - base) > 12:
+        drawing.arrow(base, tip, BLUE)
+    if roll:
+        drawing.line(moved(face[[36, 45]]), RED, 2)
+    drawing.text(centre[0], 20, title, bold=True)
+    drawing.text(centre[0], 212, meaning, size=13)
     return drawing.svg()
 
 
 def pixels() -> str:
     """Pixel centres at integers."""
-    drawing, side = Drawing(520, 260), 60
-    corner = np.array([90.0, 45.0])
+    drawing, side = Drawing(400, 255), 60
+    corner = np.array([60.0, 38.0])
     for row in range(3):
         for column in range(5):
             low = corner + np.array([column, row]) * side
             drawing.rectangle(low, low + side, width=1, fill=BLUE if row == column == 0 else "none", opacity=0.25)
             drawing.dot(low + side / 2, RED)
             drawing.text(low[0] + side / 2, low[1] + side / 2 - 8, f"{column}, {row}", size=13)
-    drawing.text(corner[0], 32, "-0.5", size=13)
-    drawing.text(corner[0] + 5 * side, 32, "4.5", size=13)
-    drawing.text(75, corner[1] + 5, "-0.5", size=13, anchor="end")
-    drawing.text(75, corner[1] + 3 * side + 5, "2.5", size=13, anchor="end")
-    drawing.text(260, 250, "an image of 5 x 3 pixels: centres and edges", size=13)
+    drawing.text(corner[0], 28, "-0.5", size=13)
+    drawing.text(corner[0] + 5 * side, 28, "4.5", size=13)
+    drawing.text(50, corner[1] + 5, "-0.5", size=13, anchor="end")
+    drawing.text(50, corner[1] + 3 * side + 5, "2.5", size=13, anchor="end")
+    drawing.text(210, 244, "an image of 5 x 3 pixels: centres and edges", size=13)
     return drawing.svg()
 
 
-def crop() -> str:
-    """The square crop around the box of the landmarks."""
-    drawing = Drawing(680, 300)
-    points = place(rotate(mean_landmarks(), -5, 25, 8), (180, 150), 62)
-    drawing.rectangle(np.array([20.0, 20.0]), np.array([380.0, 280.0]))
-    drawing.text(30, 40, "image", anchor="start", bold=True)
+def crop_square() -> str:
+    """The square around the box of the landmarks."""
+    drawing = Drawing(380, 290)
+    points = place(rotate(mean_landmarks(), -5, 25, 8), (170, 140), 62)
+    drawing.rectangle(np.array([10.0, 10.0]), np.array([370.0, 275.0]))
+    drawing.text(20, 30, "image", anchor="start", bold=True)
     box = np.concatenate([points.min(0), points.max(0)])
+    centre = (box[:2] + box[2:]) / 2
+    half = 100 / square_crop(box, 200)[0, 0]
     drawing.face(points)
     drawing.rectangle(box[:2], box[2:], ORANGE, 2)
-    centre = (box[:2] + box[2:]) / 2
     drawing.text(centre[0], box[1] - 7, "box of the landmarks", ORANGE, 13)
-    size = 200
-    affine = square_crop(box, size)
-    half = size / affine[0, 0] / 2
     drawing.rectangle(centre - half, centre + half, BLUE, 2, BLUE, opacity=0.08)
-    drawing.text(centre[0], centre[1] + half + 16, "side: 1.414 times the longer side", BLUE, 13)
-    drawing.arrow(np.array([392.0, 150.0]), np.array([448.0, 150.0]), BLUE)
-    corner = np.array([460.0, 50.0])
+    drawing.text(centre[0], centre[1] + half + 17, "side: 1.414 times the longer side", BLUE, 13)
+    return drawing.svg()
+
+
+def crop_result() -> str:
+    """The crop that the network sees."""
+    drawing, size = Drawing(240, 290), 200
+    points = place(rotate(mean_landmarks(), -5, 25, 8), (170, 140), 62)
+    affine = square_crop(np.concatenate([points.min(0), points.max(0)]), size)
+    corner = np.array([20.0, 42.0])
     drawing.rectangle(corner, corner + size, BLUE, 2, BLUE, opacity=0.08)
     drawing.face(transform_points(affine, points) + corner)
-    drawing.text(560, 40, "crop", bold=True)
-    drawing.text(560, 272, "120 x 120 pixels", size=13)
+    drawing.text(120, 30, "crop", bold=True)
+    drawing.text(120, 264, "120 x 120 pixels", size=13)
     return drawing.svg()
 
 
@@ -221,15 +228,15 @@ def landmarks68() -> str:
                 away = np.array([0.0, 1.0])
             if name == "inner lips":
                 away = -away * [0.6, 1]
-            away = away / np.linalg.norm(away) * 12
+            away = away / np.linalg.norm(away) * 13
             drawing.dot(point, colours[i % 4], 3)
-            drawing.text(point[0] + away[0], point[1] + away[1] + 4, str(index), size=11)
+            drawing.text(point[0] + away[0], point[1] + away[1] + 4, str(index), size=13)
     return drawing.svg()
 
 
 def yaw_bins() -> str:
     """The yaw bins of evaluation, seen from above."""
-    drawing, centre, radius = Drawing(520, 270), np.array([260.0, 60.0]), 160
+    drawing, centre, radius = Drawing(420, 260), np.array([210.0, 56.0]), 155
 
     def towards(yaw: float, r: float) -> Points:
         """Return the direction of the nose at a yaw; positive yaw points to the image's left."""
@@ -246,15 +253,15 @@ def yaw_bins() -> str:
     for yaw in (-90, -60, -30, 30, 60, 90):
         label = towards(yaw, radius + 24)
         drawing.text(label[0], label[1] + 5, f"{yaw:+d}", size=13)
-    drawing.text(260, 20, "the head from above", bold=True)
-    drawing.text(260, 240, "camera: yaw 0", size=13)
+    drawing.text(210, 20, "the head from above", bold=True)
+    drawing.text(210, 234, "camera: yaw 0", size=13)
     return drawing.svg()
 
 
 def nme() -> str:
     """The normalised mean error: distances of points, and the size of the box."""
-    drawing, rng = Drawing(640, 330), np.random.default_rng(3)
-    true = place(mean_landmarks(), (180, 165), 125)
+    drawing, rng = Drawing(400, 400), np.random.default_rng(3)
+    true = place(mean_landmarks(), (190, 150), 130)
     predicted = true + rng.normal(0, 4.5, true.shape)
     low, high = true.min(0), true.max(0)
     drawing.rectangle(low, high, ORANGE, 2)
@@ -264,20 +271,20 @@ def nme() -> str:
         drawing.line([a, b], RED, 1.5)
         drawing.dot(a, radius=2.2)
         drawing.dot(b, BLUE, 2.2)
-    for y, colour, label in (
-        (110, "currentColor", "true points"),
-        (135, BLUE, "predicted points"),
-        (160, RED, "distances"),
+    for x, colour, label in (
+        (20, "currentColor", "true point"),
+        (125, BLUE, "predicted point"),
+        (270, RED, "distance"),
     ):
-        drawing.dot(np.array([375.0, y - 5.0]), colour, 5)
-        drawing.text(390, y, label, anchor="start")
-    drawing.text(370, 210, "NME = mean distance / sqrt(w h)", anchor="start", size=14, bold=True)
+        drawing.dot(np.array([x, 335.0]), colour, 5)
+        drawing.text(x + 12, 340, label, anchor="start")
+    drawing.text(200, 378, "NME = mean distance / sqrt(w h)", size=14, bold=True)
     return drawing.svg()
 
 
 def error_curve() -> str:
     """The cumulative error curve with AUC@7 and fail@7. Its errors are made up."""
-    drawing, corner, width, height = Drawing(600, 300), np.array([60.0, 250.0]), 420, 210
+    drawing, corner, width, height = Drawing(450, 285), np.array([55.0, 235.0]), 340, 195
     errors = np.sort(np.random.default_rng(0).lognormal(1.3, 0.5, 400))
     limit = 7.0
 
@@ -294,7 +301,7 @@ def error_curve() -> str:
     drawing.line([at(limit, 0), at(limit, 1)], RED, 1.5, dash="5 4")
     drawing.line([at(limit, share), at(limit, 1)], RED, 4)
     drawing.line([at(0, 1), at(10, 1)], "currentColor", 0.8, dash="3 4")
-    drawing.text(*at(limit, 1) + [8, -8], "fail@7: the part above 7 %", RED, 13, "start")
+    drawing.text(*at(limit, 1) + [0, -9], "fail@7: above 7 %", RED, 13)
     drawing.text(*at(4.7, 0.3), "AUC@7", BLUE, 15, bold=True)
     for error in (0, 2, 4, 6, 7, 8, 10):
         drawing.text(*at(error, 0) + [0, 18], str(error), size=13)
@@ -305,10 +312,15 @@ def error_curve() -> str:
 
 
 DRAWINGS = {
-    "axes": axes,
-    "angles": angles,
+    "axes-image": axes_image,
+    "axes-model": axes_model,
+    "angles-zero": partial(head, "all 0", "looks at the camera"),
+    "angles-yaw": partial(head, "yaw +35", "nose to the image's left", yaw=35),
+    "angles-pitch": partial(head, "pitch +25", "looks up", pitch=25),
+    "angles-roll": partial(head, "roll +25", "right eye in the image down", roll=25),
     "pixels": pixels,
-    "crop": crop,
+    "crop-square": crop_square,
+    "crop-result": crop_result,
     "landmarks68": landmarks68,
     "yaw-bins": yaw_bins,
     "nme": nme,
