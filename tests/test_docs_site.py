@@ -153,6 +153,18 @@ def anchors_of(path: Path) -> set[str]:
     return anchors
 
 
+def test_the_files_that_the_architecture_names_exist() -> None:
+    missing = []
+    for row in (DOCS / "architecture.md").read_text(encoding="utf-8").splitlines():
+        folders = [ROOT]
+        for name in re.findall(r"`([\w/.-]+(?:/|\.py|\.yml))`", row) if row.startswith("|") else ():
+            # After `synergy/export.py` in the same row, `results.py` means synergy/results.py.
+            path = next((folder / name for folder in folders if (folder / name).exists()), None)
+            missing += [] if path else [name]
+            folders += [path.parent, path] if path else []
+    assert not missing
+
+
 def test_the_drawings_are_those_of_the_script() -> None:
     drawings = load("drawings")
     number = re.compile(r"-?\d+\.\d+")

@@ -144,8 +144,8 @@ def axes_model() -> str:
 
 def head(title: str, meaning: str, pitch: float = 0, yaw: float = 0, roll: float = 0) -> str:
     """Draw a head at some angles in degrees, with the direction of the nose or the line through the eyes."""
-    drawing, face = Drawing(180, 225), mean_landmarks()
-    nose, centre = face[30], (90.0, 112.0)
+    drawing, face = Drawing(168, 225), mean_landmarks()
+    nose, centre = face[30], (84.0, 112.0)
 
     def moved(points: Points) -> Points:
         return place(rotate(points, pitch, yaw, roll), centre, 60)
@@ -317,7 +317,7 @@ DRAWINGS = {
     "angles-zero": partial(head, "all 0", "looks at the camera"),
     "angles-yaw": partial(head, "yaw +35", "nose to the image's left", yaw=35),
     "angles-pitch": partial(head, "pitch +25", "looks up", pitch=25),
-    "angles-roll": partial(head, "roll +25", "right eye in the image down", roll=25),
+    "angles-roll": partial(head, "roll +25", "eye on the right is lower", roll=25),
     "pixels": pixels,
     "crop-square": crop_square,
     "crop-result": crop_result,

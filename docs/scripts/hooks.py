@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,7 @@ _LINK = re.compile(r"(\]\(|<img [^>]*src=\")([^)\s\"]+)")
 _SECTION = re.compile(r'^<!-- section (\S+) "(.+)" -->$', re.MULTILINE)
 _TEXT = re.compile(r"^<!-- text (\S+) -->$", re.MULTILINE)
 _BENCHMARK = re.compile(r"^<!-- benchmark (\S+) -->$", re.MULTILINE)
+_MODULES = re.compile(r"^<!-- modules ([\w ]+) -->$", re.MULTILINE)
 _DRAWING = re.compile(r'<img alt="([^"]*)" src="[^"]*?(pictures/[^"/]+\.svg)"\s*/?>')
 
 
@@ -43,13 +45,15 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Insert what a page asks for in comments, and turn links of the repository into links of the site.
 
     `<!-- section README.md "Use it" -->` is replaced by the text of that section without its heading,
-    `<!-- text LICENSE -->` by a file as it is, and `<!-- benchmark docs/benchmark.json -->` by tables.
+    `<!-- text LICENSE -->` by a file as it is, `<!-- modules synergy -->` by a table of the source files of a package,
+    and `<!-- benchmark docs/benchmark.json -->` by the tables of a benchmark.
     """
     uri = page.file.src_uri
     source = next((path for path, made in PAGES.items() if made == uri), f"docs/{uri}")
     markdown = site_links(markdown, source, uri)
     markdown = _SECTION.sub(lambda m: site_links(section(read(m[1]), m[2]), m[1], uri), markdown)
     markdown = _TEXT.sub(lambda m: f"```text\n{read(m[1]).rstrip()}\n```", markdown)
+    markdown = _MODULES.sub(lambda m: "\n\n".join(module_table(package) for package in m[1].split()), markdown)
     return _BENCHMARK.sub(lambda m: benchmark_tables(json.loads(read(m[1]))), markdown)
 
 
@@ -119,6 +123,16 @@ def api_page(path: str, page: str) -> tuple[str, str]:
         if f"::: {module}\n" in candidate.read_text(encoding="utf-8"):
             return f"api/{candidate.name}#{module}", str(PurePosixPath(page).parent)
     raise PluginError(f"{page} links to {path}, which no page of docs/api documents")
+
+
+def module_table(package: str) -> str:
+    """Return the source files of a package, in subfolders too, with the first sentences of their docstrings."""
+    rows = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        sentence = (ast.get_docstring(ast.parse(read(str(path.relative_to(ROOT))))) or "").partition("\n\n")[0]
+        name = str(path.relative_to(ROOT)).removesuffix("__init__.py")
+        rows.append((f"`{name}`", sentence.replace("\n", " ").replace("|", "\\|")))
+    return f"## {package}\n\n" + table(("file", "what it is"), rows)
 
 
 def benchmark_tables(results: dict[str, Any]) -> str:

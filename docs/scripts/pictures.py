@@ -48,22 +48,26 @@ def rendered_faces() -> NDArray[np.uint8]:
 
 
 def voxel_planes(enlarge: int = 3) -> Image.Image:
-    """Return the volumes of the mean open face at 30 degrees of yaw, as maxima along an axis.
+    """Return the volumes of a random face at 30 degrees of yaw.
 
-    From left to right: depth 1, depth 4 (its four planes), and depth 64 from the front and from the side. A voxel of
-    value 0 is transparent, so that the picture can be used on light and dark pages.
+    The upper row has depth 1, and the maxima of depth 64 seen from the front and from the side. The lower row has the
+    planes of depth 4. A voxel of value 0 is transparent, so that the picture can be used on light and dark pages.
     """
     face = random_face((0, 30, 0), seed=0)
     points = torch.from_numpy(face.landmarks68)[None]
     frame = volume_frame(points)
     volumes = {depth: encode(to_voxels(points, frame, depth), depth)[0] for depth in DEPTHS}
-    planes = [volumes[1][0], *volumes[4], volumes[64].amax(0), volumes[64].amax(2).T]
-    gap = torch.zeros(64, 8)
-    row = torch.cat([part for plane in planes for part in (_framed(plane), gap)][:-1], 1).numpy()
-    colour = np.zeros((*row.shape, 4), np.uint8)
+    upper = [volumes[1][0], volumes[64].amax(0), volumes[64].amax(2).T]
+    rows = [
+        torch.cat([torch.nn.functional.pad(_framed(plane), (4, 4, 4, 4)) for plane in planes], 1)
+        for planes in (upper, volumes[4])
+    ]
+    width = max(row.shape[1] for row in rows)
+    values = torch.cat([torch.nn.functional.pad(row, (0, width - row.shape[1])) for row in rows]).numpy()
+    colour = np.zeros((*values.shape, 4), np.uint8)
     colour[..., :3] = (59, 130, 246)
-    colour[..., 3] = np.round(row * 255)
-    image = Image.fromarray(colour, "RGBA")
+    colour[..., 3] = np.round(values * 255)
+    image = Image.fromarray(colour)
     return image.resize((image.width * enlarge, image.height * enlarge), Image.Resampling.NEAREST)
 
 
