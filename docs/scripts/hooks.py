@@ -14,6 +14,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from synergy.result_formats import PICTURE_FORMATS, RESULT_FORMATS
+
 ROOT = Path(__file__).parents[2]
 
 # Files of the repository outside docs/ that are pages of the site: path in the repository to path of the page.
@@ -31,6 +33,7 @@ _SECTION = re.compile(r'^<!-- section (\S+) "(.+)" -->$', re.MULTILINE)
 _TEXT = re.compile(r"^<!-- text (\S+) -->$", re.MULTILINE)
 _BENCHMARK = re.compile(r"^<!-- benchmark (\S+) -->$", re.MULTILINE)
 _MODULES = re.compile(r"^<!-- modules ([\w ]+) -->$", re.MULTILINE)
+_FORMATS = re.compile(r"^<!-- formats -->$", re.MULTILINE)
 _DRAWING = re.compile(r'<img alt="([^"]*)" src="[^"]*?(pictures/[^"/]+\.svg)"\s*/?>')
 
 
@@ -46,7 +49,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     `<!-- section README.md "Use it" -->` is replaced by the text of that section without its heading,
     `<!-- text LICENSE -->` by a file as it is, `<!-- modules synergy -->` by a table of the source files of a package,
-    and `<!-- benchmark docs/benchmark.json -->` by the tables of a benchmark.
+    `<!-- formats -->` by the formats of `synergy predict`, and `<!-- benchmark docs/benchmark.json -->` by the tables
+    of a benchmark.
     """
     uri = page.file.src_uri
     source = next((path for path, made in PAGES.items() if made == uri), f"docs/{uri}")
@@ -54,6 +58,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     markdown = _SECTION.sub(lambda m: site_links(section(read(m[1]), m[2]), m[1], uri), markdown)
     markdown = _TEXT.sub(lambda m: f"```text\n{read(m[1]).rstrip()}\n```", markdown)
     markdown = _MODULES.sub(lambda m: "\n\n".join(module_table(package) for package in m[1].split()), markdown)
+    markdown = _FORMATS.sub(lambda _: format_gallery(relpath("pictures", str(PurePosixPath(uri).parent))), markdown)
     return _BENCHMARK.sub(lambda m: benchmark_tables(json.loads(read(m[1]))), markdown)
 
 
@@ -123,6 +128,22 @@ def api_page(path: str, page: str) -> tuple[str, str]:
         if f"::: {module}\n" in candidate.read_text(encoding="utf-8"):
             return f"api/{candidate.name}#{module}", str(PurePosixPath(page).parent)
     raise PluginError(f"{page} links to {path}, which no page of docs/api documents")
+
+
+def format_gallery(pictures: str) -> str:
+    """Return a table of the formats of `synergy predict --format`, and examples of those that are pictures.
+
+    Args:
+        pictures: the folder of the pictures, relative to the page.
+    """
+    rows = [(f"`{one.name}`", one.description) for one in RESULT_FORMATS.values()]
+    figures = [
+        f'<figure markdown="span">\n![{one.description}]({pictures}/format-{one.name}.jpg)\n'
+        f"<figcaption>{one.name}</figcaption>\n</figure>"
+        for one in PICTURE_FORMATS.values()
+    ]
+    gallery = '<div class="gallery formats" markdown>\n\n' + "\n".join(figures) + "\n\n</div>"
+    return f"{table(('format', 'content'), rows)}\n\n{gallery}"
 
 
 def module_table(package: str) -> str:

@@ -16,22 +16,29 @@ from PIL import Image
 from synergy import FacePredictor
 from synergy.appearance import random_colours, region_colours
 from synergy.demo import random_face
-from synergy.draw import draw_mesh, mesh_overlay, overlay
+from synergy.draw import draw_mesh, draw_picture, overlay
+from synergy.result_formats import PICTURE_FORMATS
 from synergy.voxels import DEPTHS, encode, to_voxels, volume_frame
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 # Pitch, yaw and roll in degrees of the rendered faces.
 _POSES = ((0, 0, 0), (0, 45, 0), (15, -20, 10), (0, -70, 0))
-# Part of the photo: left, top, right, bottom, and how much it is enlarged.
-_PART, _ENLARGED = (110, 0, 350, 240), 3
+# Part of the photo: left, top, right, bottom, how much it is enlarged, and the side of the small pictures.
+_PART, _ENLARGED, _SMALL = (110, 0, 350, 240), 3, 300
 
 
 def photo_pictures() -> dict[str, NDArray[np.uint8]]:
-    """Return the landmarks and the mesh of the photo, drawn over it."""
+    """Return the photo in all pictures that `synergy predict` makes, those of the first page also in full size."""
     photo = Image.open(str(files("skimage") / "data" / "astronaut.png")).crop(_PART)
     part = np.asarray(photo.resize((photo.width * _ENLARGED, photo.height * _ENLARGED), Image.Resampling.LANCZOS))
     faces = FacePredictor()(part)
-    return {"landmarks.jpg": overlay(part, faces), "mesh.jpg": mesh_overlay(part, faces)}
+    pictures = {name: draw_picture(part, faces, name) for name in PICTURE_FORMATS}
+    small = {f"format-{name}.jpg": _reduced(picture) for name, picture in pictures.items()}
+    return {"landmarks.jpg": pictures["overlay"], "mesh.jpg": pictures["mesh"], **small}
+
+
+def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(picture).resize((_SMALL, _SMALL), Image.Resampling.LANCZOS))
 
 
 def rendered_faces() -> NDArray[np.uint8]:
