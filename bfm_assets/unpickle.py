@@ -8,6 +8,8 @@ allowed names are replaced by classes of this file, because numpy's own function
 from __future__ import annotations
 
 import pickle
+import struct
+import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -89,7 +91,19 @@ class _NumbersUnpickler(_PythonUnpickler):  # type: ignore[misc]
             raise pickle.UnpicklingError("it sets the state of an object that is not an array")
         target.__setstate__(state)
 
-    dispatch: ClassVar[dict[int, Any]] = {**_PythonUnpickler.dispatch, pickle.BUILD[0]: load_build}
+    def load_bytearray8(self) -> None:
+        # Python's version allocates the stated length, up to exabytes, before it reads.
+        (length,) = struct.unpack("<Q", self.read(8))
+        content = self.read(min(length, sys.maxsize))
+        if len(content) != length:
+            raise pickle.UnpicklingError("a bytearray is incomplete")
+        self.append(bytearray(content))
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **_PythonUnpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -103,19 +117,28 @@ def read_pickle(path: str | Path) -> Any:
     """
     with reading(path, "pickle of arrays"):
         check_bytes(Path(path).stat().st_size, "the file")
-        return _resolve(_NumbersUnpickler(BytesIO(Path(path).read_bytes()), encoding="latin1").load())
+        return _resolve(_NumbersUnpickler(BytesIO(Path(path).read_bytes()), encoding="latin1").load(), {})
 
 
-def _resolve(value: Any, depth: int = 0) -> Any:
-    """Replace the objects of this file by their arrays, in containers that are nested at most eight levels deep."""
+def _resolve(value: Any, resolved: dict[int, Any], depth: int = 0) -> Any:
+    """Replace the objects of this file by their arrays, in containers that are nested at most eight levels deep.
+
+    Args:
+        value: any object of the pickle.
+        resolved: results by the identity of their containers. A file of a few bytes can refer to a container billions
+            of times.
+        depth: number of containers around the value.
+    """
     if depth > 8:
         raise pickle.UnpicklingError("containers are nested too deeply")
     if isinstance(value, _Array):
         return value.value
-    if isinstance(value, dict):
-        return {key: _resolve(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_resolve(item, depth + 1) for item in value)
+    if isinstance(value, dict | list | tuple):
+        if id(value) not in resolved:
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            replaced = {key: _resolve(item, resolved, depth + 1) for key, item in items}
+            resolved[id(value)] = replaced if isinstance(value, dict) else type(value)(replaced.values())
+        return resolved[id(value)]
     if value is None or isinstance(value, str | bytes | bytearray | int | float):
         return value
     raise pickle.UnpicklingError(f"it holds an object of type {type(value).__name__}")

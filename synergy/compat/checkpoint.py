@@ -89,7 +89,7 @@ def load_strictly(module: nn.Module, state: State, source: str | Path) -> None:
         source: where `state` comes from, for the error message.
 
     Raises:
-        UserError: a tensor is missing or has another size.
+        UserError: a tensor is missing, has another size, or has values that are not finite.
     """
     for name, own in module.state_dict().items():
         if name not in state:
@@ -97,6 +97,8 @@ def load_strictly(module: nn.Module, state: State, source: str | Path) -> None:
         if state[name].numel() != own.numel():
             shapes = f"{tuple(state[name].shape)}, expected {tuple(own.shape)}"
             raise UserError(f"{source}: not a checkpoint of this network, '{name}' is {shapes}")
+        if not state[name].isfinite().all():
+            raise UserError(f"{source}: '{name}' has values that are not finite")
     # Their point-wise convolutions are linear layers here, with the same weights but without the last axis.
     own_shapes = module.state_dict()
     module.load_state_dict({name: state[name].reshape(own.shape) for name, own in own_shapes.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ def test_shapes_that_the_bytes_do_not_fill(tmp_path: Path) -> None:
         b"\x80\x04",
         b"\x80\x04r\xff\xff\xff\xff.",  # a memo of 32 GB in C
         b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.",  # bytes of 2^63
+        b"\x80\x05\x96" + b"\xff" * 7 + b"\x7f.",  # a bytearray of 2^63
         b"\x80\x04]\x94h\x00a.",  # a list within itself
         b"\x80\x04" + b"]" * 5000 + b"a" * 4999 + b".",
         b"cos\nsystem\n.",
@@ -118,6 +120,29 @@ def test_damaged_and_crafted_pickles_are_one_line(tmp_path: Path, content: bytes
     with pytest.raises(ModelFileError) as caught:
         read_pickle(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_bytearray_takes_no_more_memory_than_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(b"\x80\x05\x96" + (2**30).to_bytes(8, "little") + b"abc.")
+    tracemalloc.start()
+    with pytest.raises(ModelFileError, match="a bytearray is incomplete"):
+        read_pickle(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+    path.write_bytes(pickle.dumps([bytearray(b"abc")], 5))
+    assert read_pickle(path) == [bytearray(b"abc")]
+
+
+def test_a_container_that_is_repeated_billions_of_times_is_read_once(tmp_path: Path) -> None:
+    value: list[Any] = [1]
+    for _ in range(7):
+        value = [value] * 1000
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(value))
+    read = read_pickle(path)
+    assert [len(read), read[5][7][0][0][0][0][999]] == [1000, [1]]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from synergy.compat.checkpoint import join_layers, read_state, rename_layers
+from synergy.compat.checkpoint import join_layers, load_strictly, read_state, rename_layers
 from synergy.errors import UserError
 
 
@@ -28,3 +29,12 @@ def test_layers_are_renamed_and_joined() -> None:
     state = {"a.weight": torch.ones(1, 3), "b.weight": torch.zeros(2, 3), "b.num_batches_tracked": torch.tensor(3)}
     assert rename_layers(state, ["b"], ["x"]).keys() == {"x.weight", "x.num_batches_tracked"}
     assert join_layers(state, ["a", "b"], "y")["y.weight"].tolist() == [[1.0] * 3, [0.0] * 3, [0.0] * 3]
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    layer = nn.Linear(3, 2)
+    state = {name: value.clone() for name, value in layer.state_dict().items()}
+    load_strictly(layer, state, "a.pth")
+    state["bias"][1] = torch.nan
+    with pytest.raises(UserError, match=r"^a\.pth: 'bias' has values that are not finite$"):
+        load_strictly(layer, state, "a.pth")
