@@ -221,8 +221,15 @@ class Job:
         return UserError(f"{self.results.path}: cannot be written to ({reason}); the same command continues")
 
     def write_tables(self) -> None:
-        """Write the wanted tables."""
-        self.results.write_tables([name for name in TABLE_FORMATS if name in self.wanted])
+        """Write the wanted tables.
+
+        Raises:
+            UserError: they cannot be written, for example because the disk is full.
+        """
+        try:
+            self.results.write_tables([name for name in TABLE_FORMATS if name in self.wanted])
+        except OSError as error:
+            raise self._cannot_write(describe(error)) from None
 
     def _video(self, source: Source, key: str) -> Finished:
         """Predict a video, write its files and record it."""

@@ -175,6 +175,23 @@ def test_a_full_disk_ends_the_batch_in_one_line(tmp_path, photos, model, monkeyp
     assert "skipped" not in result.stderr
 
 
+def test_a_disk_that_is_full_when_the_tables_are_written_is_one_line(tmp_path, photos, model, monkeypatch):
+    def write(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("synergy.results.write_json_rows", write)
+    out, arguments = tmp_path / "out", ("--boxes", "boxes.json", "--model", model, "--format", "json")
+    result = run("photos", "--out", out, *arguments)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception).startswith(f"{out}: cannot be written to (No space left on device)")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    result = run("photos", "--out", out, *arguments)
+    assert result.exit_code == 0
+    assert "2 input(s) were finished before" in result.stderr
+    assert len(images_of(out)) == 2
+
+
 def test_file_names_do_not_collide(tmp_path, photos, model):
     for name in ("x/y.jpg", "x_y.jpg", "x/y.JPG", "x/y.jpeg", "x/y.jpg.png", "x/y_0.jpg"):
         add_photo(photos / name)
