@@ -45,7 +45,8 @@ def transparent_layer(faces: Sequence[Face], name: str, height: int, width: int)
     black = draw_layer(np.zeros((height, width, 3), np.uint8), faces, name)
     white = draw_layer(np.full((height, width, 3), 255, np.uint8), faces, name)
     out = np.zeros((height, width, 4), np.uint8)
-    drawn = (white != 255).any(-1) | (black != 0).any(-1)
+    changed = black | ~white
+    drawn = (changed[..., 0] | changed[..., 1] | changed[..., 2]) > 0
     below, above = black[drawn].astype(np.float32), white[drawn].astype(np.float32)
     alpha = (255 - (above - below).mean(-1, keepdims=True)).clip(0, 255)
     colour = np.divide(below * 255, alpha, out=np.zeros_like(below), where=alpha > 0)

@@ -36,7 +36,10 @@ function slider(name, prefix, value, onChange) {
     output.textContent = percent(input.value);
     onChange(Number(input.value));
   });
-  make("label", { className: "slider" }, make("span", { textContent: inWords(name, prefix) }), output, input);
+  input.id = `expression-${name}`;
+  // Without its `for`, a label would belong to the first of both elements, the output.
+  const label = { className: "slider", htmlFor: input.id };
+  make("label", label, make("span", { textContent: inWords(name, prefix) }), output, input);
   return input;
 }
 

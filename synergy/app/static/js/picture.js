@@ -22,17 +22,24 @@ export function showPicture(result, onFace) {
   if (result.faces.length > 0) {
     for (const [name, description] of Object.entries(result.layers)) {
       const layer = make("img", { alt: "", className: "off" });
-      layer.addEventListener("error", () => showAlert("A layer cannot be loaded. Analyse the picture again."));
       layer.dataset.layer = name;
       stage.append(layer);
       // A layer is drawn by the server when it is first shown.
       const show = (on) => {
-        if (on && !layer.src) layer.src = path.layer(result.id, name);
+        if (on && !layer.src) {
+          layer.src = path.layer(result.id, name);
+          button.ariaBusy = "true";
+        }
         layer.classList.toggle("off", !on);
       };
       const first = FIRST_LAYERS.includes(name);
-      show(first);
       const button = toggle(name, first, show);
+      layer.addEventListener("load", () => { button.ariaBusy = "false"; });
+      layer.addEventListener("error", () => {
+        button.ariaBusy = "false";
+        showAlert("A layer cannot be loaded. Analyse the picture again.");
+      });
+      show(first);
       button.title = description;
       buttons.unshift(button); // the lowest layer comes last
     }
