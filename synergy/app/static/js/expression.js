@@ -17,8 +17,9 @@ export function showSliders(names, weights, onChange) {
     return input;
   });
   const order = [...new Set([...Object.values(GROUPS), "Expressions"])];
+  const isWide = matchMedia("(min-width: 60rem)").matches;
   const details = order.filter((group) => groups.has(group)).map((group, i) =>
-    make("details", { open: i === 0 }, make("summary", { textContent: group }), ...groups.get(group)));
+    make("details", { open: isWide && i === 0 }, make("summary", { textContent: group }), ...groups.get(group)));
   byId("sliders").replaceChildren(...details);
   const setAll = (values) => inputs.forEach((input, i) => {
     input.value = values[i];
