@@ -95,7 +95,8 @@ class Clip:
     @property
     def n_bytes(self) -> int:
         """Return the memory that the result takes, in bytes."""
-        return len(self.video) + sum(map(len, self.lines))
+        # Each animation has one frame for its texture.
+        return len(self.video) + sum(map(len, self.lines)) + len(self.animations) * self.width * self.height * 3
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the clip for the page."""

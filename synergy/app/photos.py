@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synergy.animation import FaceAnimation
 from synergy.app.files import encode_image, written, zip_files
 from synergy.app.layers import layer_names, resize_face, transparent_layer
 from synergy.app.limits import Limits, RequestError
 from synergy.app.words import describe_pose
 from synergy.draw import draw_picture
-from synergy.export import write_csv, write_json, write_mesh, write_pts
+from synergy.export import FaceMesh, write_csv, write_json, write_pts
 from synergy.face import Face
 from synergy.faces import Faces
 from synergy.images import count_frames, read_image
 from synergy.predictor import FacePredictor
-from synergy.result_formats import MESH_FORMATS, PICTURE_FORMATS
+from synergy.result_formats import MESH_FORMATS, PICTURE_FORMATS, ResultFormat
 
 Image = NDArray[np.uint8]
 
@@ -113,9 +112,7 @@ class Photo:
         Args:
             number: index of the face, from 0.
         """
-        animation = FaceAnimation()
-        animation.add(0.0, self.faces[number], self._image())
-        return written("face.glb", animation.write)
+        return written("face.glb", FaceMesh(self.faces[number], self._image()).write)
 
     def files(self) -> dict[str, Callable[[], bytes]]:
         """Return the files that can be downloaded: name to a function that makes the content."""
@@ -124,17 +121,24 @@ class Photo:
             "faces.json": lambda: written("faces.json", lambda path: write_json(path, by_name)),
             "faces.csv": lambda: written("faces.csv", lambda path: write_csv(path, by_name)),
         }
-        for name, style in PICTURE_FORMATS.items():
+        # What several files need is made once, when the first of them is made.
+        image = cache(self._image)
+        mesh = cache(lambda i: FaceMesh(self.faces[i], image()))
+
+        def picture(style: ResultFormat) -> bytes:
+            kind = "png" if style.is_map else "jpeg"
+            return encode_image(draw_picture(image(), self.faces, style.name), kind)
+
+        for style in PICTURE_FORMATS.values():
             if self.faces and (self.is_dense or not style.needs_mesh):
-                files[f"{name}{style.suffix}"] = partial(self._picture_file, name)
+                files[f"{style.name}{style.suffix}"] = partial(picture, style)
         for i, face in enumerate(self.faces):
             stem = f"face_{i + 1}"
             files[f"{stem}.pts"] = partial(written, f"{stem}.pts", partial(_write_points, face))
-            if self.is_dense:
-                for kind in MESH_FORMATS:
-                    name = f"{stem}_obj.zip" if kind == "obj" else f"{stem}.{kind}"
-                    files[name] = partial(self._mesh_file, i, f"{stem}.{kind}")
-                files[f"{stem}_expressions.glb"] = partial(self.model_file, i)
+            for style in MESH_FORMATS.values() if self.is_dense else ():
+                # OBJ is three files.
+                name = f"{stem}_obj.zip" if style.name == "obj" else f"{stem}{style.suffix}"
+                files[name] = partial(_mesh_file, mesh, i, f"{stem}{style.suffix}")
         files["everything.zip"] = partial(zip_files, dict(files))
         return files
 
@@ -145,14 +149,6 @@ class Photo:
     def _image(self) -> Image:
         """Decode the photo again. Its pixels are not kept, because they take much more memory than its file."""
         return read_image(self.data, max_pixels=self.width * self.height)
-
-    def _picture_file(self, name: str) -> bytes:
-        picture = draw_picture(self._image(), self.faces, name)
-        return encode_image(picture, "png" if PICTURE_FORMATS[name].is_map else "jpeg")
-
-    def _mesh_file(self, index: int, name: str) -> bytes:
-        image = self._image()
-        return written(name, lambda path: write_mesh(path, self.faces[index], image))
 
 
 def analyse_photo(data: bytes, name: str, predictor: FacePredictor, limits: Limits) -> Photo:
@@ -188,3 +184,7 @@ def describe_face(face: Face) -> dict[str, Any]:
 
 def _write_points(face: Face, path: Path) -> None:
     write_pts(path, face.landmarks68)
+
+
+def _mesh_file(mesh: Callable[[int], FaceMesh], index: int, name: str) -> bytes:
+    return written(name, mesh(index).write)

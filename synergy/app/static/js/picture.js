@@ -4,6 +4,7 @@ import { path } from "./api.js";
 import { byId, capitalised, isPressed, make, press, showAlert } from "./dom.js";
 
 const FIRST_LAYERS = ["contours", "points"];
+const LABELS = { pncc: "PNCC", zoom: "Zoom to the face" };
 // Part of the picture's smaller side that a face takes when the picture is zoomed to it.
 const ZOOMED = 0.55;
 
@@ -68,7 +69,7 @@ function zoom(on) {
 }
 
 function toggle(name, pressed, onChange) {
-  const button = make("button", { type: "button", textContent: capitalised(name) });
+  const button = make("button", { type: "button", textContent: LABELS[name] ?? capitalised(name) });
   button.dataset.toggle = name;
   press(button, pressed);
   button.addEventListener("click", () => {
