@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from synergy.cli.console import table_console
 from synergy.cli.options import (
     BfmOption,
     EngineName,
@@ -238,8 +239,6 @@ def detector(
     """
     import json
 
-    from rich.console import Console
-
     from eval.detection import crowds, photos, recall_table, rendered_faces, sweep
     from synergy.data import PtsReader
     from synergy.outputs import require_writable_file
@@ -256,7 +255,7 @@ def detector(
         step = max(1, len(reader.names) // count)
         pictures = photos(reader.read(i) for i in range(0, len(reader.names), step))
         sets |= {"crowds of photos": crowds(pictures, seed=0), "photos": pictures}
-    console = Console(highlight=False)
+    console = table_console()
     results = {}
     for name, pictures in sets.items():
         with console.status(f"{name}, {len(pictures)} pictures"):
@@ -284,7 +283,6 @@ def video(
     """Tracking of videos: jitter, lag, switched ids and time, on clips made from a photo and rendered faces."""
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     from eval.evaluation import progress_bar
@@ -306,7 +304,7 @@ def video(
     table = Table("figure", "unit", "single frames", "tracking")
     for figure in figures:
         table.add_row(figure.name, figure.unit, f"{figure.before:.3g}", f"{figure.after:.3g}")
-    Console().print(table)
+    table_console().print(table)
     if json_file is not None:
         json_file.write_text(json.dumps([figure._asdict() for figure in figures], indent=2) + "\n")
 
@@ -321,4 +319,4 @@ def _read_bfm(options: Options) -> MorphableModel | None:
 def _evaluate(reader: FaceReader, score: ScoreFunction, options: Options, **more_options: Any) -> None:
     from eval.evaluation import EvaluationConfig, evaluate
 
-    evaluate(reader, EvaluationConfig(score, **options, **more_options))
+    evaluate(reader, EvaluationConfig(score, **options, **more_options), table_console())

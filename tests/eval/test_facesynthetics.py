@@ -53,4 +53,6 @@ def test_training_export_and_the_table_of_the_challenge(folder: Path, tmp_path: 
     assert 0 < nme["image"]["all68"]["mean"] < nme["box"]["all68"]["mean"] < nme["inter_ocular"]["all68"]["mean"]
     assert cost["megabytes"] == pytest.approx(4 * cost["parameters"])
     assert cost["macs"] > 0
+    # The output is no terminal: headings are not cut.
+    assert "M weights" in table
     assert "M MACs" in table

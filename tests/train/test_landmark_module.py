@@ -82,6 +82,7 @@ def overfit(module: LandmarkModule, batch: Batch, steps: int, rate: float) -> No
         loss = torch.stack([module.loss_weight(name) * value for name, value in terms.items()]).sum()
         optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(module.net.parameters(), 10.0)  # as the configurations do
         optimizer.step()
         schedule.step()
 
