@@ -86,7 +86,7 @@ def table(
 def recipe(
     data: Annotated[Path, typer.Option(help="Folder of the data files.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the run. The same command continues it.", show_default=False)],
-    plan: Annotated[str, typer.Option(help="The recipe: cpu, gpu, ablation, or a YAML file.")] = "cpu",
+    plan: Annotated[str, typer.Option(help="The recipe: cpu, gpu, ablation, baselines, or a YAML file.")] = "cpu",
     scale: Annotated[str, typer.Option(help="small: the same steps on few faces, for a test of some minutes.")] = "",
     only: Annotated[list[str] | None, typer.Option(help="Only this step; * for any characters; repeatable.")] = None,
     redo: Annotated[
