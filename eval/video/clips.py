@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import combinations
 
 import cv2
 import numpy as np
@@ -33,6 +32,10 @@ _SIZE = (480, 360)
 # Height in pixels of the landmarks' box of people who cross; width and height of their clips.
 _CROSSING_FACE = 80.0
 _CROSSING_SIZE = (640, 360)
+# Speed in pixels per second, by how many pixels the second person is lower, and whether both turn back.
+_CROSSINGS = ((120.0, 0.0, False), (200.0, 12.0, False), (320.0, 0.0, False), (160.0, 0.0, True))
+# Distance in pixels of people who turn back from the middle between them, at their turn.
+_TURN = 6.0
 # A person is in sight if less than this fraction of the face is covered.
 _COVERED = 0.3
 
@@ -178,8 +181,10 @@ def cut_out(photo: Image, predictor: FacePredictor) -> Cutout:
     return Cutout(_warp(photo, motion, (side, side)), alpha, np.array([side, side]) / 2)
 
 
-def crossing_clip(front: Cutout, back: Cutout, speed: float, height: float, name: str) -> Clip:
-    """Make a clip of two people who walk towards each other and cross.
+def crossing_clip(
+    front: Cutout, back: Cutout, speed: float, height: float, name: str, turns_back: bool = False
+) -> Clip:
+    """Make a clip of two people who walk towards each other, and cross or turn back.
 
     Args:
         front: walks to the right and covers the other person.
@@ -187,6 +192,7 @@ def crossing_clip(front: Cutout, back: Cutout, speed: float, height: float, name
         speed: of each in pixels per second.
         height: by how many pixels the second person is lower.
         name: of the clip.
+        turns_back: both turn back when one covers the other, instead of walking on.
     """
     width, tall = _CROSSING_SIZE
     reach = width / 2 - _CROSSING_FACE
@@ -197,6 +203,8 @@ def crossing_clip(front: Cutout, back: Cutout, speed: float, height: float, name
     def frame(i: int) -> ClipFrame:
         seconds = i / RATE
         x = -reach + speed * seconds
+        if turns_back:
+            x = -float(np.hypot(x, _TURN))
         places = np.array([[width / 2 + x, tall / 2], [width / 2 - x, tall / 2 + height]])
         image = _paste(_paste(backdrop, back, places[1]), front, places[0])
         distance = np.abs(places[0] - places[1])
@@ -211,13 +219,18 @@ def crossing_clip(front: Cutout, back: Cutout, speed: float, height: float, name
 
 
 def crossing_clips(people: Sequence[Cutout]) -> list[Clip]:
-    """Make clips of each pair of people, at three speeds; they take turns in front."""
+    """Make clips of pairs of people who cross, at three speeds, or turn back; they take turns in front.
+
+    The pairs are the neighbours in the given order, and the last person with the first one.
+    """
     clips: list[Clip] = []
-    for pair in combinations(range(len(people)), 2):
-        for speed, height in ((120.0, 0.0), (200.0, 12.0), (320.0, 0.0)):
-            front, back = pair if len(clips) % 2 else pair[::-1]
-            name = f"{front + 1} in front of {back + 1}, {speed:.0f} px/s"
-            clips.append(crossing_clip(people[front], people[back], speed, height, name))
+    for i in range(len(people) if len(people) > 2 else 1):
+        pair = i, (i + 1) % len(people)
+        for k, (speed, height, turns_back) in enumerate(_CROSSINGS):
+            front, back = pair if (i + k) % 2 else pair[::-1]
+            what = "and turns back, " if turns_back else ""
+            name = f"{front + 1} in front of {back + 1}, {what}{speed:.0f} px/s"
+            clips.append(crossing_clip(people[front], people[back], speed, height, name, turns_back))
     return clips
 
 
