@@ -131,6 +131,20 @@ def five_points(landmarks: Array) -> Array:
     return np.stack([*eyes, *(landmarks[:, i, :2] for i in (30, 48, 54))], 1)
 
 
+def tilts(landmarks: Array) -> NDArray[np.float64]:
+    """Return by how many degrees faces are rotated in the image plane, from the directions from mouth to eyes.
+
+    Args:
+        landmarks: (N, 68, 2 or 3) in image pixels.
+
+    Returns:
+        (N,) in -180..180, positive for a head that leans to the image's right.
+    """
+    points = five_points(landmarks).astype(np.float64)
+    up = points[:, :2].mean(1) - points[:, 3:].mean(1)
+    return np.asarray(np.degrees(np.arctan2(up[:, 0], -up[:, 1])))
+
+
 def landmark_crops(landmarks: Array, size: int, margin: float = LANDMARK_MARGIN) -> Affines:
     """Return the maps to crops around known landmarks, upright where the face is rotated by more than `TURNED_DEG`.
 
@@ -151,9 +165,7 @@ def landmark_crops(landmarks: Array, size: int, margin: float = LANDMARK_MARGIN)
         >>> landmark_crops(lying, 120)[0, :, :2].round(3).tolist()
         [[0.0, -1.414], [1.414, 0.0]]
     """
-    points = five_points(landmarks).astype(np.float64)
-    up = points[:, :2].mean(1) - points[:, 3:].mean(1)
-    angles = np.degrees(np.arctan2(up[:, 0], -up[:, 1]))
+    angles = tilts(landmarks)
     angles[np.abs(angles) <= TURNED_DEG] = 0
     identity = np.repeat(np.eye(2, 3)[None], len(landmarks), 0)
     return upright_crops(identity, landmarks, angles, size, margin)

@@ -174,11 +174,12 @@ def _upright(image: Image, degrees: int) -> Image:
 class VideoWriter:
     """Write an mp4 file that plays in browsers: H.264, yuv420p, index at the start. A context manager.
 
-    The times of the frames and the sound are those of another video. The file is complete after the `with` block.
+    The times of the frames and the sound are those of another video, or the frames have a constant rate and no sound.
+    The file is complete after the `with` block.
 
     Args:
         path: file to write, ending in .mp4.
-        source: the video whose times and sound are taken.
+        source: the video whose times and sound are taken, or the number of frames per second.
 
     Example:
         with VideoReader("clip.mp4") as video, VideoWriter("out.mp4", video) as writer:
@@ -186,11 +187,14 @@ class VideoWriter:
                 writer.write(frame.image, frame.ticks)
     """
 
-    def __init__(self, path: str | Path, source: VideoReader) -> None:
-        import av
+    def __init__(self, path: str | Path, source: VideoReader | int) -> None:
+        with needs_extra("video", "a video"):
+            import av
 
         self._container: Any = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
-        self._source = source
+        self._rate = Fraction(source) if isinstance(source, int) else source.rate
+        self._time_base = 1 / self._rate if isinstance(source, int) else source.time_base
+        self._sound_path = None if isinstance(source, int) else source.path
         self._stream: Any = None
         self._sound: Any = None
         self._sound_packets: Iterator[Any] = iter(())
@@ -215,7 +219,8 @@ class VideoWriter:
 
         Args:
             image: (H, W, 3) uint8 RGB. All frames have the size of the first one.
-            ticks: time of the frame in the source's `time_base`, larger than that of the frame before.
+            ticks: time of the frame in the source's `time_base`, or the number of the frame. It is larger than that of the
+                frame before.
         """
         import av
 
@@ -225,23 +230,25 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
             self._stream.width, self._stream.height, "yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
-        frame.pts, frame.time_base = ticks, self._source.time_base
+        frame.pts, frame.time_base = ticks, self._time_base
         self._container.mux(self._stream.encode(frame))
-        self._copy_sound(ticks * self._source.time_base)
+        self._copy_sound(ticks * self._time_base)
 
     def _open_streams(self, width: int, height: int) -> None:
         """Add the video stream, and a sound stream where the source has sound."""
         import av
 
         self._stream = self._container.add_stream(
-            "libx264", rate=self._source.rate, options={"crf": "20", "preset": "veryfast"}
+            "libx264", rate=self._rate, options={"crf": "20", "preset": "veryfast"}
         )
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
-        self._stream.codec_context.time_base = self._source.time_base
+        self._stream.codec_context.time_base = self._time_base
         # 1 is ITU-R BT.709 for all three, which is what players assume for larger videos.
         context = self._stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = context.color_range = 1
-        self._sound = av.open(str(self._source.path), metadata_errors="replace")
+        if self._sound_path is None:
+            return
+        self._sound = av.open(str(self._sound_path), metadata_errors="replace")
         if self._sound.streams.audio:
             stream = self._sound.streams.audio[0]
             if stream.codec_context.name in _COPIED_SOUND:

@@ -32,8 +32,16 @@ _SIZE = (480, 360)
 # Height in pixels of the landmarks' box of people who cross; width and height of their clips.
 _CROSSING_FACE = 80.0
 _CROSSING_SIZE = (640, 360)
-# Speed in pixels per second, by how many pixels the second person is lower, and whether both turn back.
-_CROSSINGS = ((120.0, 0.0, False), (200.0, 12.0, False), (320.0, 0.0, False), (160.0, 0.0, True))
+# Speed in pixels per second, by how many pixels the second person is lower, whether both turn back, and for how many
+# seconds they stand still while one covers the other.
+_CROSSINGS = (
+    (120.0, 0.0, False, 0.0),
+    (200.0, 12.0, False, 0.0),
+    (320.0, 0.0, False, 0.0),
+    (160.0, 0.0, True, 0.0),
+    (240.0, 0.0, False, 1.0),
+    (240.0, 8.0, True, 1.0),
+)
 # Distance in pixels of people who turn back from the middle between them, at their turn.
 _TURN = 6.0
 # A person is in sight if less than this fraction of the face is covered.
@@ -182,7 +190,13 @@ def cut_out(photo: Image, predictor: FacePredictor) -> Cutout:
 
 
 def crossing_clip(
-    front: Cutout, back: Cutout, speed: float, height: float, name: str, turns_back: bool = False
+    front: Cutout,
+    back: Cutout,
+    speed: float,
+    height: float,
+    name: str,
+    turns_back: bool = False,
+    pause: float = 0.0,
 ) -> Clip:
     """Make a clip of two people who walk towards each other, and cross or turn back.
 
@@ -193,16 +207,18 @@ def crossing_clip(
         height: by how many pixels the second person is lower.
         name: of the clip.
         turns_back: both turn back when one covers the other, instead of walking on.
+        pause: how many seconds they stand still while one covers the other.
     """
     width, tall = _CROSSING_SIZE
     reach = width / 2 - _CROSSING_FACE
-    n_frames = round(2 * reach / speed * RATE)
+    n_frames = round((2 * reach / speed + pause) * RATE)
     gradient = np.linspace(60, 130, width)[None, :, None] * np.array([0.9, 1.0, 1.1])
     backdrop = np.broadcast_to(gradient, (tall, width, 3)).astype(np.uint8)
 
     def frame(i: int) -> ClipFrame:
         seconds = i / RATE
-        x = -reach + speed * seconds
+        to_middle = seconds - reach / speed - pause / 2
+        x = speed * float(np.sign(to_middle)) * max(abs(to_middle) - pause / 2, 0.0)
         if turns_back:
             x = -float(np.hypot(x, _TURN))
         places = np.array([[width / 2 + x, tall / 2], [width / 2 - x, tall / 2 + height]])
@@ -219,18 +235,20 @@ def crossing_clip(
 
 
 def crossing_clips(people: Sequence[Cutout]) -> list[Clip]:
-    """Make clips of pairs of people who cross, at three speeds, or turn back; they take turns in front.
+    """Make clips of pairs of people who cross, turn back, or stand still while one covers the other.
+
+    They take turns in front.
 
     The pairs are the neighbours in the given order, and the last person with the first one.
     """
     clips: list[Clip] = []
     for i in range(len(people) if len(people) > 2 else 1):
         pair = i, (i + 1) % len(people)
-        for k, (speed, height, turns_back) in enumerate(_CROSSINGS):
+        for k, (speed, height, turns_back, pause) in enumerate(_CROSSINGS):
             front, back = pair if (i + k) % 2 else pair[::-1]
-            what = "and turns back, " if turns_back else ""
+            what = "turns back, " * turns_back + f"stands for {pause:g} s, " * bool(pause)
             name = f"{front + 1} in front of {back + 1}, {what}{speed:.0f} px/s"
-            clips.append(crossing_clip(people[front], people[back], speed, height, name, turns_back))
+            clips.append(crossing_clip(people[front], people[back], speed, height, name, turns_back, pause))
     return clips
 
 

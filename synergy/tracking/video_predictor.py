@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ _SUSPICIOUS = 1.0
 _MAX_MISSED = 3
 # While a person is out of sight, or a followed face is not confirmed, the detector runs on every frame of this number.
 _DETECT_WHILE_LOST = 3
+# A motion is continued for at most this time in seconds.
+_MAX_MOTION = 0.5
 # The fraction by which the identity of a track follows each new observation.
 _IDENTITY_GAIN = 0.1
 # The filters of a track start again where the face is farther than this from the expected place, in face sizes.
@@ -49,6 +51,10 @@ class _Track:
         raw: the face of that frame as it was predicted.
         seen: time of that frame in seconds.
         identity: running mean of the identity.
+        size: face size in pixels.
+        velocity: (2,) of the centre of the landmarks in pixels per second.
+        near: ids of the people whose faces overlapped this one when it was last seen. Identity, size and velocity are
+            those of the last frame without such people, because predictions for a partly covered face are wrong.
         missed: how many times in a row the detector did not find the face.
         is_active: whether the face was seen in the last frame.
     """
@@ -59,23 +65,44 @@ class _Track:
     raw: Face
     seen: float
     identity: Identity
+    size: float
+    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    near: frozenset[int] = frozenset()
     missed: int = 0
     is_active: bool = True
 
-    def expect(self, seconds: float) -> Expectation:
-        """Return where the face is expected at a time."""
-        elapsed = seconds - self.seen
-        centre = self.face.landmarks68[:, :2].mean(0) + self.smoother.velocity * elapsed
-        return Expectation(centre, face_size(self.face), self.identity, elapsed)
+    def expect(self, seconds: float, others: Iterable[_Track]) -> Expectation:
+        """Return where the face is expected at a time.
 
-    def observe(self, face: Face, identity: Identity, seconds: float) -> None:
-        """Take the face that was predicted for this track at a time."""
-        expected = self.expect(seconds)
-        distance = np.linalg.norm(face.landmarks68[:, :2].mean(0) - expected.centre) / expected.size
-        if not self.is_active or distance > _JUMP:
+        The motion goes on for a while. A person who is out of sight may also appear next to one who was near.
+
+        Args:
+            seconds: the time.
+            others: all tracks.
+        """
+        elapsed = seconds - self.seen
+        centres = [_centre(self.face) + self.velocity * min(elapsed, _MAX_MOTION)]
+        if not self.is_active:
+            centres += [_centre(other.face) for other in others if other.number in self.near]
+        return Expectation(np.array(centres), self.size, self.identity, elapsed)
+
+    def observe(self, face: Face, identity: Identity, seconds: float, near: frozenset[int]) -> None:
+        """Take the face that was predicted for this track.
+
+        Args:
+            face: the face.
+            identity: of the face.
+            seconds: its time.
+            near: ids of the people whose faces overlap it.
+        """
+        expected = _centre(self.face) + self.smoother.velocity * (seconds - self.seen)
+        if not self.is_active or np.linalg.norm(_centre(face) - expected) > _JUMP * face_size(self.face):
             self.smoother.restart()
         self.face = replace(self.smoother(face, seconds - self.seen), track_id=self.number)
-        self.identity = self.identity.towards(identity, _IDENTITY_GAIN)
+        self.near = near
+        if not near:
+            self.identity = self.identity.towards(identity, _IDENTITY_GAIN)
+            self.size, self.velocity = face_size(self.face), self.smoother.velocity.copy()
         self.raw, self.seen, self.is_active = face, seconds, True
 
 
@@ -151,8 +178,11 @@ class VideoPredictor:
         seen = {track.number for track, _ in observed}
         for track in self._tracks:
             track.is_active &= track.number in seen
-        for track, face in observed:
-            track.observe(face, identity_of(frame, face), seconds)
+        boxes = _boxes_of([face for _, face in observed])
+        is_near = (overlap(boxes, boxes) > _CLOSE) & ~np.eye(len(boxes), dtype=bool)
+        for (track, face), row in zip(observed, is_near, strict=True):
+            near = frozenset(observed[j][0].number for j in np.flatnonzero(row))
+            track.observe(face, identity_of(frame, face), seconds, near)
         return Faces(track.face for track in sorted(self._tracks, key=lambda track: track.number) if track.is_active)
 
     def _next_time(self, seconds: float | None) -> float:
@@ -232,8 +262,11 @@ class VideoPredictor:
         confirmed = {track.number for track, _ in observed}
         tracks = [track for track in self._tracks if track.number not in confirmed]
         identities = [identity_of(frame, face) for face in faces]
-        expected = [track.expect(seconds) for track in tracks]
-        costs = np.array([[cost(e, f, i) for f, i in zip(faces, identities, strict=True)] for e in expected])
+        expected = [track.expect(seconds, self._tracks) for track in tracks]
+        everyone = _boxes_of([*faces, *(face for _, face in observed)])
+        is_covered = (overlap(everyone[: len(faces)], everyone) > _CLOSE).sum(1) > 1
+        candidates = list(zip(faces, identities, is_covered, strict=True))
+        costs = np.array([[cost(place, *candidate) for candidate in candidates] for place in expected])
         pairs = assign(costs.reshape(len(tracks), len(faces)))
         observed += [(tracks[i], faces[j]) for i, j in pairs]
         for track, _ in observed:
@@ -255,9 +288,14 @@ class VideoPredictor:
     def _start(self, face: Face, identity: Identity, seconds: float) -> _Track:
         """Start a track with a face."""
         self._n_tracks += 1
-        track = _Track(self._n_tracks, FaceSmoother(), face, face, seconds, identity)
+        track = _Track(self._n_tracks, FaceSmoother(), face, face, seconds, identity, face_size(face))
         self._tracks.append(track)
         return track
+
+
+def _centre(face: Face) -> NDArray[np.float64]:
+    """Return the centre (2,) of the landmarks of a face."""
+    return np.asarray(face.landmarks68[:, :2].mean(0), np.float64)
 
 
 def _boxes_of(faces: Sequence[Face]) -> NDArray[np.float32]:

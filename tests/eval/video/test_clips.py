@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eval.video.benchmark import compare
-from eval.video.clips import Cutout, crossing_clip, crossing_clips, cut_out, demo_photo, motion_clips, rendered_photo
+from eval.video.clips import RATE, Cutout, crossing_clip, crossing_clips, cut_out, demo_photo, motion_clips, rendered_photo
 from synergy.crop import transform_points
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
@@ -42,14 +42,15 @@ def test_people_who_cross_are_where_the_clip_says(predictor, photo):
     found = predictor(first.image).landmarks68[..., :2].mean(1)
     distances = np.linalg.norm(found[:, None] - first.centres, axis=-1)
     assert distances.min(0).max() < 12
-    assert len(crossing_clips(people)) == 4
-    assert len(crossing_clips([*people, people[0]])) == 12
+    assert len(crossing_clips(people)) == 6
+    assert len(crossing_clips([*people, people[0]])) == 18
 
 
-def test_people_who_turn_back_stay_on_their_sides():
+@pytest.mark.parametrize("pause", [0.0, 1.0])
+def test_people_who_turn_back_stay_on_their_sides(pause):
     """The clip is made without a predictor: a head is a plain square."""
     head = Cutout(np.full((80, 80, 3), 200, np.uint8), np.ones((80, 80)), np.array([40.0, 40.0]))
-    frames = list(crossing_clip(head, head, 160.0, 0.0, "", turns_back=True))
+    frames = list(crossing_clip(head, head, 160.0, 0.0, "", turns_back=True, pause=pause))
     front, back = np.array([frame.centres for frame in frames])[..., 0].T
     assert (front < 320).all()
     assert (back[np.isfinite(back)] > 320).all()
@@ -57,6 +58,8 @@ def test_people_who_turn_back_stay_on_their_sides():
     assert abs(front[-1] - front[0]) < 10
     # The one in front covers the other one at the turn.
     assert np.isnan(back[len(back) // 2])
+    assert abs(len(frames) - (2 * (320 - 80) / 160 + pause) * RATE) <= 1
+    assert np.isnan(back).sum() >= pause * RATE
 
 
 def test_a_photo_without_a_face_is_one_line(predictor):

@@ -46,16 +46,19 @@ def test_cost_grows_with_distance_size_and_identity():
     face, other = random_face((0, 0, 0), seed=0), random_face((0, 0, 0), seed=1)
     identity = identity_of(image, face)
     centre, size = face.landmarks68[:, :2].mean(0), face_size(face)
-    here = Expectation(centre, size, identity, 0.03)
+    here = Expectation(centre[None], size, identity, 0.03)
     assert cost(here, face, identity) < 1e-6
     costs = [
         cost(here, face, identity),
         cost(here, other, identity_of(255 - image, other)),
     ]
     assert costs[0] < costs[1]
-    aside = here._replace(centre=centre + [size, 0])
+    aside = here._replace(centres=centre[None] + [size, 0])
     assert cost(aside, face, identity) == pytest.approx(1 / 1.045)
     assert cost(here._replace(size=size * np.e), face, identity) == pytest.approx(1)
-    assert cost(aside._replace(centre=centre + 5 * size), face, identity) == np.inf
+    assert cost(aside._replace(centres=centre[None] + 5 * size), face, identity) == np.inf
+    # The nearest of several places counts, and what a covered face looks like counts less.
+    assert cost(aside._replace(centres=np.array([centre + 5 * size, centre])), face, identity) == pytest.approx(0)
+    assert cost(here._replace(size=size * np.e), face, identity, is_covered=True) == pytest.approx(0.4)
     # After a longer time, the same distance means less.
     assert cost(aside._replace(seconds=2.0), face, identity) < 0.3

@@ -67,6 +67,35 @@ def test_two_people_who_cross_keep_their_ids(person, speed, height, front, make_
     assert len(frames[64]) == 2
 
 
+@pytest.mark.parametrize("pause", [0.5, 1.0])
+def test_wrong_predictions_of_a_partly_covered_face_do_not_cost_the_id(person, pause, make_world):
+    """While it is covered and when it comes back, the face behind looks like another one and seems to move away."""
+    now = [0.0]
+
+    def front(seconds):
+        return (min(200 + 100 * seconds, 300) if seconds < 1 + pause else 300 - 100 * (seconds - 1 - pause), 180)
+
+    def change(face):
+        x, y = face.landmarks68[:, :2].mean(0)
+        covered = front(now[0])[0] - 240  # in pixels
+        if covered < 0 or x < front(now[0])[0] + 5:
+            return face
+        other = person(7, lambda _: (x + 0.4 * covered * (now[0] < 1), y)).at(0)
+        return replace(other, pose=replace(other.pose, scale=1.7 * other.pose.scale))
+
+    people = [person(1, front, (220, 170, 140)), person(2, lambda _: (330, 180), (90, 120, 200))]
+    world = make_world(people, noise=0.3)
+    world.change = world.change_detected = change
+    tracker, ids = VideoPredictor(world, fps=RATE), []
+    for i in range(round((2 + pause) * RATE)):
+        now[0] = i / RATE
+        faces = tracker(world.frame(now[0]), now[0])
+        ids.append([face.track_id for face in sorted(faces, key=lambda face: face.landmarks68[:, 0].mean())])
+    assert [1] in ids
+    assert ids[0] == [1, 2]
+    assert ids[-1] == [1, 2]
+
+
 GAPS = [
     # seconds out of sight, whether the id is the same afterwards
     (0.2, True),
