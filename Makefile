@@ -13,7 +13,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[app,bfm,demo,docs,eval,onnx,scale,train,video,dev]"
 	touch $@
 
-demo: $(VENV)/.installed  ## landmarks, pose and mesh of a real photo: open demo_out/index.html
+demo: $(VENV)/.installed  ## a page about a photo, a tracked clip and known poses: open demo_out/index.html
 	$(BIN)/synergy demo --out demo_out
 
 app: $(VENV)/.installed  ## the web app on this machine

@@ -219,8 +219,8 @@ class VideoWriter:
 
         Args:
             image: (H, W, 3) uint8 RGB. All frames have the size of the first one.
-            ticks: time of the frame in the source's `time_base`, or the number of the frame. It is larger than that of the
-                frame before.
+            ticks: time of the frame in the source's `time_base`, or the number of the frame. It is larger than that of
+                the frame before.
         """
         import av
 

@@ -13,7 +13,6 @@ from eval.video.clips import (
     Clip,
     crossing_clips,
     cut_out,
-    demo_photo,
     large_clip,
     motion_clips,
     rendered_photo,
@@ -28,6 +27,7 @@ from eval.video.measures import (
     lag_of_motion,
     persons,
 )
+from synergy.demo import demo_photo
 from synergy.face import Face
 from synergy.faces import Faces
 from synergy.predictor import FacePredictor

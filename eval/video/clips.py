@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import cv2
 import numpy as np
@@ -15,9 +14,7 @@ from synergy.appearance import random_colours, region_colours
 from synergy.demo import random_face
 from synergy.draw import draw_mesh
 from synergy.errors import UserError
-from synergy.extras import needs_extra
 from synergy.geometry import euler_to_matrix
-from synergy.images import read_image
 from synergy.predictor import FacePredictor
 
 Image = NDArray[np.uint8]
@@ -83,12 +80,6 @@ class Clip:
 
     def __iter__(self) -> Iterator[ClipFrame]:
         return (self.frame(i) for i in range(self.n_frames))
-
-
-def demo_photo() -> Image:
-    """Return the public-domain photo that scikit-image carries: Eileen Collins, NASA."""
-    with needs_extra("demo", "the demo photo"):
-        return read_image(str(files("skimage") / "data" / "astronaut.png"))
 
 
 def rendered_photo(seed: int, angles_deg: tuple[float, float, float] = (0, 0, 0)) -> Image:

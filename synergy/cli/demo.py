@@ -1,4 +1,4 @@
-"""`synergy demo`: predictions on one real photo and on rendered faces, offline."""
+"""`synergy demo`: a page about one real photo, rendered faces, and a tracked clip of both, offline."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import typer
 
 
 def demo(out: Annotated[Path, typer.Option(help="Folder for the pictures and index.html.")] = Path("demo_out")) -> None:
-    """Landmarks, pose and mesh of a public-domain photo, and the bundled face model at several poses.
+    """A page about a public-domain photo, a tracked clip, and rendered faces in known poses.
 
-    Writes overlays, a textured GLB, JSON, CSV and an index.html that shows them. No network is needed.
+    Writes an index.html, and the pictures, videos, meshes and numbers that it shows. No network is needed. The clip
+    needs the extra `video`.
     """
     from synergy.demo import build_demo
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from synergy.app.words import describe_pose
 from synergy.crop import compose_affine, invert_affine, transform_points
 from synergy.demo.clip import Track, rendered_person, track_clip, write_clip
-from synergy.demo.rendered import demo_photo, random_face, rendered_picture
+from synergy.demo.rendered import demo_photo, rendered_picture
 from synergy.draw import draw_picture, overlay
 from synergy.errors import UserError
 from synergy.export import write_csv, write_json, write_mesh
@@ -63,13 +63,14 @@ def build_demo(out: Path) -> Path:
         write_mesh(out / f"face.{kind}", faces[0], photo)
     layers = _write_layers(out, *portrait(photo, faces))
     rendered = _write_rendered(out, predictor)
-    clip = _write_clip(out, predictor)
+    video, chart = _write_clip(out, predictor)
     page = out / "index.html"
     template = (files("synergy.demo") / "page.html").read_text(encoding="utf-8")
     content = Template(template).substitute(
         layers=_layer_choice("photo", layers),
         facts=_facts(faces[0]),
-        clip=clip,
+        video=video,
+        chart=chart,
         rendered=rendered,
         files=_file_list(out),
         seconds=f"{time.monotonic() - start:.0f}",
@@ -100,11 +101,13 @@ def portrait(photo: Image, faces: Sequence[Face]) -> tuple[Image, Faces]:
 
 def _moved(face: Face, affine: NDArray[np.float64]) -> Face:
     """Move a face by a map (2, 3) from the pixels of its image to those of another one."""
-    crop = compose_affine(face.crop, invert_affine(affine))
+    crop = np.asarray(compose_affine(face.crop, invert_affine(affine)), np.float64)
+    corners: NDArray[np.floating] = face.box.reshape(2, 2)
+    landmarks: NDArray[np.floating] = face.landmarks68
     return replace(
         face,
-        box=transform_points(affine, face.box.reshape(2, 2)).ravel().astype(np.float32),
-        landmarks68=transform_points(affine, face.landmarks68).astype(np.float32),
+        box=transform_points(affine, corners).ravel().astype(np.float32),
+        landmarks68=transform_points(affine, landmarks).astype(np.float32),
         crop=crop,
         pose=pose_from_params(face.params, crop),
     )
@@ -145,7 +148,7 @@ def _facts(face: Face) -> str:
     """Return what is known of the photo's face: the pose in words and numbers, and the strongest expressions."""
     azimuth, elevation = face.direction
     angles = {"pitch": face.pose.pitch, "yaw": face.pose.yaw, "roll": face.pose.roll}
-    angles |= {"nose, to the side": azimuth, "nose, up": elevation}
+    angles |= {"azimuth of the nose (positive: to your left)": azimuth, "elevation of the nose": elevation}
     rows = "".join(f"<tr><th>{name}</th><td>{angle:+.1f}°</td></tr>" for name, angle in angles.items())
     weights = sorted(face.blendshapes.items(), key=lambda item: -item[1])[:_N_BLENDSHAPES]
     bars = "".join(
@@ -170,7 +173,8 @@ def _write_rendered(out: Path, predictor: FacePredictor) -> str:
         predicted = _angles((faces[0].pose.pitch, faces[0].pose.yaw, faces[0].pose.roll)) if faces else "no face found"
         label = f"rendered with {known}<br>predicted {predicted}"
         alt = f"a rendered face with {known}, and its predicted landmarks"
-        figures.append(f'<figure><img src="{file}" alt="{alt}" width=512 height=256><figcaption>{label}</figcaption></figure>')
+        image = f'<img src="{file}" alt="{alt}" width=512 height=256>'
+        figures.append(f"<figure>{image}<figcaption>{label}</figcaption></figure>")
     return "".join(figures)
 
 
@@ -179,12 +183,12 @@ def _angles(angles: Iterable[float]) -> str:
     return "pitch {:.0f}°, yaw {:.0f}°, roll {:.0f}°".format(*(round(angle) + 0 for angle in angles))
 
 
-def _write_clip(out: Path, predictor: FacePredictor) -> str:
-    """Write and track the clip, and return the part of the page about it."""
+def _write_clip(out: Path, predictor: FacePredictor) -> tuple[str, str]:
+    """Write and track the clip, and return the video and the chart of the page, or why there are none."""
     try:
         write_clip(out / "clip.mp4")
     except UserError as error:
-        return f"<p>{html.escape(str(error))}</p>"
+        return f"<p>{html.escape(str(error))}</p>", ""
     tracks = track_clip(out / "clip.mp4", predictor, _CLIP_LAYERS)
     names = {"overlay": "clip_overlay.mp4", "wireframe": "clip_wireframe.mp4", "clip": "clip.mp4"}
     choices = "".join(
@@ -192,11 +196,11 @@ def _write_clip(out: Path, predictor: FacePredictor) -> str:
         f"<span>{name}</span></label>"
         for name, file in names.items()
     )
-    return (
+    video = (
         f'<div class="buttons" data-video="clip">{choices}</div>'
         '<video id="clip" src="clip_overlay.mp4" width=640 height=360 autoplay loop muted playsinline controls></video>'
-        f"{_chart(tracks)}"
     )
+    return video, _chart(tracks)
 
 
 def _chart(tracks: Sequence[Track]) -> str:
@@ -212,7 +216,8 @@ def _chart(tracks: Sequence[Track]) -> str:
         return f'<polyline class="{style}" points="{points}"/>'
 
     ticks = "".join(
-        f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y}" y2="{y}"/><text x="{left - 6}" y="{y + 4}">{angle:+d}°</text>'
+        f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y}" y2="{y}"/>'
+        f'<text x="{left - 6}" y="{y + 4}">{angle:+d}°</text>'
         for angle, y in ((a, round(height / 2 - (height / 2 - 14) * a / limit, 1)) for a in (-60, -30, 0, 30, 60))
     )
     times = [end * i / 120 for i in range(121)]
@@ -224,9 +229,11 @@ def _chart(tracks: Sequence[Track]) -> str:
             lines += line(track.seconds[a:b], track.yaw[a:b], f"track{(track.number - 1) % 4 + 1}")
     keys = "".join(f'<span class="key track{(t.number - 1) % 4 + 1}">person {t.number}</span>' for t in tracks)
     return (
-        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="yaw of each person over time">{ticks}{lines}</svg>'
-        f'<figcaption>{keys}<span class="key true">the rendered person, known</span> Yaw over {end:.0f} seconds. '
-        "A line ends while the person is covered.</figcaption></figure>"
+        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="yaw of each person over time">'
+        f"{ticks}{lines}</svg>"
+        f'<figcaption>{keys}<span class="key true">rendered person, known</span><br>Yaw over {end:.0f} seconds. A line '
+        "ends while the person is covered. Just before that, half of the face is covered and the yaw is wrong."
+        "</figcaption></figure>"
     )
 
 
@@ -235,12 +242,12 @@ def _file_list(out: Path) -> str:
     kinds = {
         "predictions.json": "all numbers of the photo",
         "predictions.csv": "the same as a table",
-        "face.glb": "the textured mesh, for Blender and any glTF viewer",
+        "face.glb": "the textured mesh for Blender and any glTF viewer",
         "face.obj": "the same as OBJ, with its texture",
         "face.ply": "the same with a colour per vertex",
     }
     kinds |= {path.name: "an animated mesh of one person of the clip" for path in sorted(out.glob("clip_*.glb"))}
     return "".join(
-        f'<li><a href="{name}" download>{name}</a> <small>{(out / name).stat().st_size / 1024:,.0f} kB</small> {text}</li>'
+        f'<li><a href="{name}" download>{name}</a> {text}, {(out / name).stat().st_size / 1024:,.0f} kB</li>'
         for name, text in kinds.items()
     )

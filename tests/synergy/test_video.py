@@ -216,6 +216,17 @@ class Reports(SimpleHTTPRequestHandler):
         pass
 
 
+def test_frames_at_a_constant_rate_need_no_source(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", 24) as writer:
+        for i in range(6):
+            writer.write(picture(i), i)
+    with VideoReader(tmp_path / "a.mp4") as video:
+        assert [frame.seconds for frame in video] == pytest.approx([i / 24 for i in range(6)])
+        assert video.rate == 24
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert not container.streams.audio
+
+
 @pytest.mark.slow
 def test_a_written_video_plays_in_a_browser(tmp_path):
     if CHROMIUM is None:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from eval.video.benchmark import compare
-from eval.video.clips import RATE, Cutout, crossing_clip, crossing_clips, cut_out, demo_photo, motion_clips, rendered_photo
+from eval.video.clips import RATE, Cutout, crossing_clip, crossing_clips, cut_out, motion_clips, rendered_photo
 from synergy.crop import transform_points
+from synergy.demo import demo_photo
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
 

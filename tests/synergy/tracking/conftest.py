@@ -80,7 +80,9 @@ class World:
         return FoundFaces(boxes, np.full(len(boxes), 0.9, np.float32), boxes, np.zeros((len(boxes), 5, 2)))
 
     def predict_found(self, images, found):
-        return [Faces(replace(self.change_detected(self._look(box)), score=0.9) for box in one.crop_boxes) for one in found]
+        return [
+            Faces(replace(self.change_detected(self._look(box)), score=0.9) for box in one.crop_boxes) for one in found
+        ]
 
     def _look(self, box):
         """Return the visible face nearest to a box, or else a face that the network sees in the background."""
