@@ -33,7 +33,6 @@ SKIPPED = {
     "3ddfa_v2:FILE": "needs files of another project",
     "eval aflw2000-3d": "needs a data set",
     "label build": "needs a data set",
-    "--engine ray": "needs the extra ray",
 }
 IN_WHEEL = ("licenses/MODEL_CARD.md", "licenses/LICENSE", "licenses/NOTICE", "synergynet.safetensors", "open_face.npz")
 # Makes what the commands read: a photo, a folder of photos and a short video of the photo.
