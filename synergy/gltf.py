@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _ARRAY_BUFFER, _INDEX_BUFFER = 34962, 34963
-_LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP = 9729, 9987, 33071
+_LINEAR, _CLAMP = 9729, 33071
 _TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 
 
@@ -131,7 +131,8 @@ def encode_face(
         "materials": [{"name": "face", "doubleSided": True, "pbrMetallicRoughness": colour}],
         "textures": [{"source": 0, "sampler": 0}],
         "images": [{"name": "face", "mimeType": "image/png", "bufferView": image}],
-        "samplers": [{"magFilter": _LINEAR, "minFilter": _LINEAR_MIPMAP_LINEAR, "wrapS": _CLAMP, "wrapT": _CLAMP}],
+        # No smaller copies of the texture (mipmaps): the neck is narrow in it, and would mix with the texels around.
+        "samplers": [{"magFilter": _LINEAR, "minFilter": _LINEAR, "wrapS": _CLAMP, "wrapT": _CLAMP}],
     }
     if len(keys) > 1:
         document["animations"] = [_animation(keys, buffer, with_weights=bool(targets))]

@@ -46,8 +46,9 @@ _SEEN = (0.2, 0.45)
 _SEEN_OUTSIDE = (0.4, 0.75)
 # Width of the blend at the border of what the camera sees, as a fraction of the side of the texture.
 _BLEND = 0.015
-# Weights of an observed value, and of zero, against the smoothness between neighbours.
-_OBSERVED, _TOWARDS_ZERO = 10.0, 1e-6
+# Weight of an observed value against the smoothness between neighbours; and that of zero, on the skin and elsewhere.
+# What is seen of the inside of the mouth says little about the rest of it, which is darker or has another colour.
+_OBSERVED, _ZERO_ON_SKIN, _ZERO_ELSEWHERE = 10.0, 1e-6, 0.1
 # The least weight that is divided by.
 _NOTHING = 1e-6
 # Number of places that are looked up in one row of a picture.
@@ -235,9 +236,17 @@ def _own_colours(model: MorphableModel, known: Floats, weight: Floats) -> Floats
     mean = (known * weight).sum(0) / max(float(weight.sum()), _NOTHING)
     own = np.tile(mean, (model.n_vertices, 1))
     if model.colours is not None:
-        _, part = connected_components(_laplacian(model), directed=False)
-        own[part != part[model.landmarks[30]]] = model.colours[part != part[model.landmarks[30]]]
+        own[~_on_skin(model)] = model.colours[~_on_skin(model)]
     return own
+
+
+@lru_cache(maxsize=4)
+def _on_skin(model: MorphableModel) -> NDArray[np.bool_]:
+    """Return which vertices (V,) are connected with the nose; all of them for a model without colours."""
+    if model.colours is None:
+        return np.ones(model.n_vertices, bool)
+    _, part = connected_components(_laplacian(model), directed=False)
+    return np.asarray(part == part[model.landmarks[30]])
 
 
 def _in_face(model: MorphableModel) -> NDArray[np.bool_]:
@@ -256,6 +265,7 @@ class _Surface:
     def __init__(self, model: MorphableModel, size: int) -> None:
         self._texels = texel_positions(model, size)
         self._laplacian = _laplacian(model)
+        self._zero = np.where(_on_skin(model), _ZERO_ON_SKIN, _ZERO_ELSEWHERE)
 
     def sample(self, texture: Floats) -> Floats:
         """Return the values (V, C) of a texture (size, size, C) at the vertices."""
@@ -269,11 +279,11 @@ class _Surface:
             weight: (V, 1) in 0..1, how well each value is known.
 
         Returns:
-            (V, C) near the known values, harmonic (each the mean of its neighbours) elsewhere, and 0 in parts of which
-            nothing is known.
+            (V, C) near the known values, and harmonic (each the mean of its neighbours) elsewhere. In parts of which
+            nothing is known it is 0. In other parts than the skin, it falls to 0 away from the known values.
         """
         observed = _OBSERVED * weight.astype(np.float64)
-        system = self._laplacian + diags_array(observed[:, 0] + _TOWARDS_ZERO)
+        system = self._laplacian + diags_array(observed[:, 0] + self._zero)
         return np.asarray(splu(system.tocsc()).solve(observed * values), np.float32)
 
 
