@@ -133,7 +133,7 @@ class Face:
         """Azimuth and elevation of the nose in degrees, from the predicted rotation `pose.matrix`.
 
         Unlike pitch and roll, they do not depend on errors of the prediction more in profile than in a frontal face;
-        see docs/head-pose.md. They do not depend on the rotation of the head about the direction of its nose. The
+        see docs/conventions.md. They do not depend on the rotation of the head about the direction of its nose. The
         azimuth is the yaw where the pitch is 0, and the elevation is the pitch where the yaw is 0.
 
         Example:

@@ -49,6 +49,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_the_page_of_formats_has_the_table_of_the_program() -> None:
+    page = (DOCS / "meshes.md").read_text(encoding="utf-8")
+    assert load("formats").with_table(page) == page
+    assert page.count("| `") > 15
+
+
 class Page(HTMLParser):
     """The ids, links and loaded files of an HTML page."""
 

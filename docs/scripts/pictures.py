@@ -5,6 +5,7 @@ They show the public-domain photo of scikit-image (Eileen Collins, NASA) and ren
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from synergy import FacePredictor
 from synergy.appearance import random_colours, region_colours
 from synergy.demo import random_face
 from synergy.draw import draw_mesh, draw_picture, overlay
+from synergy.face import Face
+from synergy.geometry import compose_pose, euler_to_matrix
+from synergy.parameters import join_parameters, split_parameters
+from synergy.raster import facing, rasterize
 from synergy.result_formats import PICTURE_FORMATS
+from synergy.texture import face_texture, texel_positions
 from synergy.voxels import DEPTHS, encode, to_voxels, volume_frame
 
 PICTURES = Path(__file__).parents[1] / "pictures"
@@ -34,11 +40,39 @@ def photo_pictures() -> dict[str, NDArray[np.uint8]]:
     faces = FacePredictor()(part)
     pictures = {name: draw_picture(part, faces, name) for name in PICTURE_FORMATS}
     small = {f"format-{name}.jpg": _reduced(picture) for name, picture in pictures.items()}
-    return {"landmarks.jpg": pictures["overlay"], "mesh.jpg": pictures["mesh"], **small}
+    return {
+        "landmarks.jpg": pictures["overlay"],
+        "mesh.jpg": pictures["mesh"],
+        **small,
+        "texture.jpg": textured_views(faces[0], part),
+    }
 
 
 def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(picture).resize((_SMALL, _SMALL), Image.Resampling.LANCZOS))
+
+
+def textured_views(face: Face, photo: NDArray[np.uint8], side: int = 400) -> NDArray[np.uint8]:
+    """Return the texture of a face, and its head with this texture from the front, both sides and behind."""
+    model, texture = face.morphable_model, face_texture(face, photo)
+    pictures = [np.asarray(Image.fromarray(texture).resize((side, side), Image.Resampling.LANCZOS))]
+    _, shape, expression = split_parameters(face.params, model.n_shape)
+    for yaw in (0, 50, -50, 180):
+        rotation = euler_to_matrix(torch.tensor([0.0, np.radians(yaw), 0.0], dtype=torch.float32))
+        scale = torch.tensor(0.95 * side / np.ptp(model.mean[:, 1]))
+        middle = rotation @ torch.from_numpy((model.mean.min(0) + model.mean.max(0)) / 2) * scale
+        pose = compose_pose(scale, rotation, torch.tensor([side / 2, side / 2, 0.0]) - middle).numpy()
+        params = join_parameters(pose, shape, expression).astype(np.float32)
+        turned = replace(face, params=params, crop=np.eye(3)[:2], crop_size=side)
+        vertices = turned.vertices()
+        front = model.triangles[facing(vertices, model.triangles)]
+        fragments = rasterize(vertices, front, side, side)
+        places = fragments.interpolate_covered(texel_positions(model, len(texture)), front)
+        column, row = np.rint(places).astype(int).clip(0, len(texture) - 1).T
+        picture = np.full((side, side, 3), (38, 44, 56), np.uint8)
+        picture[fragments.mask] = texture[row, column]
+        pictures.append(picture)
+    return np.concatenate(pictures, 1)
 
 
 def rendered_faces() -> NDArray[np.uint8]:

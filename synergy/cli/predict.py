@@ -150,7 +150,7 @@ def predict(
     [bold]synergy predict photo.jpg --format glb[/]        a textured mesh for Blender
 
     The files of photos/a.jpg are called photos/a.jpg_overlay.jpg, photos/a.jpg_0.glb and so on; 0 is the face's number.
-    Of a video, clip.mp4_1.glb is the person with id 1; pts, obj and ply are one file per face in clip.mp4_frames.
+    Of a video, clip.mp4_1.glb is the person with id 1; pts and other meshes are one file per face in clip.mp4_frames.
     All numbers of all runs with the same --out are in predictions.json and predictions.csv.
 
     A file that cannot be used is named, listed in skipped.csv and skipped; the exit status is then 2. Results are
