@@ -30,6 +30,7 @@ from bfm_assets import ModelFileError, MorphableModel, read_model
 from bfm_assets.keypoints import read_keypoints
 from bfm_assets.safe_files import read_array
 from eval.predictions import Predictions
+from synergy.archives import images_in_archive
 from synergy.checkpoints import read_checkpoint
 from synergy.compat.checkpoint import read_state
 from synergy.data import AnnotatedCropsReader, JVCRReader
@@ -438,7 +439,24 @@ def _zips() -> list[bytes]:
     return files
 
 
+def _parquets() -> list[bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images = _images("jpg")()
+    tables = [pa.table({"image": images}), pa.table({"image": [{"bytes": image, "path": "a"} for image in images]})]
+    return [_written("a.parquet", lambda path, t=table: pq.write_table(t, path)) for table in tables]
+
+
+def _read_parquet(content: bytes, folder: Path) -> None:
+    path = _write(folder / "fuzzed.parquet", content)
+    attempt(lambda: [*islice(images_in_archive(path), 20)])
+
+
 def _read_archive(content: bytes, folder: Path) -> None:
+    for suffix in ("tar", "zip"):
+        images = _write(folder / f"fuzzed.{suffix}", content)
+        attempt(lambda images=images: [*islice(images_in_archive(images), 20)])
     path = _write(folder / "fuzzed.archive", content)
 
     def read() -> None:
@@ -473,6 +491,7 @@ TARGETS: dict[str, Target] = {
     "onnx": Target(_onnx_models, _read_onnx),
     "tar": Target(_tars, _read_archive),
     "zip": Target(_zips, _read_archive),
+    "parquet": Target(_parquets, _read_parquet),
 }
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from synergy.errors import UserError, describe
+from synergy.errors import UserError, describe, printable
 from synergy.extras import needs_extra
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip", ".parquet")
 # Rows of a Parquet file that are read at once.
 _ROWS = 16
+# No image and no label file has this size. A small archive can state that it holds such a file.
+_MAX_BYTES = 2**30
 
 
 def is_archive(name: str) -> bool:
@@ -32,6 +33,20 @@ def is_archive(name: str) -> bool:
         (True, False)
     """
     return name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a file of an archive that is too large to be read into memory.
+
+    Args:
+        name: name of the file in the archive.
+        size: its unpacked size in bytes.
+
+    Raises:
+        OSError: it is larger than 1 GiB.
+    """
+    if size > _MAX_BYTES:
+        raise OSError(f"{printable(name)}: {size / 1e9:.1f} GB unpacked, larger than any file of a data set")
 
 
 def images_in_archive(path: str | Path) -> Iterator[tuple[str, bytes]]:
@@ -90,6 +105,7 @@ def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(path) as archive:
         for member in archive:
             if member.isfile() and _is_image(member.name):
+                check_size(member.name, member.size)
                 file = archive.extractfile(member)
                 content = b"" if file is None else file.read()
                 if len(content) != member.size:
@@ -109,9 +125,11 @@ def _zip_files(path: Path) -> Iterator[tuple[str, bytes]]:
         for entry in archive.infolist():
             if not entry.is_dir() and _is_image(entry.filename):
                 try:
+                    check_size(entry.filename, entry.file_size)
                     content = archive.read(entry)
                 # The files of a zip are independent: of a damaged one there is no content, the others are read.
-                except (zipfile.BadZipFile, zlib.error, EOFError):
+                # Damage makes the readers raise almost anything.
+                except Exception:
                     content = b""
                 yield entry.filename, content
 

@@ -80,6 +80,9 @@ class VideoReader:
             self._container.close()
             raise UserError(f"{path}: has no pictures")
         self._stream: Any = self._container.streams.video[0]
+        if self._stream.codec_context is None:
+            self._container.close()
+            raise UserError(f"{path}: its video codec is not known")
         self._stream.thread_type = "AUTO"
         self._max_pixels = max_pixels
         try:

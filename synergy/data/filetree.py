@@ -8,11 +8,9 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from synergy.archives import check_size
 from synergy.errors import UserError, describe, printable
 from synergy.folders import files_below
-
-# No image and no label file of a data set has this size. A small archive can state that it holds such a file.
-_MAX_BYTES = 2**30
 
 
 class FileTree:
@@ -99,10 +97,10 @@ class FileTree:
             self._archive = tarfile.open(self.path) if self._tar_members else zipfile.ZipFile(self.path)  # noqa: SIM115
             self._process = os.getpid()
         if isinstance(self._archive, zipfile.ZipFile):
-            _check_size(name, self._archive.getinfo(name).file_size)
+            check_size(name, self._archive.getinfo(name).file_size)
             return self._archive.read(name)
         member = self._tar_members[name]
-        _check_size(name, member.size)
+        check_size(name, member.size)
         file = self._archive.extractfile(member)
         content = b"" if file is None else file.read()
         if len(content) != member.size:
@@ -111,12 +109,6 @@ class FileTree:
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_archive": None}
-
-
-def _check_size(name: str, size: int) -> None:
-    """Raise `OSError` for a file of an archive that is too large to be read into memory."""
-    if size > _MAX_BYTES:
-        raise OSError(f"{printable(name)}: {size / 1e9:.1f} GB unpacked, larger than any file of a data set")
 
 
 def _is_visible(name: str) -> bool:

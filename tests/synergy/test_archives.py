@@ -145,3 +145,25 @@ def test_a_parquet_file_without_one_column_of_images(tmp_path, columns, message)
     with pytest.raises(UserError) as caught:
         list(images_in_archive(path))
     assert str(caught.value).endswith(f"expected one column with the bytes of images, {message}")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(10, b"\x63"), (24, (2**31).to_bytes(4, "little"))], ids=["method", "size"]
+)
+def test_a_file_in_a_zip_that_cannot_be_unpacked_leaves_the_others(tmp_path, field, value):
+    """An unknown compression, and a stated size of 2 GiB, in the entry of the directory."""
+    path = write_zip(tmp_path / "x.zip", FILES)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"PK\1\2") + field
+    content[start : start + len(value)] = value
+    path.write_bytes(content)
+    assert list(images_in_archive(path)) == [("a.jpg", b""), *list(FILES.items())[1:]]
+
+
+def test_a_file_in_a_tar_that_unpacks_to_too_much_is_one_line(tmp_path, monkeypatch):
+    path = write_tar(tmp_path / "x.tar.gz", FILES | {"d.jpg": b"\0" * 100_000}, "w:gz")
+    monkeypatch.setattr("synergy.archives._MAX_BYTES", 10_000)
+    found = []
+    with pytest.raises(UserError, match=r"x\.tar\.gz: cut off or damaged after 3 images \(d\.jpg: 0\.0 GB unpacked"):
+        found.extend(images_in_archive(path))
+    assert found == list(FILES.items())

@@ -102,7 +102,7 @@ def test_a_bomb_in_an_archive_is_refused_before_it_is_unpacked(tmp_path: Path, m
     path.write_bytes(content)
     with pytest.raises(OSError, match=r"a\.jpg: 2\.1 GB unpacked, larger than any file of a data set"):
         FileTree(path).read("a.jpg")
-    monkeypatch.setattr("synergy.data.filetree._MAX_BYTES", 10_000)
+    monkeypatch.setattr("synergy.archives._MAX_BYTES", 10_000)
     with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as tar:
         member = tarfile.TarInfo("a.jpg")
         member.size = 100_000
