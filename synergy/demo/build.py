@@ -63,6 +63,8 @@ def build_demo(out: Path) -> Path:
         write_mesh(out / f"face.{kind}", faces[0], photo)
     layers = _write_layers(out, *portrait(photo, faces))
     rendered = _write_rendered(out, predictor)
+    for old in out.glob("clip_*.glb"):
+        old.unlink()  # the page lists these files
     video, chart = _write_clip(out, predictor)
     page = out / "index.html"
     template = (files("synergy.demo") / "page.html").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch.loggers import WandbLogger
 from typer.testing import CliRunner
 
@@ -85,10 +86,18 @@ def test_a_file_is_preferred_to_a_shipped_configuration(tmp_path: Path, monkeypa
         main(["fit", "--config", "smoke"])
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "train" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_shipped_configuration_hides_the_progress_or_sends_anything(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    assert config.get("trainer", {}).get("enable_progress_bar", True)
+    assert config.get("wandb", "offline") == "offline"
+
+
 @pytest.mark.slow
 def test_wandb_run_stays_offline_with_pictures_and_a_mesh(tmp_path: Path) -> None:
     # An address that does not exist: any attempt to send something would fail.
-    result = synergy(tmp_path, "train", "fit", *SMALL, WANDB_API_KEY="x" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
+    environment = {"WANDB_API_KEY": "x" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_MODE": "online"}
+    result = synergy(tmp_path, "train", "fit", *SMALL, **environment)
     assert result.returncode == 0, result.stderr
     (run,) = tmp_path.glob("run/wandb/offline-run-*")
     assert list(run.glob("files/media/images/faces_*.png"))
