@@ -20,6 +20,7 @@ import yaml
 from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 
+markdown = pytest.importorskip("markdown", reason="needs the extra docs")
 pytest.importorskip("mkdocs", reason="needs the extra docs")
 
 ROOT = Path(__file__).parents[1]
@@ -122,6 +123,18 @@ def test_every_document_is_in_the_navigation() -> None:
 def test_links_of_the_documents(path: Path) -> None:
     broken = [link for link in links_of(path) if not leads_somewhere(link, path)]
     assert not broken
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_lists_code_and_tables_are_the_same_on_the_site_and_on_code_hosts(path: Path) -> None:
+    # Code hosts read CommonMark. The site needs blank lines before lists, and four spaces before their paragraphs.
+    text = re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    types = [token.type for token in MarkdownIt("commonmark").enable("table").parse(text)]
+    extensions = ["tables", "md_in_html", "admonition", "pymdownx.superfences", "pymdownx.highlight"]
+    html = markdown.markdown(text, extensions=extensions)
+    assert html.count("<li>") == types.count("list_item_open")
+    assert html.count("<pre") == types.count("fence") + types.count("code_block")
+    assert html.count("<table") == types.count("table_open")
 
 
 def leads_somewhere(link: str, source: Path) -> bool:
