@@ -14,7 +14,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from synergy.result_formats import PICTURE_FORMATS, RESULT_FORMATS
+from synergy.result_formats import PICTURE_FORMATS
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ _SECTION = re.compile(r'^<!-- section (\S+) "(.+)" -->$', re.MULTILINE)
 _TEXT = re.compile(r"^<!-- text (\S+) -->$", re.MULTILINE)
 _BENCHMARK = re.compile(r"^<!-- benchmark (\S+) -->$", re.MULTILINE)
 _MODULES = re.compile(r"^<!-- modules ([\w ]+) -->$", re.MULTILINE)
-_FORMATS = re.compile(r"^<!-- formats -->$", re.MULTILINE)
+_EXAMPLES = re.compile(r"^<!-- pictures -->$", re.MULTILINE)
 _DRAWING = re.compile(r'<img alt="([^"]*)" src="[^"]*?(pictures/[^"/]+\.svg)"\s*/?>')
 
 
@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     `<!-- section README.md "Use it" -->` is replaced by the text of that section without its heading,
     `<!-- text LICENSE -->` by a file as it is, `<!-- modules synergy -->` by a table of the source files of a package,
-    `<!-- formats -->` by the formats of `synergy predict`, and `<!-- benchmark docs/benchmark.json -->` by the tables
+    `<!-- pictures -->` by an example of each picture of `synergy predict`, and `<!-- benchmark docs/benchmark.json -->` by the tables
     of a benchmark.
     """
     uri = page.file.src_uri
@@ -58,7 +58,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     markdown = _SECTION.sub(lambda m: site_links(section(read(m[1]), m[2]), m[1], uri), markdown)
     markdown = _TEXT.sub(lambda m: f"```text\n{read(m[1]).rstrip()}\n```", markdown)
     markdown = _MODULES.sub(lambda m: "\n\n".join(module_table(package) for package in m[1].split()), markdown)
-    markdown = _FORMATS.sub(lambda _: format_gallery(relpath("pictures", str(PurePosixPath(uri).parent))), markdown)
+    markdown = _EXAMPLES.sub(lambda _: picture_gallery(relpath("pictures", str(PurePosixPath(uri).parent))), markdown)
     return _BENCHMARK.sub(lambda m: benchmark_tables(json.loads(read(m[1]))), markdown)
 
 
@@ -130,20 +130,18 @@ def api_page(path: str, page: str) -> tuple[str, str]:
     raise PluginError(f"{page} links to {path}, which no page of docs/api documents")
 
 
-def format_gallery(pictures: str) -> str:
-    """Return a table of the formats of `synergy predict --format`, and examples of those that are pictures.
+def picture_gallery(pictures: str) -> str:
+    """Return an example of each picture of `synergy predict --format`.
 
     Args:
         pictures: the folder of the pictures, relative to the page.
     """
-    rows = [(f"`{one.name}`", one.description) for one in RESULT_FORMATS.values()]
     figures = [
         f'<figure markdown="span">\n![{one.description}]({pictures}/format-{one.name}.jpg)\n'
         f"<figcaption>{one.name}</figcaption>\n</figure>"
         for one in PICTURE_FORMATS.values()
     ]
-    gallery = '<div class="gallery formats" markdown>\n\n' + "\n".join(figures) + "\n\n</div>"
-    return f"{table(('format', 'content'), rows)}\n\n{gallery}"
+    return '<div class="gallery" markdown>\n\n' + "\n".join(figures) + "\n\n</div>"
 
 
 def module_table(package: str) -> str:

@@ -1,12 +1,11 @@
 """Make the pictures of the site: `python docs/scripts/pictures.py` writes files to docs/pictures.
 
-They show the public-domain photo of scikit-image (Eileen Collins, NASA) and rendered faces of the open face.
+They show the public-domain photo of the demo and a rendered face. `overview.py` makes the picture of the first page.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from synergy import FacePredictor
-from synergy.appearance import random_colours, region_colours
-from synergy.demo import random_face
-from synergy.draw import draw_mesh, draw_picture, overlay
+from synergy.demo import demo_photo, random_face
+from synergy.draw import draw_picture
 from synergy.face import Face
 from synergy.geometry import compose_pose, euler_to_matrix
 from synergy.parameters import join_parameters, split_parameters
@@ -27,29 +25,19 @@ from synergy.texture import face_texture, texel_positions
 from synergy.voxels import DEPTHS, encode, to_voxels, volume_frame
 
 PICTURES = Path(__file__).parents[1] / "pictures"
-# Pitch, yaw and roll in degrees of the rendered faces.
-_POSES = ((0, 0, 0), (0, 45, 0), (15, -20, 10), (0, -70, 0))
-# Part of the photo: left, top, right, bottom, how much it is enlarged, and the side of the small pictures.
-_PART, _ENLARGED, _SMALL = (110, 0, 350, 240), 3, 300
+# Part of the photo: left, top, right, bottom, how much it is enlarged, and the side of the pictures.
+_PART, _ENLARGED, _SIDE = (110, 0, 350, 240), 3, 300
 
 
-def photo_pictures() -> dict[str, NDArray[np.uint8]]:
-    """Return the photo in all pictures that `synergy predict` makes, those of the first page also in full size."""
-    photo = Image.open(str(files("skimage") / "data" / "astronaut.png")).crop(_PART)
-    part = np.asarray(photo.resize((photo.width * _ENLARGED, photo.height * _ENLARGED), Image.Resampling.LANCZOS))
-    faces = FacePredictor()(part)
-    pictures = {name: draw_picture(part, faces, name) for name in PICTURE_FORMATS}
-    small = {f"format-{name}.jpg": _reduced(picture) for name, picture in pictures.items()}
-    return {
-        "landmarks.jpg": pictures["overlay"],
-        "mesh.jpg": pictures["mesh"],
-        **small,
-        "texture.jpg": textured_views(faces[0], part),
-    }
-
-
-def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(picture).resize((_SMALL, _SMALL), Image.Resampling.LANCZOS))
+def photo_pictures() -> dict[str, Image.Image]:
+    """Return the photo in all pictures that `synergy predict` makes, and its face with a texture."""
+    part = Image.fromarray(demo_photo()).crop(_PART)
+    large = np.asarray(part.resize((part.width * _ENLARGED, part.height * _ENLARGED), Image.Resampling.LANCZOS))
+    faces = FacePredictor()(large)
+    pictures = {name: Image.fromarray(draw_picture(large, faces, name)) for name in PICTURE_FORMATS}
+    small = {name: picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS) for name, picture in pictures.items()}
+    texture = Image.fromarray(textured_views(faces[0], large))
+    return {**{f"format-{name}.jpg": picture for name, picture in small.items()}, "texture.jpg": texture}
 
 
 def textured_views(face: Face, photo: NDArray[np.uint8], side: int = 400) -> NDArray[np.uint8]:
@@ -72,19 +60,6 @@ def textured_views(face: Face, photo: NDArray[np.uint8], side: int = 400) -> NDA
         picture = np.full((side, side, 3), (38, 44, 56), np.uint8)
         picture[fragments.mask] = texture[row, column]
         pictures.append(picture)
-    return np.concatenate(pictures, 1)
-
-
-def rendered_faces() -> NDArray[np.uint8]:
-    """Return random people of the open face next to each other, with their landmarks below."""
-    pictures = []
-    for seed, pose in enumerate(_POSES):
-        face = random_face(pose, seed)
-        model = face.morphable_model
-        colours = region_colours(model, **random_colours(np.random.default_rng(seed)))
-        empty = np.full((256, 256, 3), (38, 44, 56), np.uint8)
-        picture = draw_mesh(empty, face.vertices(), model.triangles, colours)
-        pictures.append(np.concatenate([picture, overlay(picture, [face])]))
     return np.concatenate(pictures, 1)
 
 
@@ -123,8 +98,8 @@ def _framed(plane: torch.Tensor) -> torch.Tensor:
 def main() -> None:
     """Write all pictures."""
     PICTURES.mkdir(exist_ok=True)
-    for name, picture in {**photo_pictures(), "rendered.jpg": rendered_faces()}.items():
-        Image.fromarray(picture).save(PICTURES / name, quality=88)
+    for name, picture in photo_pictures().items():
+        picture.save(PICTURES / name, quality=88)
     voxel_planes().save(PICTURES / "voxels.png", optimize=True)
 
 
