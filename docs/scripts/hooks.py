@@ -47,10 +47,11 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Insert what a page asks for in comments, and turn links of the repository into links of the site.
 
-    `<!-- section README.md "Use it" -->` is replaced by the text of that section without its heading,
-    `<!-- text LICENSE -->` by a file as it is, `<!-- modules synergy -->` by a table of the source files of a package,
-    `<!-- pictures -->` by an example of each picture of `synergy predict`, and `<!-- benchmark docs/benchmark.json -->` by the tables
-    of a benchmark.
+    - `<!-- section README.md "Use it" -->`: the text of that section without its heading,
+    - `<!-- text LICENSE -->`: a file as it is,
+    - `<!-- modules synergy -->`: a table of the source files of a package,
+    - `<!-- pictures -->`: an example of each picture of `synergy predict`,
+    - `<!-- benchmark docs/benchmark.json -->`: the tables of a benchmark.
     """
     uri = page.file.src_uri
     source = next((path for path, made in PAGES.items() if made == uri), f"docs/{uri}")
