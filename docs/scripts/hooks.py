@@ -14,8 +14,6 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from synergy.result_formats import PICTURE_FORMATS
-
 ROOT = Path(__file__).parents[2]
 
 # Files of the repository outside docs/ that are pages of the site: path in the repository to path of the page.
@@ -33,7 +31,6 @@ _SECTION = re.compile(r'^<!-- section (\S+) "(.+)" -->$', re.MULTILINE)
 _TEXT = re.compile(r"^<!-- text (\S+) -->$", re.MULTILINE)
 _BENCHMARK = re.compile(r"^<!-- benchmark (\S+) -->$", re.MULTILINE)
 _MODULES = re.compile(r"^<!-- modules ([\w ]+) -->$", re.MULTILINE)
-_EXAMPLES = re.compile(r"^<!-- pictures -->$", re.MULTILINE)
 _DRAWING = re.compile(r'<img alt="([^"]*)" src="[^"]*?(pictures/[^"/]+\.svg)"\s*/?>')
 
 
@@ -50,7 +47,6 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     - `<!-- section README.md "Use it" -->`: the text of that section without its heading,
     - `<!-- text LICENSE -->`: a file as it is,
     - `<!-- modules synergy -->`: a table of the source files of a package,
-    - `<!-- pictures -->`: an example of each picture of `synergy predict`,
     - `<!-- benchmark docs/benchmark.json -->`: the tables of a benchmark.
     """
     uri = page.file.src_uri
@@ -59,7 +55,6 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     markdown = _SECTION.sub(lambda m: site_links(section(read(m[1]), m[2]), m[1], uri), markdown)
     markdown = _TEXT.sub(lambda m: f"```text\n{read(m[1]).rstrip()}\n```", markdown)
     markdown = _MODULES.sub(lambda m: "\n\n".join(module_table(package) for package in m[1].split()), markdown)
-    markdown = _EXAMPLES.sub(lambda _: picture_gallery(relpath("pictures", str(PurePosixPath(uri).parent))), markdown)
     return _BENCHMARK.sub(lambda m: benchmark_tables(json.loads(read(m[1]))), markdown)
 
 
@@ -129,20 +124,6 @@ def api_page(path: str, page: str) -> tuple[str, str]:
         if f"::: {module}\n" in candidate.read_text(encoding="utf-8"):
             return f"api/{candidate.name}#{module}", str(PurePosixPath(page).parent)
     raise PluginError(f"{page} links to {path}, which no page of docs/api documents")
-
-
-def picture_gallery(pictures: str) -> str:
-    """Return an example of each picture of `synergy predict --format`.
-
-    Args:
-        pictures: the folder of the pictures, relative to the page.
-    """
-    figures = [
-        f'<figure markdown="span">\n![{one.description}]({pictures}/format-{one.name}.jpg)\n'
-        f"<figcaption>{one.name}</figcaption>\n</figure>"
-        for one in PICTURE_FORMATS.values()
-    ]
-    return '<div class="gallery" markdown>\n\n' + "\n".join(figures) + "\n\n</div>"
 
 
 def module_table(package: str) -> str:
