@@ -18,7 +18,7 @@ def texture_coordinates(model: MorphableModel) -> Floats:
 
     The open face has its own: the skin fills a disc, and eyes, mouth and teeth have small discs below it. A model
     without texture coordinates gets a projection of the mean face: the angle of a vertex from the viewing axis, as seen
-    from the middle of the mean face, is its distance from the centre of the texture (azimuthal equidistant). Parts that
+    from the middle between the ears, is its distance from the centre of the texture (azimuthal equidistant). Parts that
     lie behind each other, such as the inside of the mouth behind the lips, then share a place in the texture.
 
     Args:
@@ -33,12 +33,15 @@ def texture_coordinates(model: MorphableModel) -> Floats:
         >>> uv[open_face().landmarks[30]].round(1).tolist()  # the tip of the nose
         [0.5, 0.5]
     """
-    return project_from_centre(model.mean) if model.uv is None else model.uv
+    if model.uv is not None:
+        return model.uv
+    ears = model.mean[model.landmarks[[0, 16]]]  # the ends of the jaw line
+    return project_from_centre(model.mean, ears.mean(0))
 
 
-def project_from_centre(points: NDArray[np.floating]) -> Floats:
-    """Project points (V, 3) around a centre to texture coordinates (V, 2); see `texture_coordinates`."""
-    x, y, z = (points - (points.min(0) + points.max(0)) / 2).astype(np.float64).T
+def project_from_centre(points: NDArray[np.floating], centre: NDArray[np.floating]) -> Floats:
+    """Project points (V, 3) around a centre (3,) to texture coordinates (V, 2); see `texture_coordinates`."""
+    x, y, z = (points - centre).astype(np.float64).T
     across = np.hypot(x, y)
     angle = np.arctan2(across, z)
     radius = 0.5 * angle / angle.max()
