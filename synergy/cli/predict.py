@@ -66,8 +66,8 @@ def predict(
     boxes: Annotated[
         Path | None,
         typer.Option(
-            help='JSON {"photos/a.jpg": \\[\\[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s. Keys are '
-            "paths as given on the command line, or as found in a given folder."
+            help='JSON {"photos/a.jpg": \\[\\[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s. Keys '
+            "are paths as given on the command line, or as found in a given folder."
         ),
     ] = None,
     model: NetworkOption = "synergynet",
