@@ -171,10 +171,13 @@ def test_every_file_of_a_photo_can_be_downloaded(start, photo, temporary):
         assert sorted(archive.namelist()) == ["face_1.mtl", "face_1.obj", "face_1.png"]
 
 
-def test_the_model_has_the_expressions_of_the_face(start, photo):
-    client = start()
+@pytest.mark.parametrize("is_local", [True, False])
+def test_the_model_has_the_expressions_of_the_face(is_local, start, photo):
+    client = start(is_local=is_local)
     result = client.post("/api/photos", content=photo).json()
-    glb = client.get(f"/api/results/{result['id']}/models/0.glb").content
+    response = client.get(f"/api/results/{result['id']}/models/0.glb")
+    assert ("content-encoding" in response.headers) != is_local
+    glb = response.content
     length = int.from_bytes(glb[12:16], "little")
     [mesh] = json.loads(glb[20 : 20 + length])["meshes"]
     weights = dict(zip(mesh["extras"]["targetNames"], mesh["weights"], strict=True))

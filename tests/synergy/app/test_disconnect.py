@@ -1,0 +1,69 @@
+"""A client that leaves, at a server that runs."""
+
+import http.client
+import io
+import socket
+import tempfile
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from synergy import FacePredictor
+
+av = pytest.importorskip("av")
+uvicorn = pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'synergy-face[app]'")
+
+N_FRAMES = 400
+
+
+def long_clip():
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=100)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for i in range(N_FRAMES):
+            frame = np.full((240, 320, 3), i % 256, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+@pytest.mark.slow
+def test_the_analysis_of_a_clip_ends_when_the_client_leaves(monkeypatch, tmp_path):
+    from synergy.app import clips
+    from synergy.app.limits import Limits
+    from synergy.app.serve import open_port
+    from synergy.app.server import create_app
+
+    n_written = 0
+    write = clips.VideoWriter.write
+
+    def count(*arguments):
+        nonlocal n_written
+        n_written += 1
+        write(*arguments)
+
+    monkeypatch.setattr(clips.VideoWriter, "write", count)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    listener = open_port("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(FacePredictor(), Limits()), log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        connection = http.client.HTTPConnection(*listener.getsockname(), timeout=60)
+        connection.request("POST", "/api/clips", long_clip())
+        assert b"progress" in connection.getresponse().readline()
+        assert len(list(tmp_path.iterdir())) == 1
+        connection.sock.shutdown(socket.SHUT_RDWR)
+        connection.close()
+        for _ in range(600):
+            if not list(tmp_path.iterdir()):
+                break
+            time.sleep(0.1)
+        assert list(tmp_path.iterdir()) == []
+        assert 0 < n_written < N_FRAMES
+    finally:
+        server.should_exit = True
+        thread.join()
