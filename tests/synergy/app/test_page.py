@@ -284,6 +284,28 @@ def test_every_control_has_a_name_and_the_page_fits_a_phone(open_page, photo):
     page.check()
 
 
+def test_a_finger_rotates_sideways_and_scrolls_up(open_page, photo):
+    page = open_page()
+    page.send("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    page.send("Emulation.setTouchEmulationEnabled", enabled=True)
+    page.choose_file(photo)
+    page.wait_for_result("1 face")
+    page.wait_for_model()
+    for dx, dy, scrolls in ((60, 0, False), (0, -60, True)):
+        before = page.picture("#canvas")
+        x, y, *_ = page.place("#canvas")
+        start = page.value("scrollY")
+        page.send("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        for step in range(1, 6):
+            point = {"x": x + dx * step / 5, "y": y + dy * step / 5}
+            page.send("Input.dispatchTouchEvent", type="touchMove", touchPoints=[point])
+        page.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        time.sleep(1.5)  # the page goes on scrolling for a moment
+        assert (page.value("scrollY") != start) == scrolls
+        assert (difference(before, page.picture("#canvas")) > 0.02) != scrolls
+    page.check()
+
+
 def test_the_colours_follow_the_system_and_the_button(open_page):
     page = open_page()
     background = "getComputedStyle(document.body).backgroundColor"

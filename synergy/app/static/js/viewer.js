@@ -2,7 +2,8 @@
 
 import {
   AnimationMixer, Box3, Color, DirectionalLight, DoubleSide, GLTFLoader, Group, HemisphereLight, Mesh, MeshBasicMaterial,
-  MeshStandardMaterial, OrbitControls, PerspectiveCamera, Quaternion, Scene, Spherical, Vector3, WebGLRenderer,
+  MeshStandardMaterial, OrbitControls, PerspectiveCamera, Quaternion, Scene, Spherical, TOUCH, Vector3,
+  WebGLRenderer,
 } from "../vendor/three.js";
 
 // The camera's distance in heights of the head, and its angle of view in degrees.
@@ -33,8 +34,15 @@ export class Viewer {
     this.controls.enablePan = false;
     this.controls.minDistance = 1.2;
     this.controls.maxDistance = 8;
-    // Fingers that move up or down scroll the page.
+    // A finger that moves up or down scrolls the page; two fingers rotate in all directions.
     canvas.style.touchAction = "pan-y";
+    this.controls.touches.TWO = TOUCH.DOLLY_ROTATE;
+    canvas.addEventListener("pointerdown", (event) => {
+      const angle = this.controls.getPolarAngle();
+      const isLocked = event.pointerType === "touch" && event.isPrimary;
+      this.controls.minPolarAngle = isLocked ? angle : 0;
+      this.controls.maxPolarAngle = isLocked ? angle : Math.PI;
+    });
     this.controls.addEventListener("change", () => this.draw());
     canvas.addEventListener("keydown", (event) => this.onKey(event));
     new ResizeObserver(() => this.resize()).observe(canvas);
@@ -123,6 +131,7 @@ export class Viewer {
   }
 
   place(radius, polar, azimuth) {
+    Object.assign(this.controls, { minPolarAngle: 0, maxPolarAngle: Math.PI });
     this.camera.position.setFromSpherical(new Spherical(radius, polar, azimuth));
     this.controls.update();
     this.draw();

@@ -14,6 +14,7 @@ export {
   Quaternion,
   Scene,
   Spherical,
+  TOUCH,
   Vector3,
   WebGLRenderer,
 } from "three";
