@@ -50,7 +50,7 @@ def as_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> NDArray[np.ui
         if 0 in source.size:
             raise ValueError(f"an image has at least one pixel, got {source.width}x{source.height}")
         check_pixels(source.width, source.height, max_pixels, "image")
-        return _to_rgb(ImageOps.exif_transpose(source))
+        return to_rgb(ImageOps.exif_transpose(source))
     return check_image(source)
 
 
@@ -79,7 +79,7 @@ def read_image(source: str | Path | bytes, name: str = "", max_pixels: int = MAX
             with _open(source, max_pixels) as image:
                 check_pixels(image.width, image.height, max_pixels, label)
                 ImageOps.exif_transpose(image, in_place=True)
-                return _to_rgb(image)
+                return to_rgb(image)
     except UserError:
         raise
     except FileNotFoundError:
@@ -146,7 +146,7 @@ def count_frames(source: Path | bytes) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """Convert a PIL image of any mode to (H, W, 3) uint8 RGB.
 
     Large images are converted in strips, because Pillow's conversions and numpy's each copy the whole image.

@@ -12,11 +12,14 @@ from PIL import Image
 
 from synergy.defaults import MAX_PIXELS
 from synergy.errors import UserError
-from synergy.images import check_pixels
+from synergy.images import check_pixels, to_rgb
 
 
 def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decode an image. An EXIF orientation is ignored, because labels refer to the stored pixels.
+    """Decode an image. An EXIF orientation is ignored, because labels refer to the stored pixels, and so is alpha.
+
+    OpenCV decodes JPEG, and Pillow all other formats: for a damaged PNG, OpenCV allocates the length that a chunk states,
+    up to 4 GB.
 
     Args:
         content: the bytes of the image file.
@@ -35,6 +38,8 @@ def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content)) as image:
                 check_pixels(image.width, image.height, max_pixels, "the image")
+                if image.format != "JPEG":
+                    return to_rgb(_without_alpha(image))
         decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except UserError as error:
         raise ValueError(str(error)) from None
@@ -44,3 +49,12 @@ def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     if decoded is None:
         raise ValueError("not a readable image")
     return np.ascontiguousarray(decoded[..., ::-1], np.uint8)
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    """Return an image without its transparency."""
+    if not image.has_transparency_data:
+        return image
+    opaque = image.convert("RGB")
+    opaque.info.pop("transparency", None)
+    return opaque

@@ -78,7 +78,7 @@ def test_other_unreadable_files(tmp_path):
 
 
 def test_too_many_pixels_are_refused_before_decoding(monkeypatch):
-    monkeypatch.setattr("synergy.images._to_rgb", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr("synergy.images.to_rgb", lambda _: pytest.fail("decoded"))
     content = encoded(Image.fromarray(RGB))
     with pytest.raises(UserError, match=r"big\.png: 30 x 20 pixels are more than the limit max-pixels \(599\)"):
         read_image(content, "big.png", max_pixels=599)
@@ -176,7 +176,7 @@ def test_whatever_a_decoder_raises_is_one_line(monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("synergy.images._to_rgb", fail)
+    monkeypatch.setattr("synergy.images.to_rgb", fail)
     with pytest.raises(UserError, match=r"a\.png: cannot be read as an image \(") as caught:
         read_image(encoded(Image.fromarray(RGB)), "a.png")
     assert "\n" not in str(caught.value)
