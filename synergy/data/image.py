@@ -18,8 +18,8 @@ from synergy.images import check_pixels, to_rgb
 def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode an image. An EXIF orientation is ignored, because labels refer to the stored pixels, and so is alpha.
 
-    OpenCV decodes JPEG, and Pillow all other formats: for a damaged PNG, OpenCV allocates the length that a chunk states,
-    up to 4 GB.
+    OpenCV decodes JPEG, and Pillow all other formats: for a damaged PNG, OpenCV allocates the length that a chunk
+    states, up to 4 GB.
 
     Args:
         content: the bytes of the image file.
