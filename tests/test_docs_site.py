@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +30,7 @@ DOCS = ROOT / "docs"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 
 
+@cache
 def load(name: str) -> ModuleType:
     """Import a script of docs/scripts."""
     spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / "scripts" / f"{name}.py")
@@ -160,6 +162,7 @@ def links_of(path: Path) -> list[str]:
     return found
 
 
+@cache
 def anchors_of(path: Path) -> set[str]:
     """Return the anchors of the headings of a Markdown file, as the site and code hosts make them."""
     tokens = MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8"))
