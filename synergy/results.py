@@ -125,6 +125,11 @@ class ResultFolder:
             return None
         return found if all((self.path / file).exists() for file in found.files) else None
 
+    def finished_keys(self, prefix: str) -> dict[str, str]:
+        """Return the recorded keys of the finished inputs whose names begin with a prefix."""
+        self._read_new_lines()
+        return {name: one.key for name, one in self._finished.items() if name.startswith(prefix)}
+
     def add_frame(self, source: str, key: str, name: str, seconds: float, faces: list[FaceDict]) -> None:
         """Record the faces of one frame of a video that is not finished yet, and its time in seconds."""
         with self._lock:

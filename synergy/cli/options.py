@@ -34,6 +34,13 @@ class EngineName(StrEnum):
     ONNXRUNTIME = "onnxruntime"
 
 
+class Place(StrEnum):
+    """Where images are predicted."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 NetworkOption = Annotated[str, typer.Option(help=MODEL_HELP)]
 BfmOption = Annotated[Path | None, typer.Option(help=BFM_HELP)]
 RendererOption = Annotated[

@@ -21,6 +21,7 @@ from synergy.cli.options import (
     EngineName,
     EngineOption,
     NetworkOption,
+    Place,
     Renderer,
     RendererOption,
     Roll,
@@ -33,7 +34,7 @@ from synergy.defaults import MAX_PIXELS, MIN_CONFIDENCE
 from synergy.errors import UserError, describe
 from synergy.extras import needs_extra
 from synergy.outputs import require_writable_folder
-from synergy.result_formats import DEFAULT_FORMATS, RESULT_FORMATS
+from synergy.result_formats import DEFAULT_FORMATS, RESULT_FORMATS, TABLE_FORMATS
 from synergy.shards import ALL, Shard
 
 if TYPE_CHECKING:
@@ -120,6 +121,13 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    on: Annotated[
+        Place,
+        typer.Option(
+            help="local, or ray: the machines of a Ray cluster, that of RAY_ADDRESS, or one on this computer. "
+            "It needs the extra ray and writes tables only. --workers is the number of processes in the cluster."
+        ),
+    ] = Place.LOCAL,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -171,6 +179,15 @@ def predict(
     if "parquet" in wanted:
         with needs_extra("scale", "--format parquet"):
             import_module("pyarrow")
+    if on is Place.RAY:
+        with needs_extra("ray", "--on ray"):
+            import_module("ray")
+        if files := [name for name in wanted if name not in TABLE_FORMATS]:
+            if formats != DEFAULT_FORMATS:
+                raise UserError(
+                    f"--on ray writes tables only, not {', '.join(files)}: --format {','.join(TABLE_FORMATS)}"
+                )
+            wanted = [name for name in wanted if name in TABLE_FORMATS]
     draw = partial(draw_picture, rasterizer=rasterizer(renderer.value))
     console = error_console()
     tally = Tally()
@@ -187,9 +204,10 @@ def predict(
     require_device(device)
     if camera is None:
         require_writable_folder(out)
-    n_workers = 0 if camera is not None else choose_workers(workers, _count_images(sources))
+    on_ray = on is Place.RAY
+    n_workers = workers if on_ray else choose_workers(workers, _count_images(sources)) if camera is None else 0
     # Worker processes share the processors, so each gets one thread.
-    threads = 1 if threads is None and n_workers else threads
+    threads = 1 if threads is None and (on_ray or n_workers) else threads
     detector = CenterFace(threshold, min_face, threads=threads)
     predictor = FacePredictor(
         open_network(model, bfm),
@@ -221,6 +239,7 @@ def predict(
             draw,
             neutral,
             n_workers,
+            on_ray,
             skip,
             partial(say, console, label="incomplete:", style="yellow"),
             progress,
@@ -306,7 +325,7 @@ def _settings_key(
 ) -> str:
     """Identify the program's version, the weights and the settings that decide about predicted faces."""
     import synergy
-    from synergy.cli.predict_job import digest
+    from synergy.cli.predict_images import digest
     from synergy.weights import decides_predictions
 
     weights = hashlib.sha256()

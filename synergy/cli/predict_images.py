@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,6 +175,22 @@ def _failure(task: ImageTask, error: Exception) -> Outcome:
         failure=named(task.name, error),
         is_fatal=isinstance(error, OSError) and is_fatal(error),
     )
+
+
+def input_key(settings: str, version: str, boxes: object) -> str:
+    """Identify the content of an input and the settings.
+
+    Args:
+        settings: identifies everything but the input that decides about the result.
+        version: identifies the content (`Source.version`).
+        boxes: given boxes, or None.
+    """
+    return digest([settings, version, boxes])
+
+
+def digest(value: object) -> str:
+    """Return 16 hex digits of a SHA-256 over a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def named(name: str, error: BaseException) -> str:

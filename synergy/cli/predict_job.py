@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from synergy.cli.predict_images import ImageTask, ImageWorker, Outcome, named
+from synergy.cli.predict_images import ImageTask, ImageWorker, Outcome, input_key, named
+from synergy.cli.predict_ray import ArchiveOutcome, ArchiveTask, run_on_ray
 from synergy.cli.predict_video import track_video
 from synergy.cli.processes import run_tasks
 from synergy.cli.sources import Source, output_stem
@@ -84,7 +83,8 @@ class Job:
         settings: identifies everything but the input that decides about the result.
         draw: makes a picture of an image and its faces in the style of a name from `PICTURE_FORMATS`.
         neutral: write meshes without the expression.
-        n_workers: number of processes that work on images; 0 for this process.
+        n_workers: number of processes that work on images; 0 for this process. On Ray, None for one per processor.
+        on_ray: work on a Ray cluster.
         skip: prints one line about an input that cannot be used, and counts it.
         warn: prints one line about an input of which a part is used.
         progress: bars on the terminal.
@@ -100,7 +100,8 @@ class Job:
     settings: str
     draw: Draw
     neutral: bool
-    n_workers: int
+    n_workers: int | None
+    on_ray: bool
     skip: Callable[[str], None]
     warn: Callable[[str], None]
     progress: Progress
@@ -122,10 +123,38 @@ class Job:
         has_archives = any(source.is_archive for source in sources)
         self._bar = self.progress.add_task("Predicting", total=None if has_archives else len(sources))
         worker = ImageWorker(self.predictor, self.formats, self.draw, self.neutral)
-        outcomes = run_tasks(worker, self._tasks(self._expand(sources)), self.n_workers)
-        with closing(outcomes):
+        if self.on_ray:
+            with closing(run_on_ray(worker, self._tasks_for_ray(sources), self.n_workers)) as found:
+                for one in found:
+                    if isinstance(one, ArchiveOutcome):
+                        self._record_archive(one)
+                    else:
+                        self._record(one)
+            return
+        with closing(run_tasks(worker, self._tasks(self._expand(sources)), self.n_workers or 0)) as outcomes:
             for outcome in outcomes:
                 self._record(outcome)
+
+    def _tasks_for_ray(self, sources: Iterable[Source]) -> Iterator[ImageTask | ArchiveTask]:
+        """Yield the images that have to be done, and the archives, after the videos between them were done here."""
+        for source in sources:
+            if source.is_archive:
+                prefix = f"{source.name}/"
+                boxes = {name: one for name, one in self.given.items() if name.startswith(prefix)}
+                keys = self.results.finished_keys(prefix)
+                yield ArchiveTask(source, self.shard, self.settings, boxes, keys)
+            else:
+                yield from self._tasks([source])
+
+    def _record_archive(self, outcome: ArchiveOutcome) -> None:
+        """Record what became of an archive, or of an image in it that was finished before."""
+        if outcome.key:
+            finished = self.results.finished(outcome.name, outcome.key, self.formats)
+            assert finished is not None
+            self.tally.kept += 1
+            self._finish(outcome.name, finished)
+        else:
+            self._close_archive(outcome.name, outcome.n_images, outcome.failure)
 
     def _expand(self, sources: Sequence[Source]) -> Iterator[Source]:
         """Yield the sources, and instead of archives the images in them that belong to the shard."""
@@ -134,28 +163,35 @@ class Job:
                 yield source
                 continue
             n_images = 0
+            failure = ""
             try:
                 for image in source.images():
                     n_images += 1
                     if image.name in self.shard:
                         yield image
-                if not n_images:
-                    raise UserError(f"{source.name}: no images in this archive")
-                self.results.forget_failure(source.name)
             except UserError as error:
-                if n_images:
-                    self.tally.incomplete += 1
-                    self.warn(str(error))
-                else:
-                    self.skip(str(error))
-                self._record_failure(source.name, "", str(error))
+                failure = str(error)
+            self._close_archive(source.name, n_images, failure)
+
+    def _close_archive(self, name: str, n_images: int, failure: str) -> None:
+        """Report and record an archive that could not be read to its end, or has no images."""
+        if not failure and n_images:
+            self.results.forget_failure(name)
+            return
+        failure = failure or f"{name}: no images in this archive"
+        if n_images:
+            self.tally.incomplete += 1
+            self.warn(failure)
+        else:
+            self.skip(failure)
+        self._record_failure(name, "", failure)
 
     def _tasks(self, sources: Iterable[Source]) -> Iterator[ImageTask]:
         """Yield the images that have to be done, after the videos between them were done here."""
         for source in sources:
             key = ""
             try:
-                key = digest([self.settings, source.version(), self.given.get(source.name)])
+                key = input_key(self.settings, source.version(), self.given.get(source.name))
                 finished = self.results.finished(source.name, key, self.formats)
                 if finished is not None:
                     self.tally.kept += 1
@@ -269,8 +305,3 @@ class Job:
     def _painter(self, kind: str) -> Painter:
         """Return the function that draws frames in one style."""
         return lambda image, faces: self.draw(image, faces, kind)
-
-
-def digest(value: object) -> str:
-    """Return 16 hex digits of a SHA-256 over a value that JSON can hold."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
