@@ -15,6 +15,7 @@ from synergy.cli.options import BfmOption, NetworkOption
 from synergy.errors import UserError
 from synergy.extras import needs_extra
 from synergy.outputs import require_writable_file
+from synergy.shards import ALL, Shard
 
 app = typer.Typer(no_args_is_help=True, help="Fit 3DMM labels to landmark annotations, and work with the packs.")
 quality = typer.Typer(no_args_is_help=True, help="Print the quality tables of docs/labels.md.")
@@ -69,6 +70,14 @@ def build(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set; its file name by default.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many faces.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only one of N parts of the faces, by their names; synergy label merge joins the packs. Give "
+            "--calibration and --teacher-weights, so that all parts use the same.",
+        ),
+    ] = None,
 ) -> None:
     """Label a data set and write a training pack: images, landmarks, parameters, manifest."""
     if split not in ("train", "val"):
@@ -89,6 +98,7 @@ def build(
             val_identities_above=val_identities_above,
             source_name=name,
             limit=limit,
+            shard=ALL if shard is None else Shard.parse(shard),
         )
         path = build_pack(dataset, out, options, update, lambda line: say(line, "warning:", "yellow"))
         say(f"written: {path}")

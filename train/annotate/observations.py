@@ -20,6 +20,7 @@ from synergy.data.annotated_crops import ATTRIBUTES
 from synergy.data.reader import SampleError
 from synergy.errors import UserError
 from synergy.geometry import flip_y
+from synergy.shards import ALL, Shard
 
 N_OBSERVED = 68 + 21
 
@@ -77,16 +78,24 @@ def observation_matrix() -> Tensor:
     return matrix
 
 
-def read_observations(reader: FaceReader, limit: int | None = None) -> Observations:
+def read_observations(reader: FaceReader, limit: int | None = None, shard: Shard = ALL) -> Observations:
     """Read all annotations of a data set, or those of its first `limit` faces.
 
-    Broken files are left out and listed in `reader.problems`.
+    Args:
+        reader: the data set.
+        limit: only the first so many faces.
+        shard: of these, only the faces whose names belong to this part.
+
+    Returns:
+        The annotations, without those of broken files, which are listed in `reader.problems`.
 
     Raises:
         UserError: no face is readable.
     """
     indices, names, points, visibility, boxes, identity, attributes = [], [], [], [], [], [], []
     for i, name in enumerate(reader.names[:limit]):
+        if name not in shard:
+            continue
         try:
             sample = reader.read(i, image=False)
         except SampleError as error:

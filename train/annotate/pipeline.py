@@ -19,6 +19,7 @@ from bfm_assets import MorphableModel, open_face, read_model
 from synergy.crop import landmark_box, square_crop, warp
 from synergy.data import open_reader
 from synergy.errors import UserError
+from synergy.shards import ALL, Shard
 from train.annotate.blendshapes import estimate_scores, scored_rows
 from train.annotate.calibration import Calibration
 from train.annotate.faces import FaceParameters, PointModel
@@ -62,6 +63,8 @@ class LabelOptions:
         val_identities_above: people with larger numbers are for validation; nothing is estimated from them.
         source_name: name of the data set in the pack; its file name by default.
         limit: only the first so many faces.
+        shard: label only this part of the faces (`train.packs.merge` joins the packs). What is estimated is estimated
+            from this part, unless `calibration` and `teacher_weights` are given.
     """
 
     model: str | Path | None = None
@@ -76,6 +79,7 @@ class LabelOptions:
     val_identities_above: int | None = None
     source_name: str | None = None
     limit: int | None = None
+    shard: Shard = ALL
 
     def __post_init__(self) -> None:
         if self.profile_step_deg is not None and not 1 <= self.profile_step_deg <= 90:
@@ -104,7 +108,7 @@ def build_pack(
         The directory.
     """
     model = open_face() if options.model is None else read_model(options.model)
-    observations = read_observations(open_reader(dataset, model, options.automatic), options.limit)
+    observations = read_observations(open_reader(dataset, model, options.automatic), options.limit, options.shard)
     warn = warn or warnings.warn
     for line in point_order_warnings(observations.points[:, :68, :2], model):
         warn(line)

@@ -65,3 +65,26 @@ def test_a_data_set_may_have_the_name_of_a_command(tmp_path, dataset, monkeypatc
     result = run("build", "show", "--out", "pack", "--limit", 2)
     assert result.exit_code == 0, result.output
     assert set(Pack.open("pack").sources) == {"show"}
+
+
+def test_packs_of_shards_are_joined_to_the_pack_of_the_whole(tmp_path, dataset):
+    arguments = ("build", dataset, "--out")
+    assert run(*arguments, tmp_path / "whole").exit_code == 0
+    for i in (1, 2):
+        result = run(*arguments, tmp_path / f"part{i}", "--shard", f"{i}/2")
+        assert result.exit_code == 0, result.output
+    assert run("merge", tmp_path / "part1", tmp_path / "part2", "--out", tmp_path / "joined").exit_code == 0
+    whole, joined = Pack.open(tmp_path / "whole"), Pack.open(tmp_path / "joined")
+    rows = {name: i for i, name in enumerate(joined.names.tolist())}
+    assert len(Pack.open(tmp_path / "part1")) in range(1, 6)
+    assert sorted(rows) == sorted(whole.names.tolist())
+    order = [rows[name] for name in whole.names.tolist()]
+    for name in ("landmarks68", "params", "pose_deg", "weight", "crop"):
+        np.testing.assert_allclose(joined.arrays[name][order], whole.arrays[name], rtol=1e-4, atol=1e-4)
+    assert all(np.array_equal(joined.image(row), whole.image(i)) for i, row in enumerate(order))
+
+
+def test_a_bad_shard_is_one_line(tmp_path, dataset):
+    result = run("build", dataset, "--out", tmp_path / "pack", "--shard", "0/2")
+    assert str(result.exception) == "--shard 0/2: expected i/n with i from 1 to n, for example 1/4"
+    assert not (tmp_path / "pack").exists()
