@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -340,6 +341,24 @@ def test_two_processes_validate_and_train_as_one_does(model_file: Path, pack: Pa
     assert all(value.isfinite().all() for value in two["state"].values())
     change = torch.cat([(one["state"][k] - two["state"][k]).float().flatten() for k in one["state"] if "head" in k])
     assert change.abs().max() < 0.1
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_have_the_losses_of_one(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    script = Path(__file__).with_name("torchrun_run.py")
+    found = {}
+    for world in (1, 2):
+        out = tmp_path / f"{world}.json"
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+        command = [*launcher, str(script), str(model_file), str(pack), str(out)]
+        subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=600)
+        found[world] = json.loads(out.read_text())
+        assert (found[world]["world"], found[world]["backend"]) == (world, "gloo")
+    one, two = found[1]["losses"], found[2]["losses"]
+    assert len(one) == 3
+    # The second and the third loss follow from the gradients of the steps before.
+    assert two == pytest.approx(one, rel=1e-4)
+    assert len(set(one)) == 3
 
 
 def test_a_run_that_stops_at_its_time_limit_continues_with_the_same_weights(
