@@ -117,7 +117,7 @@ def predict(
         typer.Option(
             min=0,
             help="Processes that work on images; 0 uses no further process. By default 0 for less than 200 images, and "
-            "one per processor for more. Each needs about 300 MB of memory.",
+            "one per processor for more. Each needs about 400 MB of memory.",
             show_default=False,
         ),
     ] = None,

@@ -113,13 +113,21 @@ def run_on_ray(
 
 
 def _connect() -> None:
-    """Connect to the cluster, without Ray's messages, progress bars and usage reports."""
+    """Connect to the cluster, without Ray's messages, progress bars and usage reports.
+
+    Raises:
+        UserError: the cluster cannot be reached or started.
+    """
     import ray
     import ray.data
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
+    # Ray has no common class for what goes wrong here; it raises even plain `Exception`.
+    except Exception as error:
+        raise UserError(f"--on ray: Ray did not start or could not be reached ({describe(error)})") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -129,6 +129,19 @@ def test_mistakes_are_one_line(tmp_path, model, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_cluster_that_cannot_be_reached_is_one_line(tmp_path, model, monkeypatch):
+    ray = pytest.importorskip("ray")
+
+    def init(**_):
+        raise Exception("The current node timed out during startup.\nMore lines.")
+
+    monkeypatch.setattr(ray, "init", init)
+    (tmp_path / "a.jpg").write_bytes(photo(0))
+    result = run(str(tmp_path / "a.jpg"), "--model", model, "--out", str(tmp_path / "out"), "--on", "ray")
+    reason = "Exception: The current node timed out during startup."
+    assert str(result.exception) == f"--on ray: Ray did not start or could not be reached ({reason})"
+
+
 def processes_below(root):
     """Process ids and names of a process's descendants."""
     parents, names = {}, {}
