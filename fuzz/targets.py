@@ -390,7 +390,7 @@ def _read_json(content: bytes, folder: Path) -> None:
     def read_results() -> None:
         with ResultFolder(results) as record:
             record.finished("a.jpg", "k", ["pts"])
-            record.write_tables(json_file=True, csv_file=True)
+            record.write_tables(["json", "csv"])
 
     attempt(read_results)
     weights = _write(folder / "fuzzed.safetensors", _weights()[0])
