@@ -3,63 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
-from importlib.resources import files
+from contextlib import suppress
+from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synergy.app.files import encode_image
-from synergy.appearance import random_colours, region_colours
-from synergy.demo import random_face
-from synergy.draw import draw_mesh
+from synergy.demo.rendered import animated_face, demo_photo, paint_face
+from synergy.errors import UserError
 
 Image = NDArray[np.uint8]
 
-# Pitch, yaw and roll in degrees of the rendered faces.
-_POSES = {"frontal": (0, 10, 0), "profile": (0, -60, 0), "tilted": (15, 30, 20)}
-_SIZE = 512
-# Width of each person in the picture of several faces.
-_STRIP = 320
+_WIDTH, _HEIGHT = 400, 512
+# Height of the landmarks of a rendered face in pixels.
+_FACE_HEIGHT = 205
 
 
-@lru_cache(maxsize=1)
+class _Person(NamedTuple):
+    """A rendered person: pitch, yaw and roll in degrees, expression, and x of the face's centre in pixels."""
+
+    angles: tuple[float, float, float]
+    expression: dict[str, float]
+    x: float
+
+
+_PEOPLE = {
+    "frontal": _Person((0, 10, 0), {"mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}, 195),
+    "profile": _Person((0, -60, 0), {}, 265),
+    "tilted": _Person((15, 30, 20), {"jawOpen": 0.3, "browInnerUp": 0.5}, 140),
+}
+
+
+@cache
 def examples() -> dict[str, Callable[[], bytes]]:
     """Return the examples: name to a function that returns the content of a JPEG or PNG file."""
-    found: dict[str, Callable[[], bytes]] = {}
-    try:
-        # Eileen Collins, NASA, public domain; scikit-image's wheel carries it.
-        photo = files("skimage") / "data" / "astronaut.png"
-    except ModuleNotFoundError:
-        pass
-    else:
-        found["photo"] = photo.read_bytes
-    return found | {name: partial(_rendered, name) for name in _POSES} | {"several faces": _several}
+    found: dict[str, Callable[[], bytes]] = {name: partial(_picture, (name,)) for name in _PEOPLE}
+    found["several faces"] = partial(_picture, tuple(_PEOPLE))
+    # The photo comes with an optional package.
+    with suppress(UserError):
+        found = {"photo": partial(encode_image, demo_photo(), "png"), **found}
+    return found
 
 
-def _rendered(name: str) -> bytes:
-    return encode_image(_render(name))
-
-
-def _several() -> bytes:
-    strips = []
-    for name in _POSES:
-        # The middle of a head is where the picture differs from its background, which does not change along a row.
-        picture = _render(name)
-        columns = np.flatnonzero((picture != picture[:, :1]).any((0, 2)) | (picture != picture[:, -1:]).any((0, 2)))
-        left = np.clip(int(columns.mean()) - _STRIP // 2, 0, _SIZE - _STRIP)
-        strips.append(picture[:, left : left + _STRIP])
-    return encode_image(np.concatenate(strips, 1))
-
-
-@lru_cache(maxsize=len(_POSES))
-def _render(name: str) -> Image:
-    """Render a random person on a dark background."""
-    seed = list(_POSES).index(name)
-    face = random_face(_POSES[name], seed)
-    model = face.morphable_model
-    colours = region_colours(model, **random_colours(np.random.default_rng(seed)))
-    ramp = np.linspace(90, 40, _SIZE)[:, None, None] * np.array([0.9, 1.0, 1.15])
-    background = np.broadcast_to(ramp, (_SIZE, _SIZE, 3)).astype(np.uint8)
-    # The face is placed in the middle of 256 pixels.
-    return draw_mesh(background, face.vertices() * np.float32(_SIZE / 256), model.triangles, colours)
+@cache
+def _picture(names: tuple[str, ...]) -> bytes:
+    """Render people next to each other on a dark background, as JPEG."""
+    ramp = np.linspace(90, 40, _HEIGHT)[:, None, None] * np.array([0.9, 1.0, 1.15])
+    image: Image = np.broadcast_to(ramp, (_HEIGHT, _WIDTH * len(names), 3)).astype(np.uint8)
+    for i, name in enumerate(names):
+        person, seed = _PEOPLE[name], list(_PEOPLE).index(name)
+        centre = (person.x + i * _WIDTH, 0.5 * _HEIGHT)
+        face = animated_face(seed, person.expression, person.angles, centre, _FACE_HEIGHT)
+        image = paint_face(image, face, seed)
+    return encode_image(image)
