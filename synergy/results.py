@@ -12,7 +12,7 @@ per frame, and one at the end). Everything else in the folder can be told from i
 - `predictions.json`, `predictions.csv` and `predictions.parquet` are put together from the record at the end of a run,
   one row after the other. `skipped.csv` lists the inputs that could not be used.
 
-Memory grows only with the number of inputs: by about 500 bytes for each.
+Memory grows only with the number of inputs: by some hundred bytes for each.
 
 The lock is the file `.predictions.lock`. The operating system releases it when a process dies. Nothing is flushed to
 the disk explicitly: results survive the death of the process, not a power failure.
