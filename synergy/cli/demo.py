@@ -14,6 +14,10 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for the pictures and ind
     Writes an index.html, and the pictures, videos, meshes and numbers that it shows. No network is needed. The clip
     needs the extra `video`.
     """
+    import torch
+
     from synergy.demo import build_demo
 
+    # With more threads, small operations wait for each other where the machine is busy.
+    torch.set_num_threads(1)
     typer.echo(f"open {build_demo(out)} in a browser")

@@ -17,7 +17,7 @@ from synergy.predictor import FacePredictor
 
 Image = NDArray[np.uint8]
 
-RATE = 24
+RATE = 20
 SECONDS = 6.0
 SIZE = (640, 360)
 # Where the middle between the eyes of the photo lies in the photo, and in the clip while the camera rests.
