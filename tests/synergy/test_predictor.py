@@ -206,8 +206,8 @@ def test_faces_of_low_confidence_are_removed_and_counted(uncertain_net, images, 
     assert (len(given), given.n_removed) == (1, 0)
 
 
-def test_nothing_is_removed_where_the_confidence_is_unknown(images):
-    faces = FacePredictor(detector=FixedDetector(), min_confidence=1)(images[0])
+def test_nothing_is_removed_where_the_confidence_is_unknown(small_net, images):
+    faces = FacePredictor(small_net, detector=FixedDetector(), min_confidence=1)(images[0])
     assert (len(faces), faces.n_removed) == (2, 0)
 
 
