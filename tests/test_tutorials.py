@@ -11,14 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 from markdown_it import MarkdownIt
 
-from bfm_assets import MorphableModel, open_face
 from synergy.cli import main
 from synergy.images import read_image, write_image
-from synergy.models import SynergyNet
-from synergy.weights import save_weights
 
 TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
 SHOWN_ONLY = {"console", "text", "json"}
@@ -99,12 +95,4 @@ def _bfm2017() -> None:
     Path("keypoints.txt").write_text("\n".join(str(i) for i in range(68)))
 
 
-def _uncertain() -> None:
-    """Write untrained weights with uncertainty heads."""
-    _photo()
-    torch.manual_seed(0)
-    model: MorphableModel = open_face()
-    save_weights(SynergyNet(model, width=0.25, uncertainty=True).eval(), Path("uncertain.safetensors"), {}, model)
-
-
-PREPARE: dict[str, Callable[[], None]] = {"bfm.md": _bfm2017, "uncertainty.md": _uncertain}
+PREPARE: dict[str, Callable[[], None]] = {"bfm.md": _bfm2017}

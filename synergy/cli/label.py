@@ -308,8 +308,9 @@ def blendshapes(
     for shape in shapes:
         figures = (shape.true_mean, shape.true_std, shape.correlation, shape.error, shape.neutral)
         typer.echo(f"| {shape.name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
-    most = shapes[:best]
-    typer.echo(f"mean correlation of the first {len(most)}: {sum(shape.correlation for shape in most) / len(most):.3f}")
+    known = [shape.correlation for shape in shapes[:best] if shape.correlation == shape.correlation]
+    if known:
+        typer.echo(f"mean correlation of the first {best}, {len(known)} of them known: {sum(known) / len(known):.3f}")
 
 
 def _print_table(table: dict[str, str]) -> None:

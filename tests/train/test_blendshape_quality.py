@@ -36,4 +36,4 @@ def test_command_on_rendered_faces(tmp_path: Path) -> None:
     assert result.exit_code == 0
     lines = [line for line in result.stdout.splitlines() if not line.startswith("Predicting")]
     assert len(lines) == 2 + open_face().n_expression + 1
-    assert lines[-1].startswith("mean correlation of the first 20: ")
+    assert lines[-1].startswith("mean correlation of the first 20")
