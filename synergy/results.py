@@ -165,6 +165,8 @@ class ResultFolder:
         Raises:
             OSError: the files cannot be written; `is_fatal` says whether others can.
         """
+        if staged is not None:
+            self._require_staged(staged)
         try:
             with self._lock:
                 if (found := self.finished(source, key, formats)) is not None:
@@ -190,7 +192,13 @@ class ResultFolder:
 
     def drop(self, staged: Path) -> None:
         """Remove a folder from `stage`."""
+        self._require_staged(staged)
         shutil.rmtree(staged, ignore_errors=True)
+
+    def _require_staged(self, staged: Path) -> None:
+        """Raise `ValueError` for a folder that is not from `stage`, whose files would be moved and removed."""
+        if staged.parent != self._staging:
+            raise ValueError(f"{staged}: not a folder of staged files")
 
     def fail(self, source: str, key: str, reason: str, staged: Path | None = None) -> None:
         """Record why an input could not be used. An earlier result of it is kept.

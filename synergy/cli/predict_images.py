@@ -36,14 +36,14 @@ class ImageTask:
         name: the input's name.
         key: identifies the input's content and the settings.
         content: path or content of the file.
-        stage: folder for the files of the input.
+        stage: folder for the files of the input (`ResultFolder.stage`); None if it has no files.
         boxes: faces to use instead of the detector's; None for the detector's.
     """
 
     name: str
     key: str
     content: Path | bytes
-    stage: Path
+    stage: Path | None
     boxes: object = None
 
 
@@ -148,6 +148,7 @@ class ImageWorker:
         """Write pictures, points and meshes of an image."""
         if not self.formats:
             return
+        assert loaded.task.stage is not None
         from synergy.export import FaceMesh, write_pts
         from synergy.images import write_image
 

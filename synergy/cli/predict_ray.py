@@ -11,7 +11,6 @@ import os
 import pickle
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synergy.cli.predict_images import ImageTask, ImageWorker, Outcome, input_key
@@ -176,7 +175,7 @@ def _read_archive(task: ArchiveTask) -> Iterator[ImageTask | ArchiveOutcome]:
             if task.finished.get(image.name) == key:
                 yield ArchiveOutcome(image.name, key)
             else:
-                yield ImageTask(image.name, key, image.content, Path(), boxes)
+                yield ImageTask(image.name, key, image.content, None, boxes)
     except UserError as error:
         failure = str(error)
     yield ArchiveOutcome(task.source.name, "", n_images, failure)

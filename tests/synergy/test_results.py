@@ -147,6 +147,18 @@ def test_a_failure_keeps_the_earlier_result(tmp_path, results):
     assert results.finished("a", "1", ["txt"]) is not None
 
 
+@pytest.mark.parametrize("folder", [".", "", "a", ".."])
+def test_only_staged_folders_are_moved_and_removed(tmp_path, results, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "photo.jpg").write_text("x")
+    with pytest.raises(ValueError, match="not a folder of staged files"):
+        results.finish("s", "k", [], [FACE], staged=type(tmp_path)(folder))
+    with pytest.raises(ValueError, match="not a folder of staged files"):
+        results.fail("s", "k", "reason", type(tmp_path)(folder))
+    assert (tmp_path / "a" / "photo.jpg").exists()
+
+
 def work(folder, sources, content, pause):
     with ResultFolder(folder) as results:
         for source in sources:

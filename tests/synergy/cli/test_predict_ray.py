@@ -70,6 +70,7 @@ def test_images_of_an_archive_are_read_unless_they_are_finished_or_in_another_sh
     assert [content for _, content in whole] == [*contents.values(), b""]
     assert [item.name for item, _ in whole] == [*(f"x.tar/{name}" for name in contents), "x.tar"]
     assert whole[-1][0] == ArchiveOutcome("x.tar", "", 20)
+    assert all(item.stage is None for item, _ in whole[:-1])
     key = Source("x.tar/3.jpg", bytes([3])).version()
     finished = {"x.tar/3.jpg": input_key("settings", key, None), "x.tar/4.jpg": "another key"}
     again = [item for item, _ in read(archive_task(tmp_path / "x.tar", finished=finished))]
