@@ -180,13 +180,13 @@ def predict(
         with needs_extra("scale", "--format parquet"):
             import_module("pyarrow")
     if on is Place.RAY:
-        with needs_extra("ray", "--on ray"):
-            import_module("ray")
         if files := [name for name in wanted if name not in TABLE_FORMATS]:
             if formats != DEFAULT_FORMATS:
                 raise UserError(
                     f"--on ray writes tables only, not {', '.join(files)}: --format {','.join(TABLE_FORMATS)}"
                 )
+        with needs_extra("ray", "--on ray"):
+            import_module("ray")
             wanted = [name for name in wanted if name in TABLE_FORMATS]
     draw = partial(draw_picture, rasterizer=rasterizer(renderer.value))
     console = error_console()

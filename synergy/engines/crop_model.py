@@ -68,7 +68,7 @@ class CropModel(nn.Module):
     Example:
         >>> from synergy.weights import load
         >>> model = CropModel(load())
-        >>> model.outputs, model(torch.zeros(2, 120, 120, 3, dtype=torch.uint8))[0].shape
+        >>> model.outputs[:2], model(torch.zeros(2, 120, 120, 3, dtype=torch.uint8))[0].shape
         (('landmarks', 'params'), torch.Size([2, 68, 3]))
     """
 
