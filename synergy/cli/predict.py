@@ -185,9 +185,9 @@ def predict(
                 raise UserError(
                     f"--on ray writes tables only, not {', '.join(files)}: --format {','.join(TABLE_FORMATS)}"
                 )
+            wanted = [name for name in wanted if name in TABLE_FORMATS]
         with needs_extra("ray", "--on ray"):
             import_module("ray")
-            wanted = [name for name in wanted if name in TABLE_FORMATS]
     draw = partial(draw_picture, rasterizer=rasterizer(renderer.value))
     console = error_console()
     tally = Tally()
