@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from synergy.tracking import VideoPredictor
     from synergy.weights import load
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _HOME = {
     "Face": "synergy.face",

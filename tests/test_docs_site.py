@@ -21,6 +21,8 @@ import yaml
 from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 
+import synergy
+
 markdown = pytest.importorskip("markdown", reason="needs the extra docs")
 pytest.importorskip("mkdocs", reason="needs the extra docs")
 
@@ -229,6 +231,7 @@ def test_citation_file() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == synergy.__version__
     assert citation["license"] == project["license"]
     for work in (citation, citation["preferred-citation"]):
         assert work["title"]

@@ -19,7 +19,6 @@ from synergy import FacePredictor
 from synergy.images import read_image
 from tests.browser import CHROMIUM, Browser
 
-pytestmark = pytest.mark.slow
 pytest.importorskip("av")
 pytest.importorskip("fastapi", reason="needs fastapi: pip install 'synergy-face[app]'")
 
@@ -151,6 +150,17 @@ def photo(tmp_path_factory):
     return path
 
 
+def test_the_page_predicts_a_photo(open_page, photo):
+    """The test of the page in the default run. It compares no pixels."""
+    page = open_page()
+    page.choose_file(photo)
+    page.wait_for_result("1 face in astronaut.png")
+    page.wait_for_layers()
+    assert page.text(".words").startswith("Looks ")
+    page.check()
+
+
+@pytest.mark.slow
 def test_upload_and_layers(open_page, photo):
     page = open_page()
     page.choose_file(photo)
@@ -186,6 +196,7 @@ def test_upload_and_layers(open_page, photo):
     assert page.value("shift") < 0.1
 
 
+@pytest.mark.slow
 def test_the_face_rotates_and_its_expression_changes(open_page, photo):
     page = open_page()
     page.choose_file(photo)
@@ -245,6 +256,7 @@ def test_the_face_rotates_and_its_expression_changes(open_page, photo):
     page.check()
 
 
+@pytest.mark.slow
 def test_several_faces_and_the_keyboard(open_page):
     page = open_page()
     page.value("document.querySelector('[data-example=\"several faces\"]').focus()")
@@ -266,6 +278,7 @@ def test_several_faces_and_the_keyboard(open_page):
     page.check()
 
 
+@pytest.mark.slow
 def test_every_control_has_a_name_and_the_page_fits_a_phone(open_page, photo):
     page = open_page()
     script = """[...document.querySelectorAll('button, input, a, canvas')].filter((element) =>
@@ -284,6 +297,7 @@ def test_every_control_has_a_name_and_the_page_fits_a_phone(open_page, photo):
     page.check()
 
 
+@pytest.mark.slow
 def test_a_finger_rotates_sideways_and_scrolls_up(open_page, photo):
     page = open_page()
     page.send("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
@@ -306,6 +320,7 @@ def test_a_finger_rotates_sideways_and_scrolls_up(open_page, photo):
     page.check()
 
 
+@pytest.mark.slow
 def test_the_colours_follow_the_system_and_the_button(open_page):
     page = open_page()
     background = "getComputedStyle(document.body).backgroundColor"
@@ -321,6 +336,7 @@ def test_the_colours_follow_the_system_and_the_button(open_page):
     assert (page.text("#theme-name"), page.value(background)) == ("Light", colours["light"])
 
 
+@pytest.mark.slow
 def test_downloads(open_page, photo, tmp_path):
     page = open_page()
     folder = tmp_path / "downloads"
@@ -341,6 +357,7 @@ def test_downloads(open_page, photo, tmp_path):
     page.check()
 
 
+@pytest.mark.slow
 def test_bad_files_are_explained_and_the_page_goes_on(open_page, photo, tmp_path):
     page = open_page()
     (tmp_path / "notes.png").write_text("no picture")
@@ -370,6 +387,7 @@ def test_bad_files_are_explained_and_the_page_goes_on(open_page, photo, tmp_path
     assert page.alert().startswith("The server cannot be reached.")
 
 
+@pytest.mark.slow
 def test_a_paste_and_a_drop(open_page, photo):
     page = open_page()
     script = """(() => {
@@ -404,6 +422,7 @@ def camera(photo, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_camera(open_page, camera):
     page = open_page(*camera)
     page.click("#camera")
@@ -415,6 +434,7 @@ def test_a_picture_of_the_camera(open_page, camera):
     page.check()
 
 
+@pytest.mark.slow
 def test_a_clip_of_the_camera(open_page, camera):
     page = open_page(*camera)
     page.click("#camera")
@@ -432,6 +452,7 @@ def test_a_clip_of_the_camera(open_page, camera):
     page.check()
 
 
+@pytest.mark.slow
 def test_without_a_camera_the_page_says_so(open_page):
     page = open_page()
     page.click("#camera")
@@ -439,6 +460,7 @@ def test_without_a_camera_the_page_says_so(open_page):
     assert not page.value("document.getElementById('camera-dialog').open")
 
 
+@pytest.mark.slow
 def test_ten_clients_at_once(open_page, server, photo):
     """Each client gets its own result, while the page is used."""
     image = cv2.imread(str(photo))
