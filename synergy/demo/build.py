@@ -234,7 +234,7 @@ def _chart(tracks: Sequence[Track]) -> str:
         f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="yaw of each person over time">'
         f"{ticks}{lines}</svg>"
         f'<figcaption>{keys}<span class="key true">rendered person, known</span><br>Yaw over {end:.0f} seconds. A line '
-        "ends while the person is covered. Just before that, half of the face is covered and the yaw is wrong."
+        "ends while the person is covered. Just before that, half of the face is covered and the yaw can be wrong."
         "</figcaption></figure>"
     )
 
