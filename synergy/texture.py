@@ -218,7 +218,7 @@ def _look_up(picture: Floats, places: Floats) -> Floats:
 
 
 def _weighted(sample: Callable[[Floats], Floats], values: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Sample values (size, size, C) so that those without weight (size, size, 1) do not leak into the others.
+    """Sample values (size, size, C) so that those without weight (size, size, 1) do not change the others.
 
     Returns:
         The sampled values (..., C) and weights (..., 1).
