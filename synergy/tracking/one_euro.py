@@ -48,8 +48,8 @@ class OneEuro:
         Args:
             value: any shape, the same in each call.
             seconds: time since the previous value; it is not used in the first call.
-            weight: reliability of the value in 0..1. It multiplies the filter's gain, so that a value with weight 0
-                does not change the result.
+            weight: reliability of the value in 0..1. It multiplies the cutoff frequency, so that a value with weight 0
+                does not change the result, and a fast motion is followed also with less reliable values.
 
         Returns:
             The filtered value.
@@ -63,7 +63,7 @@ class OneEuro:
         self.speed = self.speed + _gain(self.speed_cutoff, seconds) * weight * (change - self.speed)
         self._last = value
         norm = np.linalg.norm(self.speed, axis=-1, keepdims=True)
-        gain = weight * _gain(self.min_cutoff + self.speed_gain * norm, seconds)
+        gain = _gain(weight * (self.min_cutoff + self.speed_gain * norm), seconds)
         self.value = self._move(self.value, gain * self._difference(value, self.value))
         return self.value
 

@@ -51,14 +51,27 @@ def test_speed_raises_the_cutoff_of_all_components_that_share_it():
     assert lag[1] < 0.05 * lag[0]
 
 
-def test_a_value_of_weight_zero_changes_nothing_and_weights_reduce_the_step():
-    steps = []
-    for weight in (0.0, 0.5, 1.0):
-        smooth = OneEuro(min_cutoff=1.0, speed_gain=0.0)
-        smooth(np.zeros(2), 0.0)
-        steps.append(float(smooth(np.ones(2), 1 / RATE, weight)[0]))
-    assert steps[0] == 0
-    assert steps[1] == pytest.approx(steps[2] / 2)
+def first_step(weight, min_cutoff=1.0, speed_gain=0.0):
+    smooth = OneEuro(min_cutoff=min_cutoff, speed_gain=speed_gain)
+    smooth(np.zeros(2), 0.0)
+    return float(smooth(np.ones(2), 1 / RATE, weight)[0])
+
+
+def test_a_value_of_weight_zero_changes_nothing_and_weights_reduce_the_cutoff():
+    assert first_step(0.0) == 0
+    assert first_step(0.5) == pytest.approx(first_step(1.0, min_cutoff=0.5))
+    assert first_step(0.5) < first_step(1.0)
+
+
+def test_a_fast_motion_is_followed_also_with_a_low_weight():
+    """At a constant speed, half the weight at most doubles the lag, which is far below a frame."""
+    lags = []
+    for weight in (1.0, 0.5):
+        smooth = OneEuro(min_cutoff=1.0, speed_gain=1.0)
+        values = [float(smooth(np.full(1, 10.0 * i), 1 / RATE, weight)[0]) for i in range(60)]
+        lags.append((10.0 * 59 - values[-1]) / 10.0)
+    assert 0 <= lags[0] < lags[1] < 2.1 * lags[0]
+    assert lags[1] < 0.1
 
 
 def test_rotations_stay_rotations_and_do_not_wrap_around():
