@@ -202,11 +202,8 @@ def _mats() -> list[bytes]:
 
 def _read_mat(content: bytes, folder: Path) -> None:
     attempt(lambda: read_model(_write(folder / "model.mat", content)))
-    data = folder / "data"
-    data.mkdir(exist_ok=True)
+    data = _photo_folder(folder / "data")
     _write(data / "a.mat", content)
-    if not (data / "a.jpg").exists():
-        write_image(data / "a.jpg", _RGB)
     attempt(lambda: [*open_reader(data)])
 
 
@@ -225,10 +222,7 @@ def _read_npz(content: bytes, folder: Path) -> None:
     path = _write(folder / "fuzzed.npz", content)
     attempt(lambda: read_model(path))
     attempt(lambda: Predictions.load(path))
-    data = folder / "fuzzed"
-    data.mkdir(exist_ok=True)
-    if not (data / "a.jpg").exists():
-        write_image(data / "a.jpg", _RGB)
+    data = _photo_folder(folder / "fuzzed")
     attempt(lambda: [*AnnotatedCropsReader(data, path)])
 
 
@@ -286,11 +280,8 @@ def _pts() -> list[bytes]:
 
 
 def _read_pts(content: bytes, folder: Path) -> None:
-    data = folder / "data"
-    data.mkdir(exist_ok=True)
+    data = _photo_folder(folder / "data")
     _write(data / "a.pts", content)
-    if not (data / "a.jpg").exists():
-        write_image(data / "a.jpg", _RGB)
     attempt(lambda: [*open_reader(data)])
     attempt(lambda: read_keypoints(_write(folder / "fuzzed.txt", content), 300))
 
@@ -466,6 +457,14 @@ def _read_archive(content: bytes, folder: Path) -> None:
 
     attempt(read)
     attempt(lambda: [*open_reader(path)])
+
+
+def _photo_folder(folder: Path) -> Path:
+    """Return a folder, made if it does not exist, with the photo a.jpg."""
+    folder.mkdir(exist_ok=True)
+    if not (folder / "a.jpg").exists():
+        write_image(folder / "a.jpg", _RGB)
+    return folder
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from synergy.cli.console import error_console, say
-from synergy.cli.options import BfmOption, NetworkOption
+from synergy.cli.options import BfmOption, NetworkOption, RedoOption, TimeLimitOption
 from synergy.errors import UserError
 from synergy.extras import needs_extra
 from synergy.outputs import require_writable_file
@@ -169,12 +169,8 @@ def auto(
     ] = None,
     network: Annotated[str, typer.Option(help="Name of the landmark network that --train trains, such as pfld.")] = "",
     model: Annotated[Path | None, typer.Option(help="Morphable model of the pack; by default the open face.")] = None,
-    redo: Annotated[
-        bool, typer.Option("--redo", help="Repeat steps whose command or inputs changed; the old folders are kept.")
-    ] = False,
-    time_limit: Annotated[
-        float | None, typer.Option(help="Stop after so many seconds; exit status 3 if steps are left.")
-    ] = None,
+    redo: RedoOption = False,
+    time_limit: TimeLimitOption = None,
 ) -> None:
     """Label photos in rounds: predict, keep the certain ones, fit labels, train again; with a curve of the errors."""
     from synergy.cli.train import UNFINISHED, execute

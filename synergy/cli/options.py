@@ -41,6 +41,12 @@ class Place(StrEnum):
     RAY = "ray"
 
 
+RedoOption = Annotated[
+    bool, typer.Option("--redo", help="Repeat steps whose command or inputs changed; the old folders are kept.")
+]
+TimeLimitOption = Annotated[
+    float | None, typer.Option(help="Stop after so many seconds; exit status 3 if steps are left.")
+]
 NetworkOption = Annotated[str, typer.Option(help=MODEL_HELP)]
 BfmOption = Annotated[Path | None, typer.Option(help=BFM_HELP)]
 RendererOption = Annotated[

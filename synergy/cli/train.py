@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from synergy.cli.options import BfmOption
+from synergy.cli.options import BfmOption, RedoOption, TimeLimitOption
 from synergy.errors import UserError
 from synergy.extras import needs_extra
 
@@ -89,12 +89,8 @@ def recipe(
     plan: Annotated[str, typer.Option(help="The recipe: cpu, gpu, ablation, baselines, or a YAML file.")] = "cpu",
     scale: Annotated[str, typer.Option(help="small: the same steps on few faces, for a test of some minutes.")] = "",
     only: Annotated[list[str] | None, typer.Option(help="Only this step; * for any characters; repeatable.")] = None,
-    redo: Annotated[
-        bool, typer.Option("--redo", help="Repeat steps whose command or inputs changed; the old folders are kept.")
-    ] = False,
-    time_limit: Annotated[
-        float | None, typer.Option(help="Stop after so many seconds; exit status 3 if steps are left.")
-    ] = None,
+    redo: RedoOption = False,
+    time_limit: TimeLimitOption = None,
     list_: Annotated[bool, typer.Option("--list", help="Print the steps and their commands, and run nothing.")] = False,
 ) -> None:
     """Run all steps from data files to weights (docs/training.md). Finished steps are skipped."""

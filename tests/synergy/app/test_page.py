@@ -85,6 +85,11 @@ class Page(Browser):
         shown = f"document.getElementById('result-title').textContent.includes({json.dumps(title)})"
         self.wait(f"document.body.dataset.state === 'result' && {shown}")
 
+    def predict(self, photo):
+        """Choose the file of a photo with one face, and wait for its result."""
+        self.choose_file(photo)
+        self.wait_for_result(f"1 face in {photo.name}")
+
     def wait_for_model(self):
         self.wait("['ready', 'error'].includes(document.body.dataset.model)")
         assert self.value("document.body.dataset.model") == "ready", self.text("#stage-text")
@@ -153,8 +158,7 @@ def photo(tmp_path_factory):
 def test_the_page_predicts_a_photo(open_page, photo):
     """The test of the page in the default run. It compares no pixels."""
     page = open_page()
-    page.choose_file(photo)
-    page.wait_for_result("1 face in astronaut.png")
+    page.predict(photo)
     page.wait_for_layers()
     assert page.text(".words").startswith("Looks ")
     page.check()
@@ -163,8 +167,7 @@ def test_the_page_predicts_a_photo(open_page, photo):
 @pytest.mark.slow
 def test_upload_and_layers(open_page, photo):
     page = open_page()
-    page.choose_file(photo)
-    page.wait_for_result("1 face in astronaut.png")
+    page.predict(photo)
     page.wait_for_layers()
     assert page.text(".words").startswith("Looks ")
     [face] = FacePredictor()(read_image(photo))
@@ -199,8 +202,7 @@ def test_upload_and_layers(open_page, photo):
 @pytest.mark.slow
 def test_the_face_rotates_and_its_expression_changes(open_page, photo):
     page = open_page()
-    page.choose_file(photo)
-    page.wait_for_result("1 face")
+    page.predict(photo)
     page.wait_for_model()
     start = page.picture("#canvas")
     assert difference(start, start[:1, :1]) > 0.08  # there is a face on the background
@@ -290,8 +292,7 @@ def test_every_control_has_a_name_and_the_page_fits_a_phone(open_page, photo):
             assert page.value(script) == []
             assert page.value("document.documentElement.scrollWidth") <= width
             if page.value("document.body.dataset.state") == "start":
-                page.choose_file(photo)
-                page.wait_for_result("1 face")
+                page.predict(photo)
                 page.wait_for_model()
         page.value("document.getElementById('again').click()")
     page.check()
@@ -302,8 +303,7 @@ def test_a_finger_rotates_sideways_and_scrolls_up(open_page, photo):
     page = open_page()
     page.send("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
     page.send("Emulation.setTouchEmulationEnabled", enabled=True)
-    page.choose_file(photo)
-    page.wait_for_result("1 face")
+    page.predict(photo)
     page.wait_for_model()
     for dx, dy, scrolls in ((60, 0, False), (0, -60, True)):
         before = page.picture("#canvas")
@@ -341,8 +341,7 @@ def test_downloads(open_page, photo, tmp_path):
     page = open_page()
     folder = tmp_path / "downloads"
     page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
-    page.choose_file(photo)
-    page.wait_for_result("1 face")
+    page.predict(photo)
     for name in ("faces.json", "face_1.glb", "everything.zip"):
         page.click(f"[data-file='{name}']")
         path = folder / f"astronaut_{name}"
@@ -377,8 +376,7 @@ def test_bad_files_are_explained_and_the_page_goes_on(open_page, photo, tmp_path
         page.choose_file(tmp_path / name)
         assert page.alert().startswith(message)
         assert page.value("document.body.dataset.state") == "start"
-    page.choose_file(photo)
-    page.wait_for_result("1 face")
+    page.predict(photo)
     assert page.value("document.getElementById('alert').hidden")
     page.check()
     page.send("Network.enable")
@@ -477,8 +475,7 @@ def test_ten_clients_at_once(open_page, server, photo):
     threads = [threading.Thread(target=work, args=(i,)) for i in range(10)]
     for thread in threads:
         thread.start()
-    page.choose_file(photo)
-    page.wait_for_result("1 face")
+    page.predict(photo)
     for thread in threads:
         thread.join()
     assert sorted(answers) == list(range(10))

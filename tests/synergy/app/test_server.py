@@ -271,7 +271,7 @@ def test_an_error_of_ours_shows_nothing_of_the_server(start, photo):
             self.net = net
 
         def __call__(self, image):
-            raise RuntimeError("secret in /work/secret.py")
+            raise RuntimeError("secret in /srv/secret.py")
 
     client = start(predictor=Broken(FacePredictor().net))
     assert require_readable(client.post("/api/photos", content=photo), 500).startswith("Something went wrong")

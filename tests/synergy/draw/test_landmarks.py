@@ -5,10 +5,7 @@ import numpy as np
 from synergy.demo import random_face
 from synergy.draw import draw_contours, draw_points, overlay, uncertain_points
 from synergy.landmarks import CONTOURS
-
-
-def changed(picture, before):
-    return (picture != before).any(-1)
+from tests.synergy.draw.pictures import changed
 
 
 def test_points_are_drawn_where_they_are_and_nowhere_else(grey):

@@ -10,20 +10,7 @@ from synergy.demo import random_face
 from synergy.draw import draw_layer, draw_mesh, draw_picture, mesh_overlay, overlay
 from synergy.raster import facing, rasterize, vertex_normals
 from synergy.result_formats import PICTURE_FORMATS
-
-PLACES = [
-    # height of the landmarks, centre; the image has 260 x 300 pixels
-    (100, (150, 120)),
-    (180, (30, 20)),  # partly outside on the left and above
-    (180, (290, 250)),  # partly outside on the right and below
-    (900, (150, 100)),  # larger than the image
-    (12, (150, 100)),
-    (100, (900, 900)),  # outside
-]
-
-
-def changed(picture, before):
-    return (picture != before).any(-1)
+from tests.synergy.draw.pictures import PLACES, changed
 
 
 def plain_blend(image, vertices, triangles, alpha):

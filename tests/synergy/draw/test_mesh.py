@@ -4,20 +4,7 @@ import pytest
 
 from synergy.draw import draw_mesh, draw_wireframe
 from synergy.raster import facing, rasterize
-
-PLACES = [
-    # height of the landmarks, centre; the image has 260 x 300 pixels
-    (100, (150, 120)),
-    (180, (30, 20)),  # partly outside on the left and above
-    (180, (290, 250)),  # partly outside on the right and below
-    (900, (150, 100)),  # larger than the image
-    (12, (150, 100)),
-    (100, (900, 900)),  # outside
-]
-
-
-def changed(picture, before):
-    return (picture != before).any(-1)
+from tests.synergy.draw.pictures import PLACES, changed
 
 
 def test_mesh_covers_exactly_what_the_rasteriser_says(face, grey):
