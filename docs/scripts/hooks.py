@@ -166,6 +166,10 @@ def benchmark_tables(results: dict[str, Any]) -> str:
     names = [*photos[0]["stages"], "from the image in memory to landmarks"]
     stages = [[*row["stages"].values(), row["to_landmarks"]] for row in photos]
     rows = [(name, *(f"{stage[i]['median_ms']:.2f}" for stage in stages)) for i, name in enumerate(names)]
+    rows += [
+        (f"{name}, in turns", *(f"{row['in_turns'][name]['median_ms']:.2f}" for row in photos))
+        for name in photos[0].get("in_turns", ())
+    ]
     heads = ("stage", *(f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}, ms" for row in photos))
     parts += ["## A photo of 640 x 480 pixels with one face", table(heads, rows)]
     rows = [

@@ -47,14 +47,16 @@ class Candidate:
     """A network in an engine.
 
     Attributes:
-        network: `model_id` of an own network, or a key of `PEERS`.
+        network: `model_id` of an own network, a key of `PEERS`, or a name of `synergy.benchmark.installed`.
         engine: `FP32`, `INT8` or "torch".
         open: opens it for a batch size and a number of threads.
+        largest_batch: the largest batch size that is measured, None for any.
     """
 
     network: str
     engine: str
     open: Callable[[int, int], Callable[[], object]]
+    largest_batch: int | None = None
 
     def opener(self, batch: int, threads: int) -> Opener:
         """Return what `measure_in_turns` opens."""

@@ -7,7 +7,9 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import cv2
 import torch
 
 from synergy.benchmark.folder import measure_folder
+from synergy.benchmark.installed import FACE_ALIGNMENT, MEDIAPIPE, face_alignment_candidates, mediapipe_opener
 from synergy.benchmark.networks import (
     FP32,
     INT8,
@@ -27,9 +30,10 @@ from synergy.benchmark.networks import (
     peer_candidates,
 )
 from synergy.benchmark.photo import TOTAL, make_photo, measure_stages, overhead
-from synergy.benchmark.timing import Timing, linear_growth, measure_in_turns, ratio
+from synergy.benchmark.timing import Opener, Timing, linear_growth, measure_in_turns, ratio
 from synergy.detect import CenterFace
 from synergy.errors import UserError
+from synergy.images import read_image
 from synergy.models.cost import count_macs, count_weights
 from synergy.models.synergynet import SynergyNet
 from synergy.predictor import FacePredictor, Network
@@ -37,7 +41,7 @@ from synergy.predictor import FacePredictor, Network
 # Called with a description, the number of finished steps and of all steps.
 Progress = Callable[[str, int, int], None]
 
-_PACKAGES = ("torch", "onnxruntime", "opencv-python", "numpy")
+_PACKAGES = ("torch", "onnxruntime", "opencv-python", "numpy", "face-alignment", "mediapipe")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Settings:
         seconds: time of each network in a round.
         repeats: number of timed photos.
         images: numbers of photos in the folders, growing.
+        min_face: smallest face in pixels that the detector looks for in photos (`synergy.detect.CenterFace`).
     """
 
     threads: tuple[int, ...] = (1, 2)
@@ -59,6 +64,7 @@ class Settings:
     seconds: float = 0.3
     repeats: int = 40
     images: tuple[int, ...] = (100, 1000)
+    min_face: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,11 @@ def targets(networks: Sequence[str]) -> list[Target]:
 
 
 def measure(
-    models: Mapping[str, Network], settings: Settings, progress: Progress, int8: Path | None = None
+    models: Mapping[str, Network],
+    settings: Settings,
+    progress: Progress,
+    int8: Path | None = None,
+    mediapipe: Path | None = None,
 ) -> dict[str, Any]:
     """Run the benchmark.
 
@@ -106,22 +116,30 @@ def measure(
         settings: what is measured.
         progress: called after each step.
         int8: the first network as an ONNX file with int8 weights.
+        mediapipe: the model of MediaPipe's FaceLandmarker, which is then measured on the photo.
 
     Returns:
         The results, ready for JSON: `machine`, `sizes`, `networks`, `ratios`, `photo` and `folders`.
+
+    Raises:
+        UserError: two networks have the same name, or a file or MediaPipe cannot be used.
     """
     own = list(models.values())
     names = [net.model_id for net in own]
     if len(set(names)) < len(names):
         raise UserError(f"two networks have the same name: {', '.join(names)}")
-    candidates = [candidate for net in own for candidate in own_candidates(net)] + peer_candidates()
+    peer = None if mediapipe is None else mediapipe_opener(mediapipe)
+    candidates = [candidate for net in own for candidate in own_candidates(net)]
+    candidates += peer_candidates() + face_alignment_candidates()
     if int8 is not None:
         candidates.insert(1, exported_candidate(own[0], int8))
     timings: dict[tuple[int, int], dict[tuple[str, str], Timing]] = {}
     for threads in settings.threads:
         for batch in sorted({1, *settings.batches}):
-            timings[threads, batch] = _measure_networks(candidates, threads, batch, settings, progress)
+            measured = [c for c in candidates if c.largest_batch is None or batch <= c.largest_batch]
+            timings[threads, batch] = _measure_networks(measured, threads, batch, settings, progress)
     spec = next(iter(models))
+    photos = [_photo_row(own[0], threads, settings, progress, peer) for threads in settings.threads]
     return {
         "machine": describe_machine(),
         "settings": vars(settings),
@@ -131,8 +149,8 @@ def measure(
             for (threads, batch), group in timings.items()
             for key, timing in group.items()
         ],
-        "ratios": _ratios(names, timings),
-        "photo": [_photo_row(own[0], threads, settings, progress) for threads in settings.threads],
+        "ratios": _ratios(names, timings) + [row for _, rows in photos for row in rows],
+        "photo": [row for row, _ in photos],
         "folders": _folders(spec, settings, progress),
     }
 
@@ -207,7 +225,14 @@ def _network_row(key: tuple[str, str], threads: int, batch: int, timing: Timing)
 def _ratios(
     names: Sequence[str], timings: Mapping[tuple[int, int], Mapping[tuple[str, str], Timing]]
 ) -> list[dict[str, Any]]:
-    """Return the ratios of `targets`, for every number of threads at batch 1, and of large to small batches."""
+    """Return all ratios of networks, for every number of threads.
+
+    These are `targets` at batch 1, the largest batch next to batch 1, and face-alignment next to the main network.
+
+    Args:
+        names: `model_id` of this project's networks, the main one first.
+        timings: number of threads and batch size to network and engine to times.
+    """
     rows = [
         _ratio_row(target.description, threads, group[target.of], group[target.to], target.at_most)
         for (threads, batch), group in timings.items()
@@ -220,11 +245,15 @@ def _ratios(
             if largest > 1 and key[0] in names:
                 description = f"{key[0]}, {key[1]}: per face at batch {largest} / batch 1"
                 rows.append(_ratio_row(description, threads, many[key], one[key], 1.0, largest))
+        for peer, engine in product(FACE_ALIGNMENT, (FP32, "torch")):
+            if (peer, "torch") in one and (names[0], engine) in one:
+                description = f"{peer} in torch / {names[0]} in {engine}"
+                rows.append(_ratio_row(description, threads, one[peer, "torch"], one[names[0], engine]))
     return rows
 
 
 def _ratio_row(
-    description: str, threads: int, of: Timing, to: Timing, at_most: float, faces: int = 1
+    description: str, threads: int, of: Timing, to: Timing, at_most: float | None = None, faces: int = 1
 ) -> dict[str, Any]:
     """Return one ratio of wall times and of CPU times, with its target.
 
@@ -233,44 +262,79 @@ def _ratio_row(
         threads: number of threads.
         of: the numerator.
         to: the denominator.
-        at_most: the largest ratio of wall times that reaches the target.
+        at_most: the largest ratio of wall times that reaches the target, None without a target.
         faces: number of faces of the numerator for each face of the denominator.
     """
     wall, cpu = (vars(ratio(*pair)) for pair in ((of.rounds, to.rounds), (of.cpu_rounds, to.cpu_rounds)))
     found = {name: value / faces for name, value in wall.items()}
     found |= {f"cpu_{name}": value / faces for name, value in cpu.items()}
-    reached = found["median"] <= at_most
+    reached = None if at_most is None else found["median"] <= at_most
     return {"ratio": description, "threads": threads, **found, "target_at_most": at_most, "reached": reached}
 
 
-def _photo_row(net: Network, threads: int, settings: Settings, progress: Progress) -> dict[str, Any]:
-    """Time the stages of a photo with some threads."""
+def _photo_row(
+    net: Network, threads: int, settings: Settings, progress: Progress, peer: Opener | None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Time the stages of a photo with some threads, and MediaPipe in turns with this project.
+
+    Args:
+        net: the network.
+        threads: number of threads. MediaPipe chooses its own.
+        settings: what is measured.
+        progress: called after each step.
+        peer: opens MediaPipe, None without it.
+
+    Returns:
+        The figures of the photo, and rows of ratios.
+    """
     label = f"photo, {threads} threads"
     progress(label, 0, 1)
+    photo = make_photo()
+    image = read_image(photo)
+
+    def open_predictor() -> FacePredictor:
+        return FacePredictor(net, CenterFace(min_face=settings.min_face, threads=threads), threads=threads)
+
+    in_turns: dict[str, Timing] = {}
     before = torch.get_num_threads(), cv2.getNumThreads()
     try:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-        predictor = FacePredictor(net, CenterFace(threads=threads), threads=threads)
-        stages = measure_stages(predictor, make_photo(), settings.repeats)
+        stages = measure_stages(open_predictor(), photo, settings.repeats)
+        if peer is not None:
+            openers: dict[str, Opener] = {net.model_id: lambda: partial(open_predictor(), image), MEDIAPIPE: peer}
+            in_turns = measure_in_turns(
+                openers,
+                settings.rounds,
+                settings.seconds,
+                lambda done, total: progress(f"MediaPipe, {threads} threads", done, total),
+            )
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
     progress(label, 1, 1)
-    rows = {
-        name: {"median_ms": one.median * 1000, "p95_ms": one.p95 * 1000, "cpu_ms": one.cpu_median * 1000}
-        for name, one in stages.items()
-    }
+    rows = {name: _milliseconds(one) for name, one in stages.items()}
     total = rows.pop(TOTAL)
-    return {"threads": threads, "stages": rows, "to_landmarks": total, "outside_networks": overhead(stages)}
+    figures = {"threads": threads, "stages": rows, "to_landmarks": total, "outside_networks": overhead(stages)}
+    if not in_turns:
+        return figures, []
+    figures["in_turns"] = {name: _milliseconds(one) for name, one in in_turns.items()}
+    description = f"{MEDIAPIPE} / {net.model_id}: photo in memory to landmarks"
+    return figures, [_ratio_row(description, threads, in_turns[MEDIAPIPE], in_turns[net.model_id])]
+
+
+def _milliseconds(timing: Timing) -> dict[str, float]:
+    """Return the figures of a stage of the photo."""
+    return {"median_ms": timing.median * 1000, "p95_ms": timing.p95 * 1000, "cpu_ms": timing.cpu_median * 1000}
 
 
 def _folders(spec: str, settings: Settings, progress: Progress) -> dict[str, Any]:
     """Predict folders of photos, and compare the largest with the smallest."""
     runs = []
+    arguments = () if settings.min_face is None else ("--min-face", str(settings.min_face))
     for i, count in enumerate(settings.images):
         progress("folders", i, len(settings.images))
-        runs.append(measure_folder(count, spec))
+        runs.append(measure_folder(count, spec, arguments))
     progress("folders", len(settings.images), len(settings.images))
     rows = [vars(run) | {"images_per_second": run.per_second} for run in runs]
     if len(runs) < 2:

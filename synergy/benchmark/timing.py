@@ -14,6 +14,8 @@ Progress = Callable[[int, int], None]
 Opener = Callable[[], Callable[[], object]]
 
 _WARM_UP_CALLS = 2
+# The turn of a candidate with slow calls ends after this time in seconds, with fewer calls than others have.
+_LONGEST_TURN = 1.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def measure_in_turns(
         rounds: number of turns of each candidate.
         seconds: time for which a candidate is called in each round.
         progress: called after every turn.
-        min_calls: least number of timed calls in each round.
+        min_calls: least number of timed calls in each round (`time_calls`).
 
     Returns:
         Name to its times.
@@ -91,12 +93,24 @@ def measure_in_turns(
 
 
 def time_calls(call: Callable[[], object], seconds: float, min_calls: int) -> Timing:
-    """Time calls for some seconds, after calls to warm up. The result has one round."""
+    """Time calls for some seconds, after calls to warm up.
+
+    Args:
+        call: what is timed.
+        seconds: for how long it is called.
+        min_calls: least number of timed calls. Calls that take a second together are enough, however few they are.
+
+    Returns:
+        The times, as one round.
+    """
+    start = time.perf_counter()
     for _ in range(_WARM_UP_CALLS):
         call()
+        if time.perf_counter() - start > _LONGEST_TURN:
+            break
     wall: list[float] = []
     cpu: list[float] = []
-    while sum(wall) < seconds or len(wall) < min_calls:
+    while sum(wall) < seconds or (len(wall) < min_calls and sum(wall) < _LONGEST_TURN):
         start, cpu_start = time.perf_counter(), time.process_time()
         call()
         cpu.append(time.process_time() - cpu_start)

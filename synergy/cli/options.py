@@ -56,6 +56,13 @@ EngineOption = Annotated[
     EngineName,
     typer.Option(help="Runs the network; auto is onnxruntime on the CPU if it is installed (extra onnx), else torch."),
 ]
+MinFaceOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Smallest face that is wanted: its longer side in pixels. Larger is faster. By default 32, or 1/48 of "
+        "the longer side of large images."
+    ),
+]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(

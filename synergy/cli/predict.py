@@ -20,6 +20,7 @@ from synergy.cli.options import (
     BfmOption,
     EngineName,
     EngineOption,
+    MinFaceOption,
     NetworkOption,
     Place,
     Renderer,
@@ -96,13 +97,7 @@ def predict(
     engine: EngineOption = EngineName.AUTO,
     threads: ThreadsOption = None,
     threshold: Annotated[float, typer.Option(help="Lowest detector score that counts as a face.")] = 0.35,
-    min_face: Annotated[
-        float | None,
-        typer.Option(
-            help="Smallest face that is wanted: its longer side in pixels. Larger is faster. By default 32, or 1/48 of "
-            "the longer side of large images."
-        ),
-    ] = None,
+    min_face: MinFaceOption = None,
     max_pixels: Annotated[
         int,
         typer.Option(

@@ -51,5 +51,13 @@ def test_calls_go_on_for_the_given_time():
     assert len(join_timings([timing, timing]).rounds) == 2
 
 
+def test_slow_calls_end_the_turn_early(monkeypatch):
+    monkeypatch.setattr("synergy.benchmark.timing._LONGEST_TURN", 0.015)
+    calls = []
+    timing = time_calls(lambda: calls.append(time.sleep(0.02)), seconds=0, min_calls=5)
+    assert len(timing.rounds[0]) == 1
+    assert len(calls) == 2  # one of them to warm up
+
+
 def test_growth_beyond_linear():
     assert linear_growth([10, 100], [1.0, 15.0]) == pytest.approx(1.5)
