@@ -251,7 +251,7 @@ class SynergyModule(FaceModule):
 
     Args:
         model: morphable model: "open_face", or a path in any format of `bfm_assets` (docs/morphable-models.md).
-        backbone: "mobilenet_v1", "mobilenet_v1_thin", "mobilenet_v1_small" or "mobilenet_v2".
+        backbone: a name of `synergy.models.backbone.build_backbone`.
         width: width multiplier of the backbone.
         mafa_width: width multiplier of MAFA.
         losses: weights of the terms of the loss.

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from synergy.models.mobilenet import SMALL_CHANNELS, THIN_CHANNELS, MobileNetV1, MobileNetV2
+from synergy.models.mobilenet import SMALL_CHANNELS, SMALL_STEM, MobileNetV1, MobileNetV2
 from synergy.models.mobilenet_v3 import MobileNetV3Small
 from synergy.models.xception import Xception
 
 Backbone = MobileNetV1 | MobileNetV2 | MobileNetV3Small | Xception
 _BACKBONES: dict[str, Callable[[float], Backbone]] = {
     "mobilenet_v1": MobileNetV1,
-    "mobilenet_v1_thin": partial(MobileNetV1, channels=THIN_CHANNELS),
-    "mobilenet_v1_small": partial(MobileNetV1, channels=SMALL_CHANNELS),
+    "mobilenet_v1_small": partial(MobileNetV1, channels=SMALL_CHANNELS, stem=SMALL_STEM),
     "mobilenet_v2": MobileNetV2,
     "mobilenet_v3_small": MobileNetV3Small,
     "xception": Xception,

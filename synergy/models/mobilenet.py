@@ -1,9 +1,9 @@
 """MobileNetV1 and MobileNetV2 with a width multiplier, from images to pooled features.
 
 V1: Howard et al. 2017 (arXiv 1704.04861), table 1. V2: Sandler et al. 2018 (arXiv 1801.04381), table 2.
-"mobilenet_v1_thin" and "mobilenet_v1_small" are V1 with fewer channels, chosen by their time in onnxruntime
-(docs/journal.md).
-All reduce the image 32-fold. At 120x120 pixels a 4x4 feature map is left, which is averaged.
+V1 and V2 reduce the image 32-fold. At 120x120 pixels a 4x4 feature map is left, which is averaged.
+"mobilenet_v1_small" is V1 with fewer channels and a first convolution of 5x5 pixels and stride 3, chosen by its time in
+onnxruntime (docs/journal.md). It reduces the image 48-fold, to 3x3.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ _V1_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 # Output channels of the first convolution and of the 13 blocks.
 _V1_CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 # Fewer channels, most of all where the feature maps are large: a CPU needs more time for a multiplication there.
-THIN_CHANNELS = (16, 32, 64, 64, 160, 160, 384, 384, 384, 384, 384, 384, 640, 640)
-SMALL_CHANNELS = (8, 16, 32, 32, 64, 64, 256, 256, 256, 256, 256, 256, 512, 512)
+SMALL_CHANNELS = (24, 32, 64, 64, 128, 128, 320, 320, 320, 320, 320, 320, 512, 512)
+# Kernel size and stride of the first convolution.
+_V1_STEM = (3, 2)
+SMALL_STEM = (5, 3)
 # Expansion, output channels, number of blocks and stride of the first block of each stage of inverted residuals.
 _V2_STAGES = (
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
@@ -41,6 +43,7 @@ class MobileNetV1(nn.Sequential):
     Args:
         width: width multiplier.
         channels: output channels of the first convolution and of the 13 blocks at width 1.
+        stem: kernel size and stride of the first convolution.
 
     Attributes:
         channels: `channels` times the width.
@@ -52,9 +55,11 @@ class MobileNetV1(nn.Sequential):
         torch.Size([1, 512])
     """
 
-    def __init__(self, width: float = 1.0, channels: tuple[int, ...] = _V1_CHANNELS) -> None:
+    def __init__(
+        self, width: float = 1.0, channels: tuple[int, ...] = _V1_CHANNELS, stem: tuple[int, int] = _V1_STEM
+    ) -> None:
         scaled = tuple(int(n * width) for n in channels)
-        layers = [*conv_bn(3, scaled[0], 3, stride=2), nn.ReLU(inplace=True)]
+        layers = [*conv_bn(3, scaled[0], *stem), nn.ReLU(inplace=True)]
         for n_in, n_out, stride in zip(scaled[:-1], scaled[1:], _V1_STRIDES, strict=True):
             layers += [*conv_bn(n_in, n_in, 3, stride, groups=n_in), nn.ReLU(inplace=True)]
             layers += [*conv_bn(n_in, n_out, 1), nn.ReLU(inplace=True)]

@@ -20,7 +20,7 @@ def crops():
 def uncertain_net(small_net):
     """A network with uncertainty heads whose outputs depend on the image."""
     torch.manual_seed(0)
-    net = SynergyNet(small_net.morphable_model, "mobilenet_v1_thin", 0.25, mafa_width=0.25, uncertainty=True)
+    net = SynergyNet(small_net.morphable_model, "mobilenet_v1_small", 0.5, mafa_width=0.25, uncertainty=True)
     net.set_whitening(small_net.param_mean, small_net.param_std)
     torch.nn.init.normal_(net.uncertainty.out.weight)
     return net.eval()

@@ -27,7 +27,7 @@ def with_random_norms(network: nn.Module) -> nn.Module:
 
 CASES = {
     "mobilenet_v1": (lambda: MobileNetV1(0.25), [(2, 3, 64, 64)]),
-    "mobilenet_v1_thin": (lambda: build_backbone("mobilenet_v1_thin", 0.5), [(2, 3, 64, 64)]),
+    "mobilenet_v1_small": (lambda: build_backbone("mobilenet_v1_small", 0.5), [(2, 3, 64, 64)]),
     "mobilenet_v2": (lambda: MobileNetV2(0.5), [(2, 3, 64, 64)]),
     "mafa": (lambda: MAFA(16, 4), [(2, 68, 3), (2, 16), (2, 4)]),
     "narrow mafa": (lambda: MAFA(16, 4, 0.25), [(2, 68, 3), (2, 16), (2, 4)]),

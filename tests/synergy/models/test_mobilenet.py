@@ -10,7 +10,6 @@ from synergy.models.mobilenet import MobileNetV1, MobileNetV2
     [
         ("mobilenet_v1", 1.0, 1024),
         ("mobilenet_v1", 0.5, 512),
-        ("mobilenet_v1_thin", 1.0, 640),
         ("mobilenet_v1_small", 1.0, 512),
         ("mobilenet_v2", 1.0, 1280),
         ("mobilenet_v2", 1.4, 1792),
@@ -22,11 +21,11 @@ def test_features_of_a_batch(name, width, n_features):
     assert net(torch.rand(2, 3, 120, 120)).shape == (2, n_features)
 
 
-@pytest.mark.parametrize("kind", [MobileNetV1, MobileNetV2])
-def test_a_120_px_image_becomes_a_4_x_4_map(kind):
-    net = kind().eval()
+@pytest.mark.parametrize(("name", "side"), [("mobilenet_v1", 4), ("mobilenet_v2", 4), ("mobilenet_v1_small", 3)])
+def test_the_map_of_a_120_px_image_before_the_mean(name, side):
+    net = build_backbone(name, 1.0).eval()
     feature_map = torch.nn.Sequential(*list(net)[:-2])(torch.rand(1, 3, 120, 120))
-    assert feature_map.shape[-2:] == (4, 4)
+    assert feature_map.shape[-2:] == (side, side)
 
 
 # Parameters without the classifier: the papers' 4.24 M and 3.50 M less 1024 x 1000 + 1000 and 1280 x 1000 + 1000.
