@@ -23,6 +23,7 @@ class LinearFaceModel(nn.Module):
             and there is no mesh.
 
     Attributes:
+        landmarks_only: whether the 68 landmarks are the only vertices.
         mean: (V, 3) vertices of the mean face in model space.
         basis: (V, 3, S + E) shape basis followed by expression basis.
         landmark_indices: (68,) vertex indices of the landmarks.
@@ -58,6 +59,7 @@ class LinearFaceModel(nn.Module):
 
     def __init__(self, model: MorphableModel, landmarks_only: bool = False) -> None:
         super().__init__()
+        self.landmarks_only = landmarks_only
         source = model.landmark_model() if landmarks_only else model
         # These tensors share the memory of the numpy arrays, so that a dense model is not copied.
         self.register_buffer("mean", torch.from_numpy(source.mean), persistent=False)
@@ -77,8 +79,8 @@ class LinearFaceModel(nn.Module):
 
     def landmarks(self, params: Tensor) -> Tensor:
         """Return the 68 landmark vertices (..., 68, 3) in model space, as `vertices` does for all vertices."""
-        if len(self.mean) == len(self.landmark_indices):
-            return self.vertices(params)[..., self.landmark_indices, :]
+        if self.landmarks_only:
+            return self.vertices(params)
         return self._combine(self.mean[self.landmark_indices], self.basis[self.landmark_indices], params)
 
     def project(self, params: Tensor, size: float, projection: Projection = "plain") -> Tensor:

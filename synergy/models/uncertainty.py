@@ -17,6 +17,8 @@ _LANDMARK_SCALE = 0.02
 _ROTATION_SCALE = 0.05
 # Largest absolute logarithm of a standard deviation over its scale. It keeps the exponential finite.
 _LIMIT = 5.0
+# Rows: where the three entries below the diagonal lie in a flattened 3x3 matrix.
+_BELOW_DIAGONAL = [[0.0, 0, 0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1, 0]]
 
 
 class Uncertainty(NamedTuple):
@@ -91,7 +93,6 @@ def _cholesky_factor(values: Tensor) -> Tensor:
         values: (..., 6): three logarithms of the diagonal, three entries of the matrix with the unit diagonal.
     """
     # Larger entries would be correlations so close to 1 that the product would not be positive definite in float32.
-    ba, ca, cb = values[..., 3:].clamp(-3, 3).unbind(-1)
-    one, zero = torch.ones_like(ba), torch.zeros_like(ba)
-    unit = torch.stack([one, zero, zero, ba, one, zero, ca, cb, one], -1).unflatten(-1, (3, 3))
+    below = values[..., 3:].clamp(-3, 3) @ values.new_tensor(_BELOW_DIAGONAL)
+    unit = below.unflatten(-1, (3, 3)) + torch.eye(3).to(values)
     return _exponential(values[..., :3])[..., None] * unit
