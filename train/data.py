@@ -249,6 +249,11 @@ def _is_held_out(name: str, fraction: float) -> bool:
     return crc32(name.partition("#")[0].encode()) < fraction * 2**32
 
 
+def load_training_faces(pack: Pack, model: MorphableModel) -> FaceDataset:
+    """Return the training samples of a pack whose labels are good enough, with parameters of a morphable model."""
+    return load_faces([(pack, np.flatnonzero((pack.split == "train") & (pack.weight >= MIN_WEIGHT)))], model)
+
+
 def load_validation_sets(pack: Pack, model: MorphableModel) -> dict[str, FaceDataset]:
     """Return the validation samples of a pack by their source, with parameters of a morphable model."""
     is_validation = pack.split == "val"

@@ -11,14 +11,20 @@ from synergy.checkpoints import read_checkpoint
 from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.weights import build, save_weights
-from train.data import load_validation_sets, validation_loader
+from train.data import load_training_faces, load_validation_sets, validation_loader
+from train.expression_head import refit_expression_head
 from train.packs.pack import Pack
 from train.validation import score_network
 from train.warm_start import checkpoint_architecture, net_state
 
 
 def export_checkpoint(
-    checkpoint: Path, pack: Path | None, out: Path, command: str = "", model: str = ""
+    checkpoint: Path,
+    pack: Path | None,
+    out: Path,
+    command: str = "",
+    model: str = "",
+    refit_expression: bool = False,
 ) -> dict[str, Any]:
     """Write the averaged weights of a run as `.safetensors`, with a `.json` description next to it.
 
@@ -32,13 +38,14 @@ def export_checkpoint(
         out: the `.safetensors` file to write.
         command: command that started the run, for the description.
         model: name or file of the morphable model; by default the one that the checkpoint names.
+        refit_expression: fit the expression head to the training labels of the pack (`train.expression_head`).
 
     Returns:
         The figures and facts in the description.
 
     Raises:
         UserError: the checkpoint cannot be read, is not of a training run, or would run code; the pack cannot be read;
-            or the folder of `out` does not exist.
+            the folder of `out` does not exist; or `refit_expression` without a pack or for a landmark network.
     """
     if out.suffix != ".safetensors" or not out.parent.is_dir():
         raise UserError(f"{out}: weights are written as .safetensors into an existing folder")
@@ -66,8 +73,13 @@ def export_checkpoint(
         },
         "data": {"licence": "research data: see MODEL_CARD.md"},
     }
+    if refit_expression and (pack is None or not isinstance(net, SynergyNet)):
+        raise UserError("--refit-expression needs a SynergyNet and the pack of its training, --pack")
     if pack is not None:
         opened = Pack.open(pack)
+        if refit_expression and isinstance(net, SynergyNet):
+            faces = load_training_faces(opened, morphable_model)
+            metadata["training"]["expression_head_faces"] = refit_expression_head(net.eval(), faces)
         validation_sets = load_validation_sets(opened, morphable_model)
         metadata["validation"] = {
             name: {key: round(value, 3) for key, value in score_network(net, validation_loader(faces)).items()}

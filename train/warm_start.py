@@ -16,6 +16,7 @@ from synergy.errors import UserError
 from synergy.models import MobileNetV1, SynergyNet
 from synergy.weights import decides_predictions, read_weights
 from train.prune import can_prune, prune_backbone
+from train.regression import ridge_regression
 
 _ARCHITECTURE = ("backbone", "width", "mafa_width")
 
@@ -142,13 +143,7 @@ def fit_heads(net: SynergyNet, features: Tensor, params: Tensor, ridge: float = 
         params: (N, 12 + S + E). NaN is not allowed.
         ridge: strength of the regularisation, relative to the mean variance of the features.
     """
-    target = net.whitening.whiten(params).double()
-    mean = features.double().mean(0)
-    x = features.double() - mean
-    gram = x.T @ x
-    gram += ridge * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
-    weight = torch.linalg.solve(gram, x.T @ (target - target.mean(0))).T
-    bias = target.mean(0) - weight @ mean
+    weight, bias = ridge_regression(features, net.whitening.whiten(params), ridge)
     row = 0
     for head in (net.pose_head, net.shape_head, net.expression_head):
         linear = head[-1]

@@ -39,6 +39,10 @@ def export(
     pack: Annotated[Path | None, typer.Option(help="Pack whose validation sets score the network.")] = None,
     command: Annotated[str, typer.Option(help="Command that started the run, for the .json.")] = "",
     model: Annotated[str, typer.Option(help="Morphable model; by default the one that the checkpoint names.")] = "",
+    refit_expression: Annotated[
+        bool,
+        typer.Option("--refit-expression", help="Fit the expression head to the training labels of --pack once more."),
+    ] = False,
 ) -> None:
     """Export the averaged weights of a checkpoint, with validation figures, for --model of the other commands."""
     with needs_extra("train", "training"):
@@ -46,7 +50,7 @@ def export(
     from rich.console import Console
 
     with Console(stderr=True).status("scoring the validation sets"):
-        figures = export_checkpoint(checkpoint, pack, out, command, model).get("validation", {})
+        figures = export_checkpoint(checkpoint, pack, out, command, model, refit_expression).get("validation", {})
     for name, values in figures.items():
         typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in values.items() if key.endswith("_all")))
     typer.echo(f"written: {out} and {out.with_suffix('.json')}")
