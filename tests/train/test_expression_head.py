@@ -13,8 +13,8 @@ from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.parameters import split_parameters
 from train.data import FaceDataset
-from train.expression_head import refit_expression_head
 from train.export import export_checkpoint
+from train.expression_head import refit_expression_head
 from train.regression import ridge_regression
 
 
