@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import lsq_linear
 
 from bfm_assets import MorphableModel
 
@@ -77,4 +76,6 @@ def _bounded_least_squares(
         if not (below | above | released).any():
             return x
         free, upper = (free & ~below & ~above) | released, (upper | above) & ~released
+    from scipy.optimize import lsq_linear  # takes 0.2 s, and is rarely needed
+
     return np.asarray(lsq_linear(matrix, target, bounds=(0, 1), method="bvls").x.clip(0, 1), np.float64)

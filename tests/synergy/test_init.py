@@ -16,6 +16,12 @@ def test_import_loads_nothing_heavy(module):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.slow
+def test_a_predictor_starts_without_scipy():
+    code = "import sys, synergy; synergy.FacePredictor(); print('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 def test_every_public_name_resolves():
     for name in synergy.__all__:
         assert getattr(synergy, name).__name__.lower() == name.lower()
