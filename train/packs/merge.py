@@ -47,8 +47,10 @@ def merge_packs(packs: Sequence[str | Path], out: str | Path) -> Path:
         "n": len(lengths),
         "sources": {name: about for pack in opened for name, about in pack.manifest["sources"].items()},
         **{key: first[key] for key in _MODEL_KEYS},
-        "merged": {str(p.path): p.manifest["hash"] for p in opened},
-        "statistics": {str(p.path): p.manifest["statistics"] for p in opened},
+        # Without the folders above, so that the same packs in other folders give the same file.
+        "merged": [
+            {"pack": p.path.name, "hash": p.manifest["hash"], "statistics": p.manifest["statistics"]} for p in opened
+        ],
     }
     write_manifest(out, manifest, [*ROW, "offsets"])
     return out

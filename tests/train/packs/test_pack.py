@@ -116,3 +116,12 @@ def test_packs_merge(tmp_path):
     other = write(tmp_path / "d", 3, [1]).finish({**MANIFEST, "model_digest": "other"})
     with pytest.raises(UserError, match="different models"):
         merge_packs([first.path, other.path], tmp_path / "e")
+
+
+def test_a_merged_pack_does_not_depend_on_the_folders(tmp_path):
+    merged = [
+        merge_packs([write(tmp_path / run / name, i, [1]).finish(MANIFEST).path for i, name in enumerate("ab")], out)
+        for run, out in (("first", tmp_path / "x"), ("second", tmp_path / "y"))
+    ]
+    contents = [{file.name: file.read_bytes() for file in folder.iterdir()} for folder in merged]
+    assert contents[0] == contents[1]
