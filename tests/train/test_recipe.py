@@ -311,6 +311,26 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )
 
 
+def start_and_kill(folder: Path) -> str:
+    """Start `synergy train recipe`, kill it when a checkpoint of an unfinished training is there; return its output."""
+    process = start(folder)
+    checkpoint = folder / "out" / "net" / "checkpoints" / "last.ckpt"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    output, _ = process.communicate()
+    assert 0 < read_checkpoint(checkpoint)["global_step"] < 40
+    return output
+
+
+def run_to_end(folder: Path) -> str:
+    """Run `synergy train recipe` in a process and return its output."""
+    process = start(folder)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return output
+
+
 def test_a_recipe_killed_in_training_continues_after_damaged_data(
     pack_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,23 +342,31 @@ def test_a_recipe_killed_in_training_continues_after_damaged_data(
     with pytest.raises(UserError, match=r"^step faces: d/more: images\.bin is cut short$"):
         CliRunner().invoke(app, COMMAND, catch_exceptions=False)
     images.write_bytes(whole)
-    killed = start(tmp_path)
-    checkpoint = tmp_path / "out" / "net" / "checkpoints" / "last.ckpt"
-    while not checkpoint.exists() and killed.poll() is None:
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    output, _ = killed.communicate()
-    assert "[1/5] faces-first: finished before" in output
-    reached = read_checkpoint(checkpoint)["global_step"]
-    assert 0 < reached < 40
-    last = start(tmp_path)
-    output, errors = last.communicate()
-    assert last.returncode == 0, errors
+    assert "[1/5] faces-first: finished before" in start_and_kill(tmp_path)
+    output = run_to_end(tmp_path)
     assert "[3/5] faces: finished before" in output
     assert f"net: continues from {Path('out/net/checkpoints/last.ckpt')}" in output
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["steps"]["weights"]["results"]["training"]["steps"] == 40
     assert all(step["finished"] for step in manifest["steps"].values())
+
+
+@pytest.mark.slow
+def test_every_run_of_a_recipe_gives_the_same_weights(tmp_path: Path) -> None:
+    contents = []
+    for name in ("uninterrupted", "killed"):
+        folder = tmp_path / name
+        (folder / "d").mkdir(parents=True)
+        (folder / "real.yaml").write_text(REAL.replace(" {data}/more", ""))
+        if name == "killed":
+            start_and_kill(folder)
+        run_to_end(folder)
+        out = folder / "out"
+        packs = {str(file.relative_to(out)): file.read_bytes() for file in out.glob("faces*/*")}
+        weights = {file.name: file.read_bytes() for file in (out / "weights").iterdir()}
+        contents.append(packs | weights)
+    assert {"faces/manifest.json", "net.safetensors", "net.json"} <= set(contents[0])
+    assert contents[0] == contents[1]
 
 
 @pytest.fixture
