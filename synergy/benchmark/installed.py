@@ -37,7 +37,7 @@ def face_alignment_candidates() -> list[Candidate]:
     A call computes what `FaceAlignment.get_landmarks` computes in networks with its defaults: the heat maps of the
     crop and of the mirrored crop (`flip_input=True`), added, and in 3D the depths of the landmarks. Cropping, reading
     the landmarks off the heat maps and drawing the input of the depth network are left out. The networks are not
-    compiled: face-alignment tries `torch.compile` by default, which takes minutes and needs a C++ compiler.
+    compiled: face-alignment tries `torch.compile` by default, which takes long at first and needs a C++ compiler.
     """
     try:
         import face_alignment  # noqa: F401
@@ -102,7 +102,7 @@ def mediapipe_opener(file: Path) -> Opener:
 
     try:
         found = open_landmarker()()
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{file}: MediaPipe cannot use it as a model of its FaceLandmarker ({reason})") from None
     if not found:

@@ -1,5 +1,7 @@
+import io
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,7 @@ MISTAKES = [
     (None, "--mediapipe: MediaPipe is not installed"),
     (mediapipe_module(error=RuntimeError("Unable to open zip archive.\nat 0x1")), r"FaceLandmarker \(Unable to .*\.\)"),
     (mediapipe_module(error=ValueError("no file content")), r"face\.task: MediaPipe cannot use it"),
+    (mediapipe_module(error=FileNotFoundError("No file with name: a.tflite")), r"face\.task: MediaPipe cannot use it"),
     (mediapipe_module(faces=0), r"face\.task: MediaPipe finds no face"),
 ]
 
@@ -99,7 +102,10 @@ def test_the_networks_of_face_alignment():
 @pytest.mark.slow
 def test_a_file_that_is_no_model_of_mediapipe(model):
     pytest.importorskip("mediapipe", reason="MediaPipe is not installed")
-    for content in (b"", b"model"):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("face_detector.tflite", b"model")
+    for content in (b"", b"model", archive.getvalue()):
         model.write_bytes(content)
         with pytest.raises(UserError, match="MediaPipe cannot use it"):
             mediapipe_opener(model)
