@@ -24,7 +24,7 @@ def export_checkpoint(
     out: Path,
     command: str = "",
     model: str = "",
-    refit_expression: bool = False,
+    refit_expression: Path | None = None,
 ) -> dict[str, Any]:
     """Write the averaged weights of a run as `.safetensors`, with a `.json` description next to it.
 
@@ -38,14 +38,15 @@ def export_checkpoint(
         out: the `.safetensors` file to write.
         command: command that started the run, for the description.
         model: name or file of the morphable model; by default the one that the checkpoint names.
-        refit_expression: fit the expression head to the training labels of the pack (`train.expression_head`).
+        refit_expression: directory of the pack to whose training labels the expression head is fitted
+            (`train.expression_head`).
 
     Returns:
         The figures and facts in the description.
 
     Raises:
         UserError: the checkpoint cannot be read, is not of a training run, or would run code; the pack cannot be read;
-            the folder of `out` does not exist; or `refit_expression` without a pack or for a landmark network.
+            the folder of `out` does not exist; or `refit_expression` for a landmark network.
     """
     if out.suffix != ".safetensors" or not out.parent.is_dir():
         raise UserError(f"{out}: weights are written as .safetensors into an existing folder")
@@ -73,13 +74,14 @@ def export_checkpoint(
         },
         "data": {"licence": "research data: see MODEL_CARD.md"},
     }
-    if refit_expression and (pack is None or not isinstance(net, SynergyNet)):
-        raise UserError("--refit-expression needs a SynergyNet and the pack of its training, --pack")
+    if refit_expression is not None:
+        if not isinstance(net, SynergyNet):
+            raise UserError(f"{checkpoint}: a landmark network has no expression head; leave out --refit-expression")
+        opened = Pack.open(refit_expression)
+        count = refit_expression_head(net.eval(), load_training_faces(opened, morphable_model))
+        metadata["training"]["expression_head"] = {"pack": opened.manifest["hash"], "faces": count}
     if pack is not None:
         opened = Pack.open(pack)
-        if refit_expression and isinstance(net, SynergyNet):
-            faces = load_training_faces(opened, morphable_model)
-            metadata["training"]["expression_head_faces"] = refit_expression_head(net.eval(), faces)
         validation_sets = load_validation_sets(opened, morphable_model)
         metadata["validation"] = {
             name: {key: round(value, 3) for key, value in score_network(net, validation_loader(faces)).items()}

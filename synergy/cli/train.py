@@ -40,9 +40,9 @@ def export(
     command: Annotated[str, typer.Option(help="Command that started the run, for the .json.")] = "",
     model: Annotated[str, typer.Option(help="Morphable model; by default the one that the checkpoint names.")] = "",
     refit_expression: Annotated[
-        bool,
-        typer.Option("--refit-expression", help="Fit the expression head to the training labels of --pack once more."),
-    ] = False,
+        Path | None,
+        typer.Option(help="Pack to whose training labels the expression head is fitted once more (docs/training.md)."),
+    ] = None,
 ) -> None:
     """Export the averaged weights of a checkpoint, with validation figures, for --model of the other commands."""
     with needs_extra("train", "training"):

@@ -78,7 +78,5 @@ def test_an_export_with_the_refit(model_file: Path, symmetric: MorphableModel, p
     content = {"state_dict": state, "hyper_parameters": options, "global_step": 7, "git": "abc"}
     torch.save(content, tmp_path / "run.ckpt")
     out = tmp_path / "weights.safetensors"
-    facts = export_checkpoint(tmp_path / "run.ckpt", pack, out, refit_expression=True)
-    assert facts["training"]["expression_head_faces"] > 0
-    with pytest.raises(UserError, match="--refit-expression needs a SynergyNet and the pack"):
-        export_checkpoint(tmp_path / "run.ckpt", None, out, refit_expression=True)
+    facts = export_checkpoint(tmp_path / "run.ckpt", pack, out, refit_expression=pack)
+    assert facts["training"]["expression_head"]["faces"] > 0

@@ -201,6 +201,8 @@ def test_a_run_on_a_pack_is_validated_and_exported(
     facts = export_checkpoint(tmp_path / "last.ckpt", pack, out)
     assert facts["validation"]["helen_test"]["nme_all"] == pytest.approx(figures["helen_test/nme_all"], abs=0.01)
     assert open_network(f"{family}:{out}").size == 64
+    with pytest.raises(UserError, match="a landmark network has no expression head"):
+        export_checkpoint(tmp_path / "last.ckpt", pack, out, refit_expression=pack)
 
 
 @pytest.mark.parametrize(
