@@ -136,6 +136,7 @@ def test_a_file_that_cannot_be_written_is_said_before_any_work(tmp_path):
     assert "there is no folder" in str(result.exception)
 
 
+@pytest.mark.slow
 def test_models_side_by_side(small_net, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     untrained = {"JVCR tiny": ("jvcr", {"variant": "tiny"}), "small": ("direct", {"width": 0.25, "size": 64})}
