@@ -34,7 +34,14 @@ SKIPPED = {
     "eval aflw2000-3d": "needs a data set",
     "label build": "needs a data set",
 }
-IN_WHEEL = ("licenses/MODEL_CARD.md", "licenses/LICENSE", "licenses/NOTICE", "synergynet.safetensors", "open_face.npz")
+IN_WHEEL = (
+    "licenses/MODEL_CARD.md",
+    "licenses/LICENSE",
+    "licenses/NOTICE",
+    "synergynet.safetensors",
+    "synergynet_small.safetensors",
+    "open_face.npz",
+)
 # Makes what the commands read: a photo, a folder of photos and a short video of the photo.
 INPUTS = """
 import numpy as np, skimage.data
