@@ -137,6 +137,6 @@ FAMILIES = {
 
 _FAMILY_NAMES = ", ".join((*FAMILIES, *NETWORKS))
 MODEL_HELP = (
-    "Bundled weights (synergynet, or the faster synergynet_small), a .safetensors file, an .onnx file of synergy export, "
-    f"or FAMILY:FILE with FAMILY one of {_FAMILY_NAMES}."
+    "Bundled weights (synergynet, or the faster synergynet_small), a .safetensors file, an .onnx file of synergy "
+    f"export, or FAMILY:FILE with FAMILY one of {_FAMILY_NAMES}."
 )
