@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -590,7 +591,9 @@ def start(arguments):
     """`synergy predict` in a process of its own."""
     line = [sys.executable, "-c", "from synergy.cli import main; main()", "predict", *arguments]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    return subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
+    # A test run that a shell started in the background ignores SIGINT, and so would its child processes.
+    receive_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=receive_sigint)
 
 
 def stop(process, out, how):
