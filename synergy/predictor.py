@@ -60,7 +60,7 @@ class FacePredictor:
             twice the time.
         roll: how faces that are rotated in the image plane are treated (`synergy.upright`). "auto": a face whose
             detected or given points contradict its prediction is predicted in four orientations, and a face that is
-            rotated by more than 30 degrees is predicted again in an upright crop. A face in a given box has no such
+            rotated by more than 20 degrees is predicted again in an upright crop. A face in a given box has no such
             points, and may be rotated by up to 90 degrees. "any": every face is predicted in four orientations, and an
             image without a face is searched again after rotations by 90, 180 and 270 degrees. "upright": one
             prediction for every face. With "auto" and "any", a face whose 68 landmarks are given is cropped upright by

@@ -1,6 +1,6 @@
 """Faces that are rotated in the image plane: find their orientation, and crop them upright.
 
-The networks are trained with few faces that are rotated by more than 30 degrees. Beyond 90 degrees their predictions
+The networks are trained with few faces that are rotated by more than 20 degrees. Beyond 90 degrees their predictions
 are useless, and they do not show it: an upside-down face gets the landmarks of an upright one. Predictions for a crop
 and for its rotations by 90, 180 and 270 degrees agree, once they are mapped to the same frame, if the face is rotated
 by less than 90 degrees in both. The orientation whose prediction agrees best with both its neighbours is therefore
@@ -38,7 +38,7 @@ PredictCrops = Callable[[NDArray[np.intp], Affines], CropPredictions[Floats]]
 
 ROLLS = ("auto", "any", "upright")
 # Faces that are rotated by more than this, in degrees, are cropped upright.
-TURNED_DEG = 30.0
+TURNED_DEG = 20.0
 # Of upright faces of HELEN, 95 in 100 have a distance below 0.14, and below 0.25 if rotated by 30 degrees. Of faces
 # that are rotated by 60 degrees and more, 95 in 100 have one above 0.29 (docs/journal.md, "In-plane rotation").
 MAX_SHAPE_DISTANCE = 0.27

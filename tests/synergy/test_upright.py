@@ -12,6 +12,7 @@ from synergy.images import read_image
 from synergy.predictor import FacePredictor
 from synergy.upright import (
     MAX_SHAPE_DISTANCE,
+    TURNED_DEG,
     choose_orientation,
     five_points,
     predict_upright,
@@ -105,7 +106,7 @@ def test_faces_end_in_upright_crops(search_unknown):
     unknown = np.full((len(degrees), 5, 2), np.nan)
     found, predicted = predict_upright(network, affine, unknown, 120, search_unknown=search_unknown)
     left = up_angles(predicted.params)
-    assert np.abs(left).max() <= 30.01
+    assert np.abs(left).max() <= TURNED_DEG + 0.01
     turn = np.degrees(np.arctan2(found[:, 0, 1], found[:, 0, 0]))
     np.testing.assert_allclose((turn + left - degrees + 180) % 360 - 180, 0, atol=1e-3)
     assert network.count <= len(degrees) * (6 if search_unknown else 3)
@@ -123,7 +124,7 @@ def test_points_of_another_orientation_have_another_shape(degrees, is_different)
 
 
 def test_upright_faces_are_predicted_once():
-    network = Clock(np.array([0.0, 20.0, -29.0]))
+    network = Clock(np.array([0.0, 12.0, -19.0]))
     affine = np.repeat(square_crop(np.array([[10.0, 10, 110, 110]]), 120), 3, 0)
     assert np.array_equal(predict_upright(network, affine, np.full((3, 5, 2), np.nan), 120)[0], affine)
     assert network.count == 3
