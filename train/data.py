@@ -224,8 +224,8 @@ class PackData(FaceDataModule):
             )
         per_pack = [np.array([factors.get(str(source), 1.0) for source in opened.sources]) for opened in packs]
         chosen = [
-            (opened, np.flatnonzero((opened.split == "train") & (opened.weight >= MIN_WEIGHT) & (factor > 0)))
-            for opened, factor in zip(packs, per_pack, strict=True)
+            (opened, rows[factor[rows] > 0])
+            for opened, rows, factor in zip(packs, map(_training_rows, packs), per_pack, strict=True)
         ]
         factor = np.concatenate([factor[rows] for factor, (_, rows) in zip(per_pack, chosen, strict=True)])
         faces = load_faces(chosen, morphable_model).to(device)
@@ -251,7 +251,12 @@ def _is_held_out(name: str, fraction: float) -> bool:
 
 def load_training_faces(pack: Pack, model: MorphableModel) -> FaceDataset:
     """Return the training samples of a pack whose labels are good enough, with parameters of a morphable model."""
-    return load_faces([(pack, np.flatnonzero((pack.split == "train") & (pack.weight >= MIN_WEIGHT)))], model)
+    return load_faces([(pack, _training_rows(pack))], model)
+
+
+def _training_rows(pack: Pack) -> NDArray[np.intp]:
+    """Return the rows of the training samples whose labels are good enough."""
+    return np.flatnonzero((pack.split == "train") & (pack.weight >= MIN_WEIGHT))
 
 
 def load_validation_sets(pack: Pack, model: MorphableModel) -> dict[str, FaceDataset]:

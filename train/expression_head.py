@@ -8,12 +8,11 @@ from torch import nn
 from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.parameters import split_parameters
-from train.data import FaceDataset
+from train.data import FaceDataset, validation_loader
 from train.regression import ridge_regression
 
 # Chosen on validation faces (docs/journal.md, "The expression head by linear regression").
 _RIDGE = 1e-4
-_BATCH = 256
 
 
 @torch.inference_mode()
@@ -35,8 +34,7 @@ def refit_expression_head(net: SynergyNet, faces: FaceDataset) -> int:
         UserError: no face has parameters.
     """
     features, expressions, weights = [], [], []
-    for start in range(0, len(faces), _BATCH):
-        batch = faces[list(range(start, min(start + _BATCH, len(faces))))]
+    for batch in validation_loader(faces):
         known = batch.params.isfinite().all(-1) & (batch.weight > 0)
         whitened = net.whitening.whiten(batch.params[known])
         features.append(net.features(batch.image[known]))

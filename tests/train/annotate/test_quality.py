@@ -45,10 +45,11 @@ def test_fused_labels_are_nearer_to_aflw2000_3d_than_their_parts(shared_data, af
     peer, model = sample / "peer_3ddfa_v2_mb05.npz", shared_data / "bfm68_basis.npz"
     table = measure_aflw2000(sample, peer, model, aflw_pack / "calibration.npz")
     original, reannotated = means(table["teachers + annotations"])
-    for part in ("base teacher", "annotations"):
-        assert original < means(table[part])[0]
-        # With the second labels, the gain over the base teacher is smaller than the effect of the 6,000 faces.
-        assert reannotated < 1.02 * means(table[part])[1]
+    base, annotations = means(table["base teacher"]), means(table["annotations"])
+    assert original < min(base[0], annotations[0])
+    assert reannotated < annotations[1]
+    # With the second labels, the gain over the base teacher is smaller than the effect of the 6,000 faces.
+    assert reannotated < 1.02 * base[1]
 
 
 @pytest.mark.slow
