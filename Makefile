@@ -73,7 +73,7 @@ three:  ## bundle three.js for the web app again, after a change of its version 
 
 weights: $(VENV)/.installed  ## train the shipped weights from the data files: make weights DATA=../shared/data OUT=runs/weights
 	@test -d "$(DATA)" || { echo "error: give the folder of the data files, DATA=..." >&2; exit 2; }
-	$(BIN)/synergy train recipe --data "$(DATA)" --out "$(or $(OUT),runs/weights)"
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/synergy train recipe --data "$(DATA)" --out "$(or $(OUT),runs/weights)"
 
 clean:
 	rm -rf $(VENV) demo_out site .mypy_cache .ruff_cache .pytest_cache

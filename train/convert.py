@@ -192,8 +192,7 @@ def _is_kept(name: str, old: dict[str, Tensor], new: dict[str, Tensor]) -> bool:
 
 def _linears(net: SynergyNet) -> list[nn.Linear]:
     """Return the linear layers of the three heads, in the order of the parameters."""
-    layers = [head[-1] for head in (net.pose_head, net.shape_head, net.expression_head)]
-    return [layer for layer in layers if isinstance(layer, nn.Linear)]
+    return [net.pose_head, net.shape_head, net.expression_head]
 
 
 def _set_heads(new: SynergyNet, old: SynergyNet, mapping: ParameterMap) -> None:

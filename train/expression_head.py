@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from synergy.errors import UserError
 from synergy.models import SynergyNet
@@ -44,8 +43,6 @@ def refit_expression_head(net: SynergyNet, faces: FaceDataset) -> int:
     if not count:
         raise UserError("--refit-expression: no training sample of the pack has 3DMM parameters")
     matrix, bias = ridge_regression(torch.cat(features), torch.cat(expressions), _RIDGE, torch.cat(weights))
-    linear = net.expression_head[-1]
-    assert isinstance(linear, nn.Linear)
-    linear.weight.copy_(matrix)
-    linear.bias.copy_(bias)
+    net.expression_head.weight.copy_(matrix)
+    net.expression_head.bias.copy_(bias)
     return count

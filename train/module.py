@@ -257,9 +257,10 @@ class SynergyModule(FaceModule):
         losses: weights of the terms of the loss.
         schedule: learning rate and image size over the run.
         augment: strengths and probabilities of the augmentation.
-        start: checkpoint of another run, or weights file, to start from, possibly with another morphable model or a
-            wider MobileNetV1 (`train.warm_start`). It is read at once, so that a wrong file is reported before the data
-            are loaded.
+        start: checkpoint of another run, or weights file, to start from. A network of the same architecture and
+            morphable model is copied as it is. Of others, also with a wider MobileNetV1, what fits is copied, and the
+            heads are fitted to the features (`train.warm_start`). The file is read at once, so that a wrong one is
+            reported before the data are loaded.
         teacher: weights of a network of this project whose landmarks for the augmented images are a second target
             (distillation), by name or file. The teacher may have another morphable model.
         teacher_bfm: Basel Face Model of the teacher, if it needs one.
@@ -355,6 +356,8 @@ class SynergyModule(FaceModule):
         is_initialised = self.uncertainty or (self.net.param_std != 1).any()
         if not len(data) or is_initialised:  # StepSampler reports an empty training set
             return
+        if self.start is not None and self.start.copy_to(self.net):
+            return
         torch.manual_seed(self.seed)
         rows = torch.randperm(len(data))[:8192].tolist()
         chunks = [rows[i : i + 256] for i in range(0, len(rows), 256)]
@@ -374,6 +377,11 @@ class SynergyModule(FaceModule):
             known = params.isfinite().all(-1)
             fit_heads(self.net, features[known], params[known])
             self.net.train()
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["morphable_model"] = self.net.morphable_model.digest
 
     @override
     def augmented(self, batch: Batch) -> Batch:

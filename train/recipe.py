@@ -13,7 +13,7 @@ A recipe is a YAML file:
       merge:
         run: label merge {labels-*} --out {out}
       net:
-        run: train fit --config pretrain_bfm68 --data.pack {merge} --trainer.default_root_dir {out}
+        run: train fit --config synergynet --data.pack {merge} --trainer.default_root_dir {out}
       weights:
         run: train export {net}/checkpoints/last.ckpt --pack {merge} --out {out}/net.safetensors
         results: net.json

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bfm_assets import MorphableModel
 from synergy.checkpoints import read_checkpoint
@@ -28,11 +28,13 @@ class TrainedNetwork:
     Attributes:
         architecture: arguments of `SynergyNet`.
         state: its state. A weights file has only what prediction needs.
+        model_digest: digest of its morphable model; empty if an older checkpoint does not state it.
         path: the file.
     """
 
     architecture: dict[str, Any]
     state: dict[str, Tensor]
+    model_digest: str
     path: str
 
     @classmethod
@@ -46,13 +48,28 @@ class TrainedNetwork:
             if not Path(path).is_file():
                 raise UserError(f"{path}: no such file")
             facts, state = read_weights(Path(path))
-            architecture = facts["architecture"]
+            architecture, digest = facts["architecture"], facts["morphable_model"]["digest"]
         else:
             content = read_checkpoint(path)
             architecture, state = checkpoint_architecture(content), net_state(content, path)
+            digest = content.get("morphable_model", "")
         if "network" in architecture:
             raise UserError(f"{path}: a landmark network '{architecture['network']}', where a SynergyNet is needed")
-        return cls(architecture, state, str(path))
+        return cls(architecture, state, digest, str(path))
+
+    def copy_to(self, net: SynergyNet) -> bool:
+        """Copy the whole state, whitening included, to a network of the same architecture and morphable model.
+
+        Uncertainty heads are not copied. The landmark-to-3DMM network stays as it is if the file does not have it.
+
+        Returns:
+            Whether architecture and morphable model are the same. Otherwise nothing is copied.
+        """
+        same = all(self.architecture.get(name) == net.architecture[name] for name in _ARCHITECTURE)
+        if not same or self.model_digest != net.morphable_model.digest:
+            return False
+        net.load_state_dict(self.state, strict=False)
+        return True
 
     def with_uncertainty(self, model: MorphableModel) -> SynergyNet:
         """Return a copy of the network with uncertainty heads. They are untrained, unless the network has some.
@@ -145,9 +162,7 @@ def fit_heads(net: SynergyNet, features: Tensor, params: Tensor, ridge: float = 
     """
     weight, bias = ridge_regression(features, net.whitening.whiten(params), ridge)
     row = 0
-    for head in (net.pose_head, net.shape_head, net.expression_head):
-        linear = head[-1]
-        assert isinstance(linear, nn.Linear)
+    for linear in (net.pose_head, net.shape_head, net.expression_head):
         linear.weight.copy_(weight[row : row + linear.out_features])
         linear.bias.copy_(bias[row : row + linear.out_features])
         row += linear.out_features

@@ -44,6 +44,17 @@ def _progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[
             yield lambda done, total: bar.update(task, completed=done, total=total), partial(say, console)
 
 
+def _parse_share(text: str) -> tuple[str, float]:
+    """Return name and fraction of "NAME=FRACTION"."""
+    name, _, fraction = text.partition("=")
+    try:
+        if 0 < float(fraction) <= 1:
+            return name, float(fraction)
+    except ValueError:
+        pass
+    raise UserError(f"--share {text}: give NAME=FRACTION with a fraction above 0 and up to 1, such as opentrack=0.3")
+
+
 @app.command()
 def build(
     dataset: Annotated[Path, typer.Argument(help="Folder, tar or zip with annotations (.pts, .mat, AFLW crops).")],
@@ -54,6 +65,14 @@ def build(
         typer.Option(help="Prediction file (.npz); repeat for more. The first one with 3D landmarks is the base."),
     ] = None,
     teacher_weights: Annotated[Path | None, typer.Option(help="teacher_weights.json of another pack.")] = None,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FRACTION",
+            help="Fixed share of a teacher besides the estimated weights, such as opentrack=0.3: of the rotation for a "
+            "teacher of the pose, of the rest for others. Repeat for more.",
+        ),
+    ] = None,
     calibration: Annotated[Path | None, typer.Option(help="calibration.npz of another pack.")] = None,
     automatic: Annotated[
         bool, typer.Option("--automatic", help="Keep annotations that look like an automatic fit (frontal CFP).")
@@ -89,6 +108,7 @@ def build(
             model=model,
             teachers=tuple(teacher or ()),
             teacher_weights=teacher_weights,
+            shares=dict(map(_parse_share, share or ())),
             calibration=calibration,
             automatic=automatic,
             blendshapes=blendshapes,
@@ -147,13 +167,16 @@ def predict(
     keep: Annotated[
         float, typer.Option(min=0, max=1, help="Keep only this fraction, the predictions with the least uncertainty.")
     ] = 1.0,
+    name: Annotated[
+        str, typer.Option(help="Name of the network as a teacher. Teachers of one label need different names.")
+    ] = "network",
 ) -> None:
     """Predict photos with a network, for --teacher of the next round of labels."""
     with _progress("Predicting") as (update, say):
         from synergy.registry import open_network
         from train.annotate.predictions import predict_photos
 
-        kept, count = predict_photos(source, out, open_network(weights, bfm), update, keep)
+        kept, count = predict_photos(source, out, open_network(weights, bfm), update, keep, name)
         say(f"written: {out} with {kept} of {count} predictions")
 
 

@@ -92,9 +92,9 @@ class SynergyNet(nn.Module):
         n_params = count_parameters(model)
         self.backbone = build_backbone(backbone, width)
         n_features = self.backbone.n_features
-        self.pose_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, N_POSE))
-        self.shape_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, model.n_shape))
-        self.expression_head = nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, model.n_expression))
+        self.pose_head = nn.Linear(n_features, N_POSE)
+        self.shape_head = nn.Linear(n_features, model.n_shape)
+        self.expression_head = nn.Linear(n_features, model.n_expression)
         self.mafa = MAFA(n_features, model.n_shape + model.n_expression, mafa_width)
         self.uncertainty = UncertaintyHeads(n_features, size) if uncertainty else None
         self.landmark_to_3dmm = LandmarkTo3DMM(n_params)

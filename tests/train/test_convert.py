@@ -37,9 +37,9 @@ def _net(model: MorphableModel, crops: np.ndarray) -> SynergyNet:
     net.train().features(images)
     feature = net.eval().features(images)
     for head in (net.pose_head, net.shape_head, net.expression_head):
-        weight = torch.randn(head[1].weight.shape) / (len(feature[0]) ** 0.5 * feature.std(0).clamp_min(1e-6))
-        head[1].weight.copy_(weight)
-        head[1].bias.copy_(-weight @ feature.mean(0))
+        weight = torch.randn(head.weight.shape) / (len(feature[0]) ** 0.5 * feature.std(0).clamp_min(1e-6))
+        head.weight.copy_(weight)
+        head.bias.copy_(-weight @ feature.mean(0))
     return net
 
 

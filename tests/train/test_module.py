@@ -31,7 +31,7 @@ from train.mixed import Float32Conv2d
 from train.module import LossWeights, Schedule, SynergyModule
 from train.relabel import fit_coefficients
 from train.validation import score_network
-from train.warm_start import fit_heads, transplant
+from train.warm_start import TrainedNetwork, fit_heads, transplant
 
 ROOT = Path(__file__).parents[2]
 
@@ -274,6 +274,27 @@ def test_heads_are_fitted_to_features(symmetric: MorphableModel) -> None:
     heads = (net.pose_head, net.shape_head, net.expression_head)
     got = net.dewhiten(torch.cat([head(features) for head in heads], -1))
     torch.testing.assert_close(got, params, atol=1e-2, rtol=1e-3)
+
+
+def test_a_start_with_the_same_architecture_and_model_is_copied_as_it_is(
+    model_file: Path, pack: Path, tmp_path: Path, symmetric: MorphableModel
+) -> None:
+    trainer = make_trainer(tmp_path, 2)
+    trainer.fit(make_module(model_file), PackData(pack, str(model_file), batch_size=16))
+    checkpoint = tmp_path / "start.ckpt"
+    trainer.save_checkpoint(checkpoint)
+    start = TrainedNetwork.read(checkpoint)
+    module = make_module(model_file, start=str(checkpoint))
+    module.schedule = Schedule(rate=0.0, sizes={0.0: 32})
+    make_trainer(tmp_path, 1).fit(module, PackData(pack, str(model_file), batch_size=16))
+    trained = {name: value for name, value in module.net.named_parameters() if value.requires_grad}
+    assert {name for name, value in trained.items() if not torch.equal(value, start.state[name])} == set()
+    assert torch.equal(module.net.param_mean, start.state["param_mean"])
+    other = SynergyNet(replace(read_model(model_file), mean=symmetric.mean * 1.1), width=0.25)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    assert not start.copy_to(other)
+    assert not start.copy_to(SynergyNet(read_model(model_file), width=0.5))
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
 
 
 def test_transplant_keeps_what_fits(symmetric: MorphableModel, tiny_model: MorphableModel) -> None:

@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -143,12 +143,13 @@ def predict_photos(
     net: Network,
     progress: Callable[[int, int], object],
     keep: float = 1.0,
+    name: str = "network",
 ) -> tuple[int, int]:
     """Write a network's predictions for photos as a prediction file.
 
     A network that was trained on thousands of labels has less noise than one label. Labels made with its predictions
     are therefore better than those it was trained on. Each prediction is the mean of those for the crop and for its
-    mirror image. The file also has `network_uncertainty` (N,), in percent of the face size sqrt(w h) of the predicted
+    mirror image. The file also has `NAME_uncertainty` (N,), in percent of the face size sqrt(w h) of the predicted
     landmarks. It is the mean standard deviation of the landmarks if the network predicts one. Otherwise it is the mean
     distance between the landmarks of the crop and those of its mirror image. A systematic error, which both have in
     common, does not change this distance.
@@ -162,6 +163,7 @@ def predict_photos(
         keep: fraction of the photos to keep: those with the smallest uncertainty. With a fraction below 1, and a
             network that predicts a confidence, only faces with at least `synergy.defaults.MIN_CONFIDENCE` are kept. The
             rows of the others are NaN, which means that they have no prediction.
+        name: NAME in the file. Teachers of one label need different names.
 
     Returns:
         The number of kept photos, and of all.
@@ -182,13 +184,12 @@ def predict_photos(
     if keep < 1:
         kept = found.confidence >= MIN_CONFIDENCE
         kept &= found.uncertainty <= np.quantile(found.uncertainty[kept], keep) if kept.any() else kept
-    np.savez_compressed(
-        out,
-        names=found.names,
-        network_landmarks=np.where(kept[:, None, None], found.landmarks, np.nan).astype(np.float32),
-        network_rotation=np.where(kept[:, None, None], found.rotation, np.nan),
-        network_uncertainty=found.uncertainty.astype(np.float32),
-    )
+    arrays: dict[str, Any] = {
+        "landmarks": np.where(kept[:, None, None], found.landmarks, np.nan).astype(np.float32),
+        "rotation": np.where(kept[:, None, None], found.rotation, np.nan),
+        "uncertainty": found.uncertainty.astype(np.float32),
+    }
+    np.savez_compressed(out, names=found.names, **{f"{name}_{key}": array for key, array in arrays.items()})
     return int(kept.sum()), len(kept)
 
 

@@ -49,6 +49,11 @@ def test_checkpoints_hold_weights_and_whitening_only(small_net):
     assert parts == {"backbone", "mafa", "landmark_to_3dmm", "param_mean", "param_std"} | heads
 
 
+def test_heads_have_no_randomness_in_training(small_net):
+    feature = torch.rand(4, small_net.backbone.n_features)
+    assert torch.equal(small_net.train().heads(feature), small_net.eval().heads(feature))
+
+
 def test_z_has_zero_mean_in_coarse_landmarks(small_net):
     z = small_net(torch.rand(4, 3, 120, 120) * 255).coarse[..., 2]
     torch.testing.assert_close(z.mean(1), torch.zeros(4), atol=1e-4, rtol=0)

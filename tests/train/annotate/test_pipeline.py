@@ -1,3 +1,5 @@
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -155,6 +157,22 @@ def test_teachers_are_used_and_kept(pts_folder, tmp_path, saved_model, make_trut
     )
     copied = Pack.open(build_pack(folder, tmp_path / "again", again))
     np.testing.assert_allclose(copied.landmarks68, pack.landmarks68, atol=1e-4)
+
+
+def test_shares_are_stored_with_the_weights(saved_model, pts_folder, make_truth, tmp_path):
+    folder, landmarks = pts_folder()
+    names, rotation = [f"face{i}.png" for i in range(6)], make_truth(6, yaw_deg=30).faces.rotation.numpy()
+    first = prediction_file(tmp_path / "first.npz", names, landmarks, rotation)
+    np.savez(tmp_path / "pose.npz", names=names, pose_rotation=rotation)
+    teachers = (first, tmp_path / "pose.npz")
+    shares: dict[str, dict[str, float]] = {"without": {}, "with": {"pose": 0.4}}
+    weights = {}
+    for name, share in shares.items():
+        pack = build_pack(folder, tmp_path / name, LabelOptions(model=saved_model, teachers=teachers, shares=share))
+        weights[name] = np.array(json.loads((pack / "teacher_weights.json").read_text())["weights"]["pose"]["rotation"])
+    np.testing.assert_allclose(weights["with"], 0.4 + 0.6 * weights["without"])
+    with pytest.raises(UserError, match="shares of teachers need teachers"):
+        LabelOptions(teacher_weights=tmp_path / "w.json", teachers=teachers, shares={"pose": 0.4})
 
 
 def test_people_above_a_number_are_for_validation(shared_data, tmp_path):

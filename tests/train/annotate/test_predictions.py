@@ -65,10 +65,13 @@ def test_predictions_return_in_image_pixels(known, tmp_path):
     assert 0 < photos.sum() < len(pack)
     seen = []
     file = tmp_path / "predictions.npz"
-    counts = predict_photos(pack.path, file, KnownNet(alone), lambda done, total: seen.append((done, total)))
+    counts = predict_photos(
+        pack.path, file, KnownNet(alone), lambda done, total: seen.append((done, total)), name="own"
+    )
     assert counts == (photos.sum(), photos.sum())
     assert seen == [counts]
     (prediction,) = read_predictions([file], alone.names)
+    assert prediction.name == "own"
     for i, (left, top, scale) in enumerate(alone.crop):
         affine = invert_affine(np.array([[scale, 0, -left * scale], [0, scale, -top * scale]]))
         expected = transform_points(affine, alone.landmarks68[i])

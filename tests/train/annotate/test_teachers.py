@@ -100,6 +100,23 @@ def test_missing_and_contradicting_predictions_are_not_used(make_truth, flat):
     assert (estimate_weights(truth.model, aligned[torch.arange(2)], flat(truth.points[:2])).shape == 0).all()
 
 
+def test_shares_are_of_the_rotation_for_pose_teachers_and_of_the_rest_for_others():
+    estimated = TeacherWeights(
+        ("pose", "flat"), torch.tensor([[0.5, 0.2]]).double(), torch.tensor([[0.0, 0.6]]).double()
+    )
+    pose_only = torch.tensor([True, False])
+    shared = estimated.with_shares({"pose": 0.3, "flat": 0.5}, pose_only)
+    torch.testing.assert_close(shared.rotation, torch.tensor([[0.65, 0.14]]).double())
+    torch.testing.assert_close(shared.shape, torch.tensor([[0.0, 0.8]]).double())
+    unchanged = estimated.with_shares({}, pose_only)
+    assert torch.equal(unchanged.rotation, estimated.rotation)
+    assert torch.equal(unchanged.shape, estimated.shape)
+    with pytest.raises(UserError, match="no share for the teacher gone: the teachers besides the base are pose, flat"):
+        estimated.with_shares({"gone": 0.3}, pose_only)
+    with pytest.raises(UserError, match="exceed 1"):
+        estimated.with_shares({"flat": 1.1}, pose_only)
+
+
 def test_weights_are_saved_and_read(tmp_path):
     n = len(YAW_BOUNDS_DEG) + 1
     weights = TeacherWeights(("a", "b"), torch.rand(n, 2).double(), torch.rand(n, 2).double())
