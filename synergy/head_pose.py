@@ -18,7 +18,7 @@ from synergy.geometry import matrix_to_euler
 _MEAN_DEG = np.array([-6.7, -0.7])
 _STD_DEG = np.array([9.8, 9.6])
 # Standard deviation in degrees of a predicted rotation. Chosen on validation photos (docs/journal.md).
-_NOISE_DEG = 1.0
+_NOISE_DEG = 0.6
 # Below the first yaw the prior has no weight, above the second it has full weight, and in between it grows linearly.
 # In degrees.
 _RAMP_DEG = (45.0, 60.0)
@@ -34,7 +34,7 @@ def likely_angles(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 
         angle(R(e), rotation)^2 / noise^2 + ((pitch - mean) / std)^2 + ((roll - mean) / std)^2,
 
-    whose constants are those of this file. R(e) then differs from the rotation by about a degree.
+    whose constants are those of this file. R(e) then differs from the rotation by less than a degree in most faces.
 
     Args:
         rotation: (N, 3, 3).
@@ -47,7 +47,7 @@ def likely_angles(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> profile = np.radians([-66.0, 88.0, -61.0])  # an improbable description of a head seen from the side
         >>> rotation = euler_to_matrix(torch.from_numpy(profile)).numpy()
         >>> np.degrees(likely_angles(rotation[None])[0]).round().tolist()
-        [-8.0, 89.0, -3.0]
+        [-10.0, 89.0, -5.0]
     """
     exact = matrix_to_euler(torch.from_numpy(rotation)).numpy()
     low, high = np.radians(_RAMP_DEG)

@@ -27,8 +27,8 @@ def test_a_likely_profile_keeps_its_angles():
     np.testing.assert_allclose(np.degrees(likely_angles(matrices(angles))), angles, atol=0.3)
 
 
-@pytest.mark.parametrize("yaw", [75.0, 85.0, -75.0, -85.0])
-def test_small_errors_of_the_rotation_no_longer_make_large_angles(yaw: float):
+@pytest.mark.parametrize(("yaw", "ratio"), [(75.0, 0.95), (85.0, 0.5), (-75.0, 0.95), (-85.0, 0.5)])
+def test_small_errors_of_the_rotation_no_longer_make_large_angles(yaw: float, ratio: float):
     """Profiles with natural pitch and roll, seen through rotations that are wrong by 1.5 degrees about random axes."""
     rng = np.random.default_rng(1)
     true = np.stack([rng.normal(-7, 8, 200), rng.normal(yaw, 3, 200), rng.normal(0, 8, 200)], 1)
@@ -37,7 +37,7 @@ def test_small_errors_of_the_rotation_no_longer_make_large_angles(yaw: float):
     exact = np.degrees(matrix_to_euler(torch.from_numpy(seen)).numpy())
     likely = np.degrees(likely_angles(seen))
     wrap = lambda a: np.abs((a + 180) % 360 - 180)  # noqa: E731
-    assert wrap(likely - true).mean() < 0.9 * wrap(exact - true).mean()
+    assert wrap(likely - true).mean() < ratio * wrap(exact - true).mean()
     assert angle_deg(matrices(likely), seen).mean() < 1.5
 
 
