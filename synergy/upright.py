@@ -11,6 +11,7 @@ predicted again. docs/journal.md has the measurements.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ from synergy.crop import (
     square_crop,
     transform_points,
 )
+from synergy.defaults import MIN_CONFIDENCE
 from synergy.engines import CropPredictions
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
@@ -86,7 +88,8 @@ def predict_upright(
     """Predict faces in crops that are upright.
 
     A face whose detected points have another shape or orientation than the predicted ones (`shape_distance`) is
-    predicted in four orientations.
+    predicted in four orientations. The one that agrees best with its neighbours is taken. If its result has a
+    low confidence, the others are tried too, and the result with the largest confidence is taken.
 
     Args:
         predict: predicts crops.
@@ -104,25 +107,55 @@ def predict_upright(
     predicted = predict(every, affine).select(every)
     distance = shape_distance(transform_points(affine, points5.astype(np.float64)), predicted.landmarks)
     is_doubtful = (distance > MAX_SHAPE_DISTANCE) | (np.isnan(distance) & search_unknown)
-    is_rotated = np.zeros(len(affine), bool)
-    if len(rows := np.flatnonzero(is_doubtful)):
-        maps = [rotate_crop(affine[rows], 90.0 * k, size) for k in range(4)]
-        several = [predicted.select(rows), *(predict(rows, some) for some in maps[1:])]
-        points = [transform_points(invert_affine(m), p.landmarks)[..., :2] for m, p in zip(maps, several, strict=True)]
-        best = choose_orientation(np.stack(points, 1))
-        is_rotated[rows] = best != 0
-        for k in range(1, 4):
-            chosen = best == k
-            affine[rows[chosen]] = maps[k][chosen]
-            _put_rows(predicted, rows[chosen], several[k].select(np.flatnonzero(chosen)))
-    is_rotated |= np.abs(up_angles(predicted.params)) > TURNED_DEG
-    # Twice, because the first upright crop is only as good as a prediction for a rotated face.
-    for _ in range(2):
-        if len(rows := np.flatnonzero(is_rotated)):
-            angles = up_angles(predicted.params[rows])
-            affine[rows] = upright_crops(affine[rows], predicted.landmarks[rows], angles, size, margin)
-            _put_rows(predicted, rows, predict(rows, affine[rows]))
+    upright = partial(_crop_upright, predict, size=size, margin=margin)
+    is_rotated = ~is_doubtful & (np.abs(up_angles(predicted.params)) > TURNED_DEG)
+    if len(rows := np.flatnonzero(is_rotated)):
+        affine[rows], other = upright(rows, affine[rows], predicted.select(rows))
+        _put_rows(predicted, rows, other)
+    if not len(rows := np.flatnonzero(is_doubtful)):
+        return affine, predicted
+    maps = [rotate_crop(affine[rows], 90.0 * k, size) for k in range(4)]
+    several = [predicted.select(rows), *(predict(rows, some) for some in maps[1:])]
+    order = _orientation_order(maps, several)
+    # Where the best orientation leads to an unlikely face, the others are tried too.
+    is_open = np.ones(len(rows), bool)
+    for attempt in range(4):
+        for k in range(4):
+            chosen = np.flatnonzero((order[:, attempt] == k) & is_open)
+            if not len(chosen):
+                continue
+            some, found, result = rows[chosen], maps[k][chosen], several[k].select(chosen)
+            turned = (k != 0) | (np.abs(up_angles(result.params)) > TURNED_DEG)
+            if len(again := np.flatnonzero(turned)):
+                found[again], other = upright(some[again], found[again], result.select(again))
+                _put_rows(result, again, other)
+            better = np.arange(len(some))
+            if attempt and predicted.confidence is not None and result.confidence is not None:
+                better = np.flatnonzero(result.confidence > predicted.confidence[some])
+            affine[some[better]] = found[better]
+            _put_rows(predicted, some[better], result.select(better))
+        if predicted.confidence is None:
+            break
+        if attempt == 0:
+            is_open = predicted.confidence[rows] < MIN_CONFIDENCE
     return affine, predicted
+
+
+def _crop_upright(
+    predict: PredictCrops, rows: NDArray[np.intp], affine: Affines, predicted: CropPredictions[Floats], size: int,
+    margin: float,
+) -> tuple[Affines, CropPredictions[Floats]]:  # fmt: skip
+    """Predict rotated faces twice more, because the first upright crop is only as good as the prediction before it."""
+    for _ in range(2):
+        affine = upright_crops(affine, predicted.landmarks, up_angles(predicted.params), size, margin)
+        predicted = predict(rows, affine)
+    return affine, predicted
+
+
+def _orientation_order(maps: list[Affines], several: list[CropPredictions[Floats]]) -> NDArray[np.intp]:
+    """Return the four orientations (N, 4) of each face in the order in which they are tried."""
+    points = [transform_points(invert_affine(m), p.landmarks)[..., :2] for m, p in zip(maps, several, strict=True)]
+    return order_orientations(np.stack(points, 1))
 
 
 def five_points(landmarks: Array) -> Array:
@@ -189,18 +222,18 @@ def shape_distance(points5: Array, landmarks: Array) -> NDArray[np.float64]:
     return np.asarray(distance / np.linalg.norm(own, axis=-1).mean(1), np.float64)
 
 
-def choose_orientation(points: Array) -> NDArray[np.intp]:
-    """Return which of four predictions agrees best with its two neighbours, those for crops rotated by 90 degrees.
+def order_orientations(points: Array) -> NDArray[np.intp]:
+    """Order four predictions by how well they agree with their two neighbours, those for crops rotated by 90 degrees.
 
     Args:
         points: (N, 4, 68, 2) landmarks predicted from four orientations, each rotated by 90 degrees more than the one
             before, in the same frame.
 
     Returns:
-        (N,) in 0..3.
+        (N, 4) numbers 0..3, the one that agrees best first.
     """
     distance = np.linalg.norm(points - np.roll(points, 1, axis=1), axis=-1).mean(-1)
-    return np.asarray((distance + np.roll(distance, -1, axis=1)).argmin(1), np.intp)
+    return np.asarray((distance + np.roll(distance, -1, axis=1)).argsort(1, kind="stable"), np.intp)
 
 
 def up_angles(params: Floats) -> NDArray[np.float64]:

@@ -13,8 +13,8 @@ from synergy.predictor import FacePredictor
 from synergy.upright import (
     MAX_SHAPE_DISTANCE,
     TURNED_DEG,
-    choose_orientation,
     five_points,
+    order_orientations,
     predict_upright,
     rotate_crop,
     rotate_image,
@@ -70,14 +70,15 @@ def test_upright_crops_are_those_of_the_upright_points():
     assert relative[0, 0] > 0
 
 
-def test_the_orientation_that_agrees_with_both_neighbours_is_chosen():
+def test_the_orientation_that_agrees_with_both_neighbours_is_the_first():
     truth = np.random.default_rng(0).uniform(0, 100, (1, 68, 2))
     for best in range(4):
         points = np.repeat(truth[:, None], 4, 1)
         points[:, (best + 2) % 4] = 100 - truth
         points[:, (best + 1) % 4] += 3
         points[:, (best - 1) % 4] -= 3
-        assert choose_orientation(points) == [best]
+        assert order_orientations(points)[0, 0] == best
+        assert sorted(order_orientations(points)[0]) == [0, 1, 2, 3]
 
 
 class Clock:

@@ -49,7 +49,8 @@ def merge_packs(packs: Sequence[str | Path], out: str | Path) -> Path:
         **{key: first[key] for key in _MODEL_KEYS},
         # Without the folders above, so that the same packs in other folders give the same file.
         "merged": [
-            {"pack": p.path.name, "hash": p.manifest["hash"], "statistics": p.manifest["statistics"]} for p in opened
+            {"pack": p.path.name, "hash": p.manifest["hash"], "statistics": p.manifest.get("statistics", {})}
+            for p in opened
         ],
     }
     write_manifest(out, manifest, [*ROW, "offsets"])

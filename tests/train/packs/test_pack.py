@@ -113,6 +113,8 @@ def test_packs_merge(tmp_path):
     merged = Pack.open(merge_packs([first.path, second.path], tmp_path / "c"))
     assert merged.names.tolist() == [row(i)["names"] for i in range(3)]
     np.testing.assert_array_equal(merged.image(2), second.image(0))
+    again = Pack.open(merge_packs([merged.path, write(tmp_path / "f", 3, [1]).finish(MANIFEST).path], tmp_path / "g"))
+    assert again.names.tolist() == [row(i)["names"] for i in range(4)]
     other = write(tmp_path / "d", 3, [1]).finish({**MANIFEST, "model_digest": "other"})
     with pytest.raises(UserError, match="different models"):
         merge_packs([first.path, other.path], tmp_path / "e")
