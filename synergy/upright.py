@@ -28,7 +28,7 @@ from synergy.crop import (
     transform_points,
 )
 from synergy.defaults import MIN_CONFIDENCE
-from synergy.engines import CropPredictions
+from synergy.engines import CropPredictions, join_predictions
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_pose
@@ -114,30 +114,30 @@ def predict_upright(
         _put_rows(predicted, rows, other)
     if not len(rows := np.flatnonzero(is_doubtful)):
         return affine, predicted
-    maps = [rotate_crop(affine[rows], 90.0 * k, size) for k in range(4)]
+    maps = np.stack([rotate_crop(affine[rows], 90.0 * k, size) for k in range(4)])
     several = [predicted.select(rows), *(predict(rows, some) for some in maps[1:])]
-    order = _orientation_order(maps, several)
+    points = [transform_points(invert_affine(m), p.landmarks)[..., :2] for m, p in zip(maps, several, strict=True)]
+    order, joined = order_orientations(np.stack(points, 1)), join_predictions(several)
     # Where the best orientation leads to an unlikely face, the others are tried too.
-    is_open = np.ones(len(rows), bool)
+    tried = np.arange(len(rows))
     for attempt in range(4):
-        for k in range(4):
-            chosen = np.flatnonzero((order[:, attempt] == k) & is_open)
-            if not len(chosen):
-                continue
-            some, found, result = rows[chosen], maps[k][chosen], several[k].select(chosen)
-            turned = (k != 0) | (np.abs(up_angles(result.params)) > TURNED_DEG)
-            if len(again := np.flatnonzero(turned)):
-                found[again], other = upright(some[again], found[again], result.select(again))
-                _put_rows(result, again, other)
-            better = np.arange(len(some))
-            if attempt and predicted.confidence is not None and result.confidence is not None:
-                better = np.flatnonzero(result.confidence > predicted.confidence[some])
-            affine[some[better]] = found[better]
-            _put_rows(predicted, some[better], result.select(better))
+        k = order[tried, attempt]
+        some, found, result = rows[tried], maps[k, tried], joined.select(k * len(rows) + tried)
+        again = np.flatnonzero((k != 0) | (np.abs(up_angles(result.params)) > TURNED_DEG))
+        if len(again):
+            found[again], other = upright(some[again], found[again], result.select(again))
+            _put_rows(result, again, other)
+        better = np.arange(len(some))
+        if attempt and result.confidence is not None and predicted.confidence is not None:
+            better = np.flatnonzero(result.confidence > predicted.confidence[some])
+        affine[some[better]] = found[better]
+        _put_rows(predicted, some[better], result.select(better))
         if predicted.confidence is None:
             break
         if attempt == 0:
-            is_open = predicted.confidence[rows] < MIN_CONFIDENCE
+            tried = np.flatnonzero(predicted.confidence[rows] < MIN_CONFIDENCE)
+        if not len(tried):
+            break
     return affine, predicted
 
 
@@ -150,12 +150,6 @@ def _crop_upright(
         affine = upright_crops(affine, predicted.landmarks, up_angles(predicted.params), size, margin)
         predicted = predict(rows, affine)
     return affine, predicted
-
-
-def _orientation_order(maps: list[Affines], several: list[CropPredictions[Floats]]) -> NDArray[np.intp]:
-    """Return the four orientations (N, 4) of each face in the order in which they are tried."""
-    points = [transform_points(invert_affine(m), p.landmarks)[..., :2] for m, p in zip(maps, several, strict=True)]
-    return order_orientations(np.stack(points, 1))
 
 
 def five_points(landmarks: Array) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
 from bfm_assets import MorphableModel, read_model
 from synergy.data import AnnotatedCropsReader, FaceReader, PtsReader
@@ -190,15 +190,10 @@ def _is_kept(name: str, old: dict[str, Tensor], new: dict[str, Tensor]) -> bool:
     )
 
 
-def _linears(net: SynergyNet) -> list[nn.Linear]:
-    """Return the linear layers of the three heads, in the order of the parameters."""
-    return [net.pose_head, net.shape_head, net.expression_head]
-
-
 def _set_heads(new: SynergyNet, old: SynergyNet, mapping: ParameterMap) -> None:
     """Set the heads to the old ones followed by the map of the parameters."""
-    weight = torch.cat([layer.weight for layer in _linears(old)]).double()
-    bias = torch.cat([layer.bias for layer in _linears(old)]).double()
+    weight = torch.cat([layer.weight for layer in old.head_layers]).double()
+    bias = torch.cat([layer.bias for layer in old.head_layers]).double()
     old_std, old_mean = old.param_std.double(), old.param_mean.double()
     matrix, offset = torch.from_numpy(mapping.matrix), torch.from_numpy(mapping.offset)
     weight = matrix @ (old_std[:, None] * weight)
@@ -206,7 +201,7 @@ def _set_heads(new: SynergyNet, old: SynergyNet, mapping: ParameterMap) -> None:
     weight = weight / new.param_std.double()[:, None]
     bias = (bias - new.param_mean.double()) / new.param_std.double()
     row = 0
-    for layer in _linears(new):
+    for layer in new.head_layers:
         end = row + layer.out_features
         layer.weight.copy_(weight[row:end])
         layer.bias.copy_(bias[row:end])
@@ -218,7 +213,7 @@ def _set_mafa(new: SynergyNet, old: SynergyNet) -> None:
     n_global = old.mafa.n_global
     end = n_global + old.backbone.n_features
     image = slice(n_global, end)
-    _, *heads = _linears(old)
+    _, *heads = old.head_layers
     weight = torch.cat([layer.weight for layer in heads]).double()
     bias = torch.cat([layer.bias for layer in heads]).double()
     before, after = old.mafa.from_face, new.mafa.from_face

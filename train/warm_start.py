@@ -162,7 +162,7 @@ def fit_heads(net: SynergyNet, features: Tensor, params: Tensor, ridge: float = 
     """
     weight, bias = ridge_regression(features, net.whitening.whiten(params), ridge)
     row = 0
-    for linear in (net.pose_head, net.shape_head, net.expression_head):
+    for linear in net.head_layers:
         linear.weight.copy_(weight[row : row + linear.out_features])
         linear.bias.copy_(bias[row : row + linear.out_features])
         row += linear.out_features

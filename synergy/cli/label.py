@@ -44,15 +44,16 @@ def _progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[
             yield lambda done, total: bar.update(task, completed=done, total=total), partial(say, console)
 
 
-def _parse_share(text: str) -> tuple[str, float]:
-    """Return name and fraction of "NAME=FRACTION"."""
-    name, _, fraction = text.partition("=")
-    try:
-        if 0 < float(fraction) <= 1:
-            return name, float(fraction)
-    except ValueError:
-        pass
-    raise UserError(f"--share {text}: give NAME=FRACTION with a fraction above 0 and up to 1, such as opentrack=0.3")
+def _parse_fractions(texts: list[str] | None, option: str, form: str) -> dict[str, float]:
+    """Return the fractions by name of the values "NAME=FRACTION" of an option; `form` describes them in errors."""
+    fractions = {}
+    for text in texts or ():
+        name, _, number = text.rpartition("=")
+        try:
+            fractions[name] = float(number)
+        except ValueError:
+            raise UserError(f"{option} {text}: expected {form}") from None
+    return fractions
 
 
 @app.command()
@@ -108,7 +109,7 @@ def build(
             model=model,
             teachers=tuple(teacher or ()),
             teacher_weights=teacher_weights,
-            shares=dict(map(_parse_share, share or ())),
+            shares=_parse_fractions(share, "--share", "NAME=FRACTION"),
             calibration=calibration,
             automatic=automatic,
             blendshapes=blendshapes,
@@ -245,13 +246,7 @@ def split(
     """Split a pack into parts that `synergy label merge` joins again, to carry it to another machine."""
     from train.packs.split import split_pack
 
-    fractions = {}
-    for text in fraction or []:
-        source, _, number = text.rpartition("=")
-        try:
-            fractions[source] = float(number)
-        except ValueError:
-            raise UserError(f"--fraction {text}: expected SOURCE=FRACTION") from None
+    fractions = _parse_fractions(fraction, "--fraction", "SOURCE=FRACTION")
     for folder in split_pack(pack, out, mebibytes, quality, fractions):
         typer.echo(folder)
 

@@ -93,7 +93,7 @@ def fold_batch_norm(network: M) -> M:
 
 def _join_heads(net: SynergyNet) -> None:
     """Make a copy of a network, whose BatchNorms are folded, a `FoldedSynergyNet`."""
-    heads = net.pose_head, net.shape_head, net.expression_head
+    heads = net.head_layers
     joined = nn.Linear(net.backbone.n_features, sum(head.out_features for head in heads))
     joined.weight.copy_(torch.cat([head.weight for head in heads]))
     joined.bias.copy_(torch.cat([head.bias for head in heads]))

@@ -104,6 +104,11 @@ class SynergyNet(nn.Module):
         self.register_buffer("param_std", torch.ones(n_params))
 
     @property
+    def head_layers(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """The linear layers of pose, shape and expression, in the order of the parameters."""
+        return self.pose_head, self.shape_head, self.expression_head
+
+    @property
     def whitening(self) -> Whitening[Tensor]:
         """The whitening of the parameters that the network was trained with."""
         return Whitening(self.param_mean, self.param_std)
@@ -147,7 +152,7 @@ class SynergyNet(nn.Module):
 
     def heads(self, feature: Tensor) -> Tensor:
         """Return whitened parameters (B, 12 + S + E) of features (B, F)."""
-        return torch.cat([self.pose_head(feature), self.shape_head(feature), self.expression_head(feature)], -1)
+        return torch.cat([head(feature) for head in self.head_layers], -1)
 
     def dewhiten(self, whitened: Tensor) -> Tensor:
         """Return the parameters (..., 12 + S + E) of whitened parameters."""

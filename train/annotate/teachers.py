@@ -105,15 +105,16 @@ class TeacherWeights:
             pose_only: (T,) whether a teacher predicts the rotation only.
 
         Raises:
-            UserError: a name is unknown, or the shares of the rotation or of the other coordinates exceed 1.
+            UserError: a name is unknown, a share is not above 0, or the shares of the rotation or of the other
+                coordinates exceed 1.
         """
         if unknown := sorted(set(shares) - set(self.names)):
             names = ", ".join(self.names) or "none"
             raise UserError(f"no share for the teacher {unknown[0]}: the teachers besides the base are {names}")
         share = torch.tensor([shares.get(name, 0.0) for name in self.names], dtype=torch.float64)
         of_rotation, of_shape = share * pose_only, share * ~pose_only
-        if max(of_rotation.sum(), of_shape.sum()) > 1:
-            raise UserError("the shares of the teachers exceed 1")
+        if not all(value > 0 for value in shares.values()) or max(of_rotation.sum(), of_shape.sum()) > 1:
+            raise UserError("the shares of the teachers must be above 0, and their sum must not exceed 1")
         rotation = (1 - of_rotation.sum()) * self.rotation + of_rotation
         return TeacherWeights(self.names, rotation, (1 - of_shape.sum()) * self.shape + of_shape)
 

@@ -113,8 +113,10 @@ def test_shares_are_of_the_rotation_for_pose_teachers_and_of_the_rest_for_others
     assert torch.equal(unchanged.shape, estimated.shape)
     with pytest.raises(UserError, match="no share for the teacher gone: the teachers besides the base are pose, flat"):
         estimated.with_shares({"gone": 0.3}, pose_only)
-    with pytest.raises(UserError, match="exceed 1"):
+    with pytest.raises(UserError, match="must not exceed 1"):
         estimated.with_shares({"flat": 1.1}, pose_only)
+    with pytest.raises(UserError, match="must be above 0"):
+        estimated.with_shares({"flat": 0.0}, pose_only)
 
 
 def test_weights_are_saved_and_read(tmp_path):
