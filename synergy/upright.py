@@ -2,10 +2,10 @@
 
 The networks are trained with few faces that are rotated by more than 20 degrees. Beyond 90 degrees their predictions
 are useless, and their landmarks do not show it: an upside-down face gets those of an upright one. Predictions for a
-crop and for its rotations by 90, 180 and 270 degrees agree, once they are mapped to the same frame, if the face is rotated
-by less than 90 degrees in both. The orientation whose prediction agrees best with both its neighbours is therefore
-nearest to upright. The face is then cropped upright, by the landmarks and the rotation of that prediction, and
-predicted again. docs/journal.md has the measurements.
+crop and for its rotations by 90, 180 and 270 degrees agree, once they are mapped to the same frame, if the face is
+rotated by less than 90 degrees in both. The orientation whose prediction agrees best with both its neighbours is
+therefore nearest to upright. The face is then cropped upright, by the landmarks and the rotation of that prediction,
+and predicted again. docs/journal.md has the measurements.
 """
 
 from __future__ import annotations
