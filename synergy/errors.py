@@ -4,7 +4,19 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """A problem that the user can fix, described in one line. The command line then exits with status 2."""
+    """A problem that the user can fix, described in one line.
+
+    Attributes:
+        exit_status: with which the command line exits after it has printed the line.
+    """
+
+    exit_status = 2
+
+
+class TimeLimitError(UserError):
+    """A run has stopped at its time limit before it was finished. The same command continues it."""
+
+    exit_status = 3
 
 
 def describe(error: BaseException) -> str:

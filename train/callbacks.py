@@ -12,7 +12,6 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar, W
 from torch import Tensor
 from typing_extensions import override
 
-from synergy.errors import UserError
 from train.loggers import log_weights
 from train.module import FaceModule
 
@@ -77,10 +76,6 @@ class Checkpoints(Checkpoint):
             part.replace(path)
         self._saved = time.monotonic()
         return path
-
-
-class TimeLimitError(UserError):
-    """A run has stopped at its time limit, with a checkpoint, before it was finished."""
 
 
 class TimeLimit(Callback):

@@ -16,8 +16,8 @@ from typing_extensions import override
 
 from bfm_assets import ModelFileError
 from synergy.checkpoints import read_checkpoint
-from synergy.errors import UserError
-from train.callbacks import RunProgressBar, TimeLimit, TimeLimitError
+from synergy.errors import TimeLimitError, UserError
+from train.callbacks import RunProgressBar, TimeLimit
 from train.checkpoint_io import SafeCheckpointIO
 from train.loggers import LoggerName, make_logger
 from train.module import FaceModule

@@ -56,8 +56,7 @@ import filelock
 import yaml
 
 from bfm_assets import ModelFileError
-from synergy.errors import UserError
-from train.callbacks import TimeLimitError
+from synergy.errors import TimeLimitError, UserError
 from train.module import git_revision
 
 RECIPES = Path(__file__).parent / "recipes"

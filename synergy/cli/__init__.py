@@ -50,13 +50,13 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line. What the user can fix is reported in one line, with exit status 2."""
+    """Run the command line. What the user can fix is reported in one line, usually with exit status 2."""
     _prefer_own_packages()
     try:
         app()
     except (UserError, ModelFileError) as error:
         say(error_console(), str(error), "error:", "red")
-        sys.exit(2)
+        sys.exit(error.exit_status if isinstance(error, UserError) else UserError.exit_status)
     except ImportError as error:
         if (explanation := explain_opencv(error)) is None:
             raise

@@ -12,7 +12,7 @@ import typer
 
 from synergy.cli.console import error_console, say
 from synergy.cli.options import BfmOption, NetworkOption, RedoOption, TimeLimitOption
-from synergy.errors import UserError
+from synergy.errors import TimeLimitError, UserError
 from synergy.extras import needs_extra
 from synergy.outputs import require_writable_file
 from synergy.shards import ALL, Shard
@@ -197,14 +197,14 @@ def auto(
     time_limit: TimeLimitOption = None,
 ) -> None:
     """Label photos in rounds: predict, keep the certain ones, fit labels, train again; with a curve of the errors."""
-    from synergy.cli.train import UNFINISHED, execute
+    from synergy.cli.train import execute
 
     with needs_extra("train", "this command"):
         from train.auto_label import TRAINING, AutoOptions, label_automatically
 
     options = AutoOptions(photos, labelled, rounds, keep, training or TRAINING, network, model)
     if not label_automatically(options, out, execute, typer.echo, redo, time_limit):
-        raise typer.Exit(UNFINISHED)
+        raise typer.Exit(TimeLimitError.exit_status)
 
 
 @app.command()

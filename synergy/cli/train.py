@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from synergy.cli.options import BfmOption, RedoOption, TimeLimitOption
-from synergy.errors import UserError
+from synergy.errors import TimeLimitError, UserError
 from synergy.extras import needs_extra
 
 app = typer.Typer(no_args_is_help=True, help="Train networks, export and convert their weights, and run recipes.")
-
-# Exit status of `synergy train recipe` if its time limit was reached.
-UNFINISHED = 3
 
 # LightningCLI parses the options, --help included.
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -104,23 +104,52 @@ def recipe(
     if list_:
         run.show(only or ())
     elif not run.run(only or ()):
-        raise typer.Exit(UNFINISHED)
+        raise typer.Exit(TimeLimitError.exit_status)
 
 
 def execute(arguments: list[str]) -> None:
-    """Run a command of `synergy` in this process.
+    """Run a command of `synergy` in this process, or, if it trains with several devices, in a process of its own.
+
+    Lightning starts the other processes of a training run by repeating the command line, so that it must be that of the
+    training.
 
     Raises:
         UserError: an option of the command is wrong, or what the command raises.
+        TimeLimitError: training has stopped at its time limit.
     """
     from click import ClickException
 
     from synergy.cli import app as root
 
+    if arguments[:2] == ["train", "fit"] and "--trainer.devices" in arguments:
+        _execute_apart(arguments)
+        return
     try:
         root(arguments, standalone_mode=False)
     except ClickException as error:
         raise UserError(error.format_message()) from None
+
+
+def _execute_apart(arguments: list[str]) -> None:
+    """Run a command of `synergy` in a new process, which ends with this one if this one is terminated.
+
+    Raises:
+        UserError: the command has failed. It has printed the reason.
+        TimeLimitError: training has stopped at its time limit.
+    """
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with subprocess.Popen([sys.executable, "-m", "synergy", *arguments]) as process:
+            try:
+                status = process.wait()
+            finally:
+                process.terminate()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if status == TimeLimitError.exit_status:
+        raise TimeLimitError("training has stopped at its time limit")
+    if status:
+        raise UserError(f"training has failed with exit status {status}; the reason is printed above")
 
 
 def _run_lightning(arguments: list[str]) -> None:

@@ -17,8 +17,7 @@ from typer.testing import CliRunner
 
 from synergy.checkpoints import read_checkpoint
 from synergy.cli import app
-from synergy.errors import UserError
-from train.callbacks import TimeLimitError
+from synergy.errors import TimeLimitError, UserError
 from train.recipe import RECIPES, RecipeRun, read_recipe
 
 ROOT = Path(__file__).parents[2]
