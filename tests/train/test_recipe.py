@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import filelock
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from synergy.checkpoints import read_checkpoint
 from synergy.cli import app
+from synergy.cli.train import execute
 from synergy.errors import TimeLimitError, UserError
 from train.recipe import RECIPES, RecipeRun, read_recipe
 
@@ -298,6 +300,12 @@ steps:
 """
 
 
+# The same training with two processes.
+TWO = REAL.replace(
+    "--data.batch_size 8",
+    "--data.batch_size 4 --trainer.devices 2 --trainer.strategy ddp_find_unused_parameters_true",
+)
+
 COMMAND = ["train", "recipe", "--plan", "real.yaml", "--data", "d", "--out", "out"]
 
 
@@ -310,13 +318,13 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def start_and_kill(folder: Path) -> str:
+def start_and_kill(folder: Path, how: signal.Signals = signal.SIGKILL) -> str:
     """Start `synergy train recipe`, kill it when a checkpoint of an unfinished training is there; return its output."""
     process = start(folder)
     checkpoint = folder / "out" / "net" / "checkpoints" / "last.ckpt"
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(how)
     output, _ = process.communicate()
     assert 0 < read_checkpoint(checkpoint)["global_step"] < 40
     return output
@@ -348,6 +356,37 @@ def test_a_recipe_killed_in_training_continues_after_damaged_data(
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["steps"]["weights"]["results"]["training"]["steps"] == 40
     assert all(step["finished"] for step in manifest["steps"].values())
+
+
+@pytest.mark.slow
+def test_a_recipe_with_two_processes_that_is_terminated_ends_its_training_and_continues(
+    pack_copy: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "real.yaml").write_text(TWO)
+    assert "--trainer.devices 2" in start_and_kill(tmp_path, signal.SIGTERM)
+    output = run_to_end(tmp_path)
+    assert f"net: continues from {Path('out/net/checkpoints/last.ckpt')}" in output
+    assert json.loads((tmp_path / "out" / "weights" / "net.json").read_text())["training"]["steps"] == 40
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (0, nullcontext()),
+        (2, pytest.raises(UserError, match=r"^training has failed with exit status 2; the reason is printed above$")),
+        (3, pytest.raises(TimeLimitError)),
+    ],
+)
+def test_the_exit_status_of_training_in_a_process_of_its_own(
+    status: int, error: AbstractContextManager[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho $* > {tmp_path}/arguments\nexit {status}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with error:
+        execute(["train", "fit", "--trainer.devices", "2"])
+    assert (tmp_path / "arguments").read_text() == "-m synergy train fit --trainer.devices 2\n"
 
 
 @pytest.mark.slow
