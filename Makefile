@@ -19,11 +19,14 @@ demo: $(VENV)/.installed  ## a page about a photo, a tracked clip and known pose
 app: $(VENV)/.installed  ## the web app on this machine
 	$(BIN)/synergy app
 
+# One worker for each core, with one thread each.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/.installed  ## the tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(VENV)/.installed  ## the slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 test-wheel:  ## build sdist and wheel, install them in fresh environments, run the commands of README.md
 	$(PYTHON) -m release.test_wheel

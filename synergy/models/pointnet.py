@@ -76,6 +76,10 @@ class MAFA(nn.Module):
     shape and expression coefficients. All but the first 64 features are the same at every point. The first layer is
     therefore split in two, and the part of the shared features is computed once per face.
 
+    Unlike in the paper, the first layer has a bias of its own for each landmark. Coordinates alone do not say exactly
+    which landmark a point is, so that the paper's network misses even a constant difference between landmarks of the
+    mesh and of the labels (docs/journal.md, "MAFA did not know which landmark a point is").
+
     Args:
         n_image: number of image features F.
         n_coefficients: number of shape and expression coefficients S + E.
@@ -91,6 +95,7 @@ class MAFA(nn.Module):
         self.encoder = PointEncoder(self.n_global)
         self.from_point = nn.Linear(N_POINT_FEATURES, hidden[0], bias=False)
         self.from_face = nn.Linear(self.n_global + n_image + n_coefficients, hidden[0])
+        self.of_landmark = nn.Parameter(torch.zeros(68, hidden[0]))
         self.first = PointNorm(hidden[0])
         self.rest = nn.Sequential(
             PointLayer(hidden[0], hidden[1]), PointLayer(hidden[1], hidden[2]), nn.Linear(hidden[2], 3)
@@ -100,16 +105,16 @@ class MAFA(nn.Module):
         """Refine landmarks.
 
         Args:
-            points: coarse landmarks (B, N, 3) in crop pixels.
+            points: coarse landmarks (B, 68, 3) in crop pixels.
             image_feature: (B, F) of the backbone.
             coefficients: whitened shape and expression coefficients (B, S + E).
 
         Returns:
-            Refined landmarks (B, N, 3) in crop pixels.
+            Refined landmarks (B, 68, 3) in crop pixels.
         """
         point_features, global_feature = self.encoder(points)
         face = self.from_face(torch.cat([global_feature, image_feature, coefficients], -1))
-        features = self.from_point(point_features) + face.unsqueeze(1)
+        features = self.from_point(point_features) + self.of_landmark + face.unsqueeze(1)
         residual: Tensor = self.rest(self.first(features))
         return points + RESIDUAL_SCALE * residual
 

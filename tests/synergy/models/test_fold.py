@@ -22,6 +22,8 @@ def with_random_norms(network: nn.Module) -> nn.Module:
                 (module.bias.data, -0.3, 0.3),
             ):
                 tensor.uniform_(low, high, generator=generator)
+        if isinstance(module, MAFA):
+            module.of_landmark.data.uniform_(-0.3, 0.3, generator=generator)
     return network.eval()
 
 
