@@ -121,7 +121,7 @@ def _fold_first_layer(mafa: MAFA) -> None:
     assert isinstance(norm.running_var, Tensor)
     factor = norm.weight / (norm.running_var + norm.eps).sqrt()
     mafa.from_point.weight *= factor[:, None]
-    mafa.of_landmark *= factor
+    mafa.of_landmark.mul_(factor)
     mafa.from_face.weight *= factor[:, None]
     mafa.from_face.bias.copy_((mafa.from_face.bias - norm.running_mean) * factor + norm.bias)
     mafa.register_module("first", activation)
