@@ -16,6 +16,9 @@ from synergy.models import SynergyNet
 # Scripts that tests start in other processes. They have no examples, and cannot be imported without their arguments.
 collect_ignore_glob = ["*_run.py"]
 
+# pytest-xdist sets it in its workers. Tables would be cut off at this width.
+os.environ.pop("COLUMNS", None)
+
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
