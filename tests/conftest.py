@@ -16,7 +16,7 @@ from synergy.models import SynergyNet
 # Scripts that tests start in other processes. They have no examples, and cannot be imported without their arguments.
 collect_ignore_glob = ["*_run.py"]
 
-# pytest-xdist sets it in its workers. Tables would be cut off at this width.
+# pytest-xdist sets COLUMNS in its workers. The command line would fit its tables into so many characters.
 os.environ.pop("COLUMNS", None)
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"

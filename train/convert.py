@@ -198,14 +198,8 @@ def _set_heads(new: SynergyNet, old: SynergyNet, mapping: ParameterMap) -> None:
     matrix, offset = torch.from_numpy(mapping.matrix), torch.from_numpy(mapping.offset)
     weight = matrix @ (old_std[:, None] * weight)
     bias = matrix @ (old_std * bias + old_mean) + offset
-    weight = weight / new.param_std.double()[:, None]
-    bias = (bias - new.param_mean.double()) / new.param_std.double()
-    row = 0
-    for layer in new.head_layers:
-        end = row + layer.out_features
-        layer.weight.copy_(weight[row:end])
-        layer.bias.copy_(bias[row:end])
-        row = end
+    std = new.param_std.double()
+    new.set_heads(weight / std[:, None], (bias - new.param_mean.double()) / std)
 
 
 def _set_mafa(new: SynergyNet, old: SynergyNet) -> None:

@@ -160,9 +160,4 @@ def fit_heads(net: SynergyNet, features: Tensor, params: Tensor, ridge: float = 
         params: (N, 12 + S + E). NaN is not allowed.
         ridge: strength of the regularisation, relative to the mean variance of the features.
     """
-    weight, bias = ridge_regression(features, net.whitening.whiten(params), ridge)
-    row = 0
-    for linear in net.head_layers:
-        linear.weight.copy_(weight[row : row + linear.out_features])
-        linear.bias.copy_(bias[row : row + linear.out_features])
-        row += linear.out_features
+    net.set_heads(*ridge_regression(features, net.whitening.whiten(params), ridge))

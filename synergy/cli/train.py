@@ -110,8 +110,8 @@ def recipe(
 def execute(arguments: list[str]) -> None:
     """Run a command of `synergy` in this process, or, if it trains with several devices, in a process of its own.
 
-    Lightning starts the other processes of a training run by repeating the command line, so that it must be that of the
-    training.
+    Lightning starts the other processes of a training by repeating the command line of this one. The command line must
+    therefore be that of the training.
 
     Raises:
         UserError: an option of the command is wrong, or what the command raises.
@@ -131,7 +131,7 @@ def execute(arguments: list[str]) -> None:
 
 
 def _execute_apart(arguments: list[str]) -> None:
-    """Run a command of `synergy` in a new process, which ends with this one if this one is terminated.
+    """Run a command of `synergy` in a new process. If this process is terminated, so is the new one.
 
     Raises:
         UserError: the command has failed. It has printed the reason.

@@ -145,6 +145,19 @@ class SynergyNet(nn.Module):
         landmarks = self.mafa(coarse, feature, split_pose(whitened)[1])
         return SynergyOutput(landmarks, coarse, params, whitened, *uncertainty)
 
+    @torch.no_grad()
+    def set_heads(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the three heads to one linear layer from features to whitened parameters.
+
+        Args:
+            weight: (12 + S + E, F).
+            bias: (12 + S + E,).
+        """
+        sizes = [head.out_features for head in self.head_layers]
+        for head, own_weight, own_bias in zip(self.head_layers, weight.split(sizes), bias.split(sizes), strict=True):
+            head.weight.copy_(own_weight)
+            head.bias.copy_(own_bias)
+
     def features(self, images: Tensor) -> Tensor:
         """Return the backbone's features (B, F) of crops (B, 3, size, size)."""
         feature: Tensor = self.backbone((images.to(self.param_mean.dtype) - 127.5) / 128)
