@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from synergy.engines import CropPredictions, Engine, join_predictions, make_engi
 from synergy.face import Face, poses_from_params, rotation_to_image
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
+from synergy.registry import open_network
 from synergy.upright import five_points, landmark_crops, predict_upright, require_roll, rotate_image
 from synergy.weights import load
 
@@ -52,7 +54,8 @@ class FacePredictor:
     pickles (the default one does).
 
     Args:
-        net: the network; the bundled weights by default.
+        net: the network, or what `--model` takes (`synergy.registry.open_network`): the name of bundled weights or the
+            path of a file. The default network by default.
         detector: finds faces where none are given; CenterFace by default, made at its first use.
         device: "cpu" or "cuda".
         batch_size: how many crops go through the network at once.
@@ -80,11 +83,16 @@ class FacePredictor:
         >>> faces = predictor(image, boxes=[[40, 30, 180, 170]])
         >>> faces.landmarks68.shape
         (1, 68, 3)
+        >>> FacePredictor("synergynet_small").net.model_id
+        'synergynet_small'
+
+    Raises:
+        UserError: unknown weights or roll, or a file that cannot be read.
     """
 
     def __init__(
         self,
-        net: Network | None = None,
+        net: Network | str | Path | None = None,
         detector: Detector | None = None,
         device: str = "cpu",
         batch_size: int = 64,
@@ -95,7 +103,9 @@ class FacePredictor:
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        self.net = load() if net is None else net
+        if net is None:
+            net = load()
+        self.net = open_network(str(net)) if isinstance(net, str | Path) else net
         self.device = device
         self.batch_size = batch_size
         self.mirror = mirror

@@ -11,7 +11,6 @@ and predicted again. docs/journal.md has the measurements.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import cv2
 import numpy as np
@@ -107,38 +106,48 @@ def predict_upright(
     predicted = predict(every, affine).select(every)
     distance = shape_distance(transform_points(affine, points5.astype(np.float64)), predicted.landmarks)
     is_doubtful = (distance > MAX_SHAPE_DISTANCE) | (np.isnan(distance) & search_unknown)
-    upright = partial(_crop_upright, predict, size=size, margin=margin)
     is_rotated = ~is_doubtful & (np.abs(up_angles(predicted.params)) > TURNED_DEG)
     if len(rows := np.flatnonzero(is_rotated)):
-        affine[rows], other = upright(rows, affine[rows], predicted.select(rows))
+        affine[rows], other = _crop_upright(predict, rows, affine[rows], predicted.select(rows), size, margin)
         _put_rows(predicted, rows, other)
-    if not len(rows := np.flatnonzero(is_doubtful)):
-        return affine, predicted
-    maps = np.stack([rotate_crop(affine[rows], 90.0 * k, size) for k in range(4)])
-    several = [predicted.select(rows), *(predict(rows, some) for some in maps[1:])]
+    if len(rows := np.flatnonzero(is_doubtful)):
+        affine[rows], other = _search_orientations(predict, rows, affine[rows], predicted.select(rows), size, margin)
+        _put_rows(predicted, rows, other)
+    return affine, predicted
+
+
+def _search_orientations(
+    predict: PredictCrops, rows: NDArray[np.intp], affine: Affines, predicted: CropPredictions[Floats], size: int,
+    margin: float,
+) -> tuple[Affines, CropPredictions[Floats]]:  # fmt: skip
+    """Predict faces, which have a prediction for one orientation, in the best of four orientations, cropped upright."""
+    maps = np.stack([rotate_crop(affine, 90.0 * k, size) for k in range(4)])
+    several = [predicted, *(predict(rows, some) for some in maps[1:])]
     points = [transform_points(invert_affine(m), p.landmarks)[..., :2] for m, p in zip(maps, several, strict=True)]
     order, joined = order_orientations(np.stack(points, 1)), join_predictions(several)
-    # Where the best orientation leads to an unlikely face, the others are tried too.
-    tried = np.arange(len(rows))
-    for attempt in range(4):
-        k = order[tried, attempt]
-        some, found, result = rows[tried], maps[k, tried], joined.select(k * len(rows) + tried)
+
+    def crop_nth(place: int, faces: NDArray[np.intp]) -> tuple[Affines, CropPredictions[Floats]]:
+        k = order[faces, place]
+        found, result = maps[k, faces], joined.select(k * len(rows) + faces)
         again = np.flatnonzero((k != 0) | (np.abs(up_angles(result.params)) > TURNED_DEG))
         if len(again):
-            found[again], other = upright(some[again], found[again], result.select(again))
+            chosen = rows[faces[again]]
+            found[again], other = _crop_upright(predict, chosen, found[again], result.select(again), size, margin)
             _put_rows(result, again, other)
-        better = np.arange(len(some))
-        if attempt and result.confidence is not None and predicted.confidence is not None:
-            better = np.flatnonzero(result.confidence > predicted.confidence[some])
-        affine[some[better]] = found[better]
-        _put_rows(predicted, some[better], result.select(better))
-        if predicted.confidence is None:
-            break
-        if attempt == 0:
-            tried = np.flatnonzero(predicted.confidence[rows] < MIN_CONFIDENCE)
-        if not len(tried):
-            break
-    return affine, predicted
+        return found, result
+
+    affine, best = crop_nth(0, np.arange(len(rows)))
+    if best.confidence is None:
+        return affine, best
+    # Where the best orientation leads to an unlikely face, the others are tried too.
+    unlikely = np.flatnonzero(best.confidence < MIN_CONFIDENCE)
+    for place in (1, 2, 3):
+        found, result = crop_nth(place, unlikely)
+        assert result.confidence is not None
+        better = np.flatnonzero(result.confidence > best.confidence[unlikely])
+        affine[unlikely[better]] = found[better]
+        _put_rows(best, unlikely[better], result.select(better))
+    return affine, best
 
 
 def _crop_upright(

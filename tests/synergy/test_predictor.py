@@ -19,6 +19,7 @@ from synergy.landmarks import FLIP68
 from synergy.mirror import mirror_landmarks, mirror_pose, mirror_rotation_covariance
 from synergy.models import SynergyNet
 from synergy.predictor import FacePredictor
+from synergy.weights import save_weights
 
 BOX = [40.0, 30.0, 120.0, 110.0]
 
@@ -59,6 +60,18 @@ def _crop(face, image):
     from synergy.crop import warp
 
     return warp(image, face.crop, face.crop_size)
+
+
+def test_the_network_may_be_a_name_or_a_file(small_net, images, tmp_path):
+    save_weights(small_net, tmp_path / "own.safetensors", {}, open_face())
+    by_network = FacePredictor(small_net, FixedDetector())(images[0], boxes=[BOX])
+    for file in (tmp_path / "own.safetensors", str(tmp_path / "own.safetensors")):
+        by_file = FacePredictor(file, FixedDetector())(images[0], boxes=[BOX])
+        np.testing.assert_allclose(by_file.landmarks68, by_network.landmarks68, atol=1e-3)
+    assert FacePredictor("synergynet_small").net.model_id == "synergynet_small"
+    with pytest.raises(UserError, match="nothing") as caught:
+        FacePredictor("nothing")
+    assert "\n" not in str(caught.value)
 
 
 def test_batching_over_images_and_faces_changes_nothing(predictor, images, small_net):
