@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar, W
 from torch import Tensor
 from typing_extensions import override
 
+from train.face_module import FaceModule
 from train.loggers import log_weights
-from train.module import FaceModule
 
 
 class EMA(WeightAveraging):

@@ -1,4 +1,4 @@
-"""`synergy train fit` and `synergy train validate`: LightningCLI over the classes of `train.module.FaceModule`."""
+"""`synergy train fit` and `synergy train validate`: LightningCLI over the classes of `train.face_module.FaceModule`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from synergy.checkpoints import read_checkpoint
 from synergy.errors import TimeLimitError, UserError
 from train.callbacks import RunProgressBar, TimeLimit
 from train.checkpoint_io import SafeCheckpointIO
+from train.face_module import FaceModule
 from train.loggers import LoggerName, make_logger
-from train.module import FaceModule
 
 # jsonargparse's report about an option of the model's or the data's class, which is an alternative to None.
 _CLASS_REPORT = re.compile(

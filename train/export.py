@@ -68,7 +68,7 @@ def export_checkpoint(
     metadata: dict[str, Any] = {
         "training": {
             "command": command,
-            "options": {key: options[key] for key in ("seed", "mixed")},
+            "seed": options["seed"],
             "steps": content["global_step"],
             "git": content["git"],
         },

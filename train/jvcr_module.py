@@ -15,9 +15,9 @@ from synergy.networks.jvcr import Network
 from synergy.voxels import VolumeFrame, append_centres, encode, to_voxels
 from train.augment import AugmentConfig
 from train.batch import Batch
+from train.face_module import DEFAULT_SCHEDULE, Schedule
 from train.landmark_module import LandmarkModule
 from train.losses import adaptive_wing
-from train.module import DEFAULT_SCHEDULE, Schedule
 from train.packs.pack import CROP_SIZE
 
 _VOLUME_LOSSES = {"mse": mse_loss, "adaptive_wing": adaptive_wing}

@@ -19,9 +19,9 @@ from synergy.networks import build_network
 from synergy.parameters import split_pose
 from train.augment import Augment, AugmentConfig
 from train.batch import Batch
+from train.face_module import DEFAULT_SCHEDULE, FaceModule, Schedule
 from train.landmark_crops import in_crop_pixels, predict_stored, zoom_of
 from train.losses import direction_loss, gaussian_nll, pfld, rarity, smooth_l1, wing
-from train.module import DEFAULT_SCHEDULE, FaceModule, Schedule
 from train.packs.pack import CROP_SIZE
 
 LandmarkLoss = Callable[[LandmarkOutput, Batch], Tensor]

@@ -17,8 +17,8 @@ from synergy.draw import draw_contours, draw_points
 from synergy.errors import describe
 from synergy.parameters import split_parameters
 from train.batch import Batch
+from train.face_module import FaceModule
 from train.loggers import log_images, log_mesh
-from train.module import FaceModule
 
 _SCALE = 2
 

@@ -57,7 +57,7 @@ import yaml
 
 from bfm_assets import ModelFileError
 from synergy.errors import TimeLimitError, UserError
-from train.module import git_revision
+from train.face_module import git_revision
 
 RECIPES = Path(__file__).parent / "recipes"
 

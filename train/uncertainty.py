@@ -1,6 +1,6 @@
-"""Training and calibration of the uncertainty heads (`synergy.models.uncertainty`) of a trained network.
+"""Losses, scores and temperatures of the uncertainty heads (`synergy.models.uncertainty`) of a trained network.
 
-Everything else of the network is frozen. The standard deviations are those of errors against the labels of a training
+The standard deviations are those of errors against the labels of a training
 pack, which are not the errors against the truth: a label combines annotations and predictions, and has errors of its
 own.
 """
@@ -8,13 +8,11 @@ own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics import Metric
@@ -36,11 +34,6 @@ from synergy.parameters import split_pose
 from train.batch import Batch
 from train.losses import masked_mean
 from train.negatives import make_negatives
-
-if TYPE_CHECKING:
-    from train.augment import Augment
-    from train.module import SynergyModule
-
 
 # Degrees of freedom of the Student's t distribution of the errors. Errors against labels have heavier tails than a
 # Gaussian. Values from 3 to 8 were equally well calibrated (docs/journal.md).
@@ -208,30 +201,3 @@ def fit_temperatures(net: SynergyNet, batches: Iterable[Batch]) -> None:
     face, no_face = dim_zero_cat(scores.face).cpu(), dim_zero_cat(scores.no_face).cpu()
     losses = torch.stack([face_loss(face / value, no_face / value) for value in candidates])
     net.uncertainty.temperature.copy_(torch.tensor([landmarks, rotation, float(candidates[losses.argmin()])]))
-
-
-class Calibrate(Callback):
-    """Fit the temperatures at the end of the training of uncertainty heads, on the calibration set of the data.
-
-    The faces are augmented as in training. The network was trained on the photos of the calibration set, so that its
-    errors on the stored crops are smaller than those on new photos.
-
-    It runs before the last checkpoint is written, because Lightning calls callbacks that write checkpoints last.
-    """
-
-    @override
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        from train.data import validation_loader
-
-        module: SynergyModule = pl_module  # type: ignore[assignment]
-        module.eval()
-        faces = validation_loader(trainer.datamodule.calibration_set)  # type: ignore[attr-defined]
-        fit_temperatures(module.net, augmented_batches(module.augment, faces))
-
-
-def augmented_batches(augment: Augment, batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Augment batches, in the same way in each call. The state of torch's global random generator does not change."""
-    for number, batch in enumerate(batches):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(number)
-            yield augment(batch)

@@ -8,7 +8,8 @@ import lightning.pytorch as pl
 import torch
 
 from train.data import PackData
-from train.module import Schedule, SynergyModule
+from train.face_module import Schedule
+from train.module import SynergyModule
 
 model, pack, out, devices = sys.argv[1:]
 torch.manual_seed(0)

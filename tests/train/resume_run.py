@@ -11,8 +11,9 @@ from lightning.pytorch.loggers import CSVLogger
 
 from train.callbacks import EMA, Checkpoints
 from train.data import PackData
+from train.face_module import FaceModule, Schedule
 from train.jvcr_module import JVCRModule
-from train.module import FaceModule, Schedule, SynergyModule
+from train.module import SynergyModule
 
 
 class Pause(Callback):

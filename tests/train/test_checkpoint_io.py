@@ -13,7 +13,8 @@ from synergy.errors import UserError
 from train.checkpoint_io import SafeCheckpointIO
 from train.data import PackData
 from train.export import export_checkpoint
-from train.module import Schedule, SynergyModule
+from train.face_module import Schedule
+from train.module import SynergyModule
 from train.warm_start import net_state
 
 

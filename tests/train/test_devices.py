@@ -11,6 +11,7 @@ import torch
 from synergy.weights import bundled_weights
 from train.data import PackData
 from train.module import LossWeights, SynergyModule
+from train.uncertainty_module import UncertaintyModule
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_training_step_keeps_to_the_device_of_the_data(only_shapes: None, mode
 
 
 def test_a_step_of_the_uncertainty_heads_keeps_to_it(only_shapes: None, pack: Path) -> None:
-    module = SynergyModule(start=str(bundled_weights()["synergynet"]), uncertainty=True).to("meta")
+    module = UncertaintyModule(str(bundled_weights()["synergynet"])).to("meta")
     batch = PackData(pack).train_set.to("meta")[list(range(8))]
-    terms = module.uncertainty_terms(batch)
+    terms = module.training_terms(batch)
     assert {value.device.type for value in terms.values()} == {"meta"}

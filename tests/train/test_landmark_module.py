@@ -22,10 +22,10 @@ from train.batch import Batch
 from train.cli import main
 from train.data import PackData
 from train.export import export_checkpoint
+from train.face_module import Schedule
 from train.jvcr_module import JVCRModule
 from train.landmark_crops import predict_stored, resize_points, zoom_of, zoomed
 from train.landmark_module import LandmarkModule
-from train.module import Schedule
 from train.synthetic import SyntheticSet
 
 FAMILIES: dict[str, dict[str, Any]] = {

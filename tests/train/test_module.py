@@ -26,9 +26,10 @@ from synergy.models import SynergyNet, face_model
 from synergy.weights import save_weights
 from train.callbacks import EMA, TimeLimit
 from train.data import PackData, validation_loader
+from train.face_module import Schedule
 from train.losses import wing
 from train.mixed import Float32Conv2d
-from train.module import LossWeights, Schedule, SynergyModule
+from train.module import LossWeights, SynergyModule
 from train.relabel import fit_coefficients
 from train.validation import score_network
 from train.warm_start import TrainedNetwork, fit_heads, transplant

@@ -22,16 +22,15 @@ from train.batch import Batch
 from train.cli import main
 from train.data import PackData, validation_loader
 from train.export import export_checkpoint
-from train.module import SynergyModule
 from train.synthetic import SyntheticSet
 from train.uncertainty import (
-    augmented_batches,
     face_loss,
     fit_temperatures,
     landmark_nll,
     rotation_error,
     rotation_nll,
 )
+from train.uncertainty_module import UncertaintyModule, augmented_batches
 from train.warm_start import TrainedNetwork
 
 
@@ -106,14 +105,15 @@ def start(small_net: SynergyNet, tmp_path: Path) -> Path:
     return path
 
 
-def test_the_stage_needs_a_trained_network() -> None:
-    with pytest.raises(UserError, match=r"give one with --model\.start"):
-        SynergyModule(uncertainty=True)
+def test_the_stage_needs_a_trained_network(pack: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"give it with --model\.start") as caught:
+        main(["fit", "--config", "uncertainty", "--data.pack", str(pack), "--trainer.default_root_dir", str(tmp_path)])
+    assert "\n" not in str(caught.value)
 
 
 def test_a_network_of_another_morphable_model_is_one_line(start: Path, model_file: Path) -> None:
     with pytest.raises(UserError, match="does not fit the morphable model 'symmetric'") as caught:
-        SynergyModule(model=str(model_file), start=str(start), uncertainty=True)
+        UncertaintyModule(str(start), str(model_file))
     assert "\n" not in str(caught.value)
 
 
@@ -123,13 +123,13 @@ def test_a_missing_start_is_one_line() -> None:
 
 
 def test_gradients_reach_the_heads_alone_and_nothing_else_changes(start: Path, small_net: SynergyNet) -> None:
-    module = SynergyModule(start=str(start), uncertainty=True).train()
+    module = UncertaintyModule(str(start)).train()
     assert not any(part.training for part in module.net.modules())
     before = {name: value.clone() for name, value in module.net.state_dict().items()}
     module.progress = lambda: 0.5  # type: ignore[method-assign]
     optimizer = module.configure_optimizers()["optimizer"]  # type: ignore[index, call-overload]
     batch = SyntheticSet(open_face(), 0, 8, True)[list(range(8))]
-    loss = torch.stack(list(module.uncertainty_terms(batch).values())).sum()
+    loss = torch.stack(list(module.training_terms(batch).values())).sum()
     loss.backward()
     for name, parameter in module.net.named_parameters():
         assert (parameter.grad is not None) == name.startswith("uncertainty."), name
@@ -213,7 +213,7 @@ def test_the_stage_from_a_checkpoint_to_calibrated_weights(
     # They are those of the network without temperatures, on the held-out faces, augmented as in training.
     again = TrainedNetwork.read(checkpoint).with_uncertainty(symmetric).eval()
     held_out = PackData(pack, str(model_file), calibration=0.3).calibration_set
-    strengths = yaml.safe_load(Path("train/configs/uncertainty.yaml").read_text())["model"]["augment"]
+    strengths = yaml.safe_load(Path("train/configs/uncertainty.yaml").read_text())["model"]["init_args"]["augment"]
     augment = Augment(symmetric, net.size, AugmentConfig(**strengths))
     fit_temperatures(again, augmented_batches(augment, validation_loader(held_out)))
     torch.testing.assert_close(again.uncertainty.temperature, temperature, rtol=1e-3, atol=0)

@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from train.augment import transform_batch
 from train.data import PackData
-from train.module import LossWeights, Schedule, SynergyModule
+from train.face_module import Schedule
+from train.module import LossWeights, SynergyModule
 
 
 class Plain(SynergyModule):
