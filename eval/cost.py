@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from eval.result import ProtocolResult
+from synergy.engines import Network
 from synergy.models.cost import count_macs
-from synergy.predictor import Network
 from synergy.weights import decides_predictions
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from bfm_assets import MorphableModel
 from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
 from synergy.defaults import MAX_PIXELS, MIN_CONFIDENCE
 from synergy.deploy.exported import ExportedNetwork
 from synergy.detect import CenterFace, Detector
-from synergy.engines import CropPredictions, Engine, join_predictions, make_engine
+from synergy.engines import CropPredictions, Engine, Network, join_predictions, make_engine
 from synergy.face import Face, poses_from_params, rotation_to_image
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
@@ -28,22 +27,6 @@ Floats = NDArray[np.float32]
 
 # Boxes with larger coordinates belong to no image. The arithmetic of crops would overflow.
 _MAX_COORDINATE = 1e6
-
-
-class Network(Protocol):
-    """A `SynergyNet`, a `LandmarkNet`, one of `synergy.compat`, or an exported model: what `make_engine` takes.
-
-    Attributes:
-        size: side of the crops in pixels.
-        margin: side of the crops in units of the longer side of the landmarks' box (`synergy.crop.square_crop`).
-        model_id: name of the weights.
-        morphable_model: the morphable model of the predicted parameters.
-    """
-
-    size: int
-    margin: float
-    model_id: str
-    morphable_model: MorphableModel
 
 
 class FacePredictor:

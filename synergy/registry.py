@@ -17,7 +17,7 @@ from synergy.errors import UserError
 from synergy.networks import NETWORKS
 
 if TYPE_CHECKING:
-    from synergy.predictor import Network
+    from synergy.engines import Network
 
 # What 3DDFA_V2, and 3DDFA and SynergyNet, call the whitening that lies next to their BFM.
 _WHITENING_FILES = ("param_mean_std_62d_120x120.pkl", "param_whitening.pkl")

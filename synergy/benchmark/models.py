@@ -16,10 +16,9 @@ from torch import nn
 from bfm_assets import open_face
 from synergy.benchmark.networks import has_onnxruntime, own_candidates
 from synergy.benchmark.timing import measure_in_turns
-from synergy.engines import CropModel
+from synergy.engines import CropModel, Network
 from synergy.models.cost import count_macs
 from synergy.networks import build_network
-from synergy.predictor import Network
 from synergy.weights import bundled_weights, decides_predictions
 
 if TYPE_CHECKING:

@@ -20,13 +20,12 @@ from torch import nn
 
 from synergy.benchmark.timing import Opener
 from synergy.compat.whitening import N_PARAMS
-from synergy.engines import CropModel
+from synergy.engines import CropModel, Network
 from synergy.engines.torch_engine import TorchEngine
 from synergy.errors import UserError
 from synergy.models.backbone import Backbone
 from synergy.models.fold import fold_batch_norm
 from synergy.models.mobilenet import MobileNetV1, MobileNetV2
-from synergy.predictor import Network
 
 SIZE = 120
 FP32, INT8 = "onnxruntime", "onnxruntime int8"

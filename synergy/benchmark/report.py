@@ -32,11 +32,12 @@ from synergy.benchmark.networks import (
 from synergy.benchmark.photo import TOTAL, make_photo, measure_stages, overhead
 from synergy.benchmark.timing import Opener, Timing, linear_growth, measure_in_turns, ratio
 from synergy.detect import CenterFace
+from synergy.engines import Network
 from synergy.errors import UserError
 from synergy.images import read_image
 from synergy.models.cost import count_macs, count_weights
 from synergy.models.synergynet import SynergyNet
-from synergy.predictor import FacePredictor, Network
+from synergy.predictor import FacePredictor
 
 # Called with a description, the number of finished steps and of all steps.
 Progress = Callable[[str, int, int], None]

@@ -1,6 +1,15 @@
 """What runs a network on crops: torch on any device, or onnxruntime on the CPU."""
 
-from synergy.engines.base import ENGINES, Engine, default_engine, make_engine
+from synergy.engines.base import ENGINES, Engine, Network, default_engine, make_engine
 from synergy.engines.crop_model import CropModel, CropPredictions, join_predictions
 
-__all__ = ["ENGINES", "CropModel", "CropPredictions", "Engine", "default_engine", "join_predictions", "make_engine"]
+__all__ = [
+    "ENGINES",
+    "CropModel",
+    "CropPredictions",
+    "Engine",
+    "Network",
+    "default_engine",
+    "join_predictions",
+    "make_engine",
+]

@@ -1,4 +1,4 @@
-"""The engines by name, and what they have in common."""
+"""Engines by name, and what all engines and all networks that they run have in common."""
 
 from __future__ import annotations
 
@@ -9,12 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from bfm_assets import MorphableModel
 from synergy.deploy.exported import ExportedNetwork
 from synergy.engines.crop_model import CropModel, CropPredictions
 from synergy.errors import UserError
 from synergy.extras import needs_extra
 
 ENGINES = ("auto", "torch", "onnxruntime")
+
+
+class Network(Protocol):
+    """A `SynergyNet`, a `LandmarkNet`, one of `synergy.compat`, or an exported model: what `make_engine` takes.
+
+    Attributes:
+        size: side of the crops in pixels.
+        margin: side of the crops in units of the longer side of the landmarks' box (`synergy.crop.square_crop`).
+        model_id: name of the weights.
+        morphable_model: the morphable model of the predicted parameters.
+    """
+
+    size: int
+    margin: float
+    model_id: str
+    morphable_model: MorphableModel
 
 
 class Engine(Protocol):
@@ -43,7 +60,7 @@ def make_engine(
 
     Args:
         name: a name of `ENGINES`.
-        net: a network of `synergy.predictor.Network`. It is moved to the device and to evaluation mode.
+        net: a `Network`. It is moved to the device and to evaluation mode.
         mirror: predict every crop's mirror image too and take the mean.
         device: "cpu" or a device of torch.
         threads: number of threads for one batch. By default onnxruntime uses 1, and torch uses its own setting. torch

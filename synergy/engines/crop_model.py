@@ -57,7 +57,7 @@ class CropModel(nn.Module):
     """A network with what comes before and after it: uint8 crops to predictions, without BatchNorm.
 
     Args:
-        net: a network of `synergy.predictor.Network` that is a torch module. It is copied.
+        net: a `synergy.engines.Network` that is a torch module. It is copied.
         mirror: predict every crop's mirror image too and take the mean.
 
     Attributes:

@@ -28,10 +28,11 @@ from synergy.crop import LANDMARK_MARGIN, invert_affine, landmark_box, square_cr
 from synergy.data import SampleError
 from synergy.data.opening import open_reader
 from synergy.defaults import MIN_CONFIDENCE
+from synergy.engines import Network
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_pose
-from synergy.predictor import FacePredictor, Network
+from synergy.predictor import FacePredictor
 from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, Pack
 
 Floats = NDArray[np.float64]
