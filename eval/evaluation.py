@@ -28,7 +28,6 @@ from eval.uncertainty import add_uncertainty
 from synergy.camera import preferred_projection
 from synergy.data.reader import FaceReader
 from synergy.data.sample import FaceSample
-from synergy.device import require_device
 from synergy.errors import UserError
 from synergy.extras import needs_extra
 from synergy.models import SynergyNet
@@ -155,7 +154,6 @@ def open_predictor(config: EvaluationConfig) -> NetworkPredictor:
     Raises:
         UserError: the device or the network cannot be used, or its mesh is not that of the Basel Face Model.
     """
-    require_device(config.device)
     net = open_network(config.model, config.bfm)
     if isinstance(net, SynergyNet):  # other networks predict affine poses, which pytorch3d's cameras cannot represent
         net.projection = preferred_projection()

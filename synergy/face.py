@@ -58,7 +58,7 @@ class Pose:
     pitch: float
     yaw: float
     roll: float
-    matrix: Floats
+    matrix: Floats = field(repr=False)
     scale: float
 
 
@@ -98,15 +98,15 @@ class Face:
 
     box: Floats
     score: float
-    landmarks68: Floats
+    landmarks68: Floats = field(repr=False)
     pose: Pose
-    params: Floats
+    params: Floats = field(repr=False)
     crop: NDArray[np.float64] = field(repr=False)
-    crop_size: int
+    crop_size: int = field(repr=False)
     model_id: str
     morphable_model: MorphableModel = field(repr=False)
-    landmarks68_std: Floats | None = None
-    rotation_covariance: Floats | None = None
+    landmarks68_std: Floats | None = field(default=None, repr=False)
+    rotation_covariance: Floats | None = field(default=None, repr=False)
     confidence: float | None = None
     track_id: int | None = None
 

@@ -15,6 +15,7 @@ from synergy.defaults import MAX_PIXELS, MIN_CONFIDENCE
 from synergy.deploy.exported import ExportedNetwork
 from synergy.detect import CenterFace, Detector
 from synergy.engines import CropPredictions, Engine, Network, join_predictions, make_engine
+from synergy.errors import UserError
 from synergy.face import Face, poses_from_params, rotation_to_image
 from synergy.faces import Faces
 from synergy.images import ImageSource, as_image
@@ -70,7 +71,7 @@ class FacePredictor:
         'synergynet_small'
 
     Raises:
-        UserError: unknown weights or roll, or a file that cannot be read.
+        UserError: unknown weights, device, engine or roll, a batch size below 1, or a file that cannot be read.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class FacePredictor:
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
+        if batch_size < 1:
+            raise UserError(f"a batch needs at least 1 crop, got batch_size {batch_size}")
         if net is None:
             net = load()
         self.net = open_network(str(net)) if isinstance(net, str | Path) else net

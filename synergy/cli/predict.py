@@ -161,7 +161,6 @@ def predict(
     """
     from synergy.cli.predict_job import MAX_LISTED, Job, Tally
     from synergy.detect import CenterFace
-    from synergy.device import require_device
     from synergy.draw import draw_picture, overlay
     from synergy.predictor import FacePredictor
     from synergy.raster import rasterizer
@@ -196,7 +195,6 @@ def predict(
     part = ALL if shard is None else Shard.parse(shard)
     sources = find_sources(inputs or [], skip, part)
     given = _read_boxes(boxes, sources, part)
-    require_device(device)
     if camera is None:
         require_writable_folder(out)
     on_ray = on is Place.RAY

@@ -11,6 +11,7 @@ from torch import nn
 
 from bfm_assets import MorphableModel
 from synergy.deploy.exported import ExportedNetwork
+from synergy.device import require_device
 from synergy.engines.crop_model import CropModel, CropPredictions
 from synergy.errors import UserError
 from synergy.extras import needs_extra
@@ -67,7 +68,8 @@ def make_engine(
             has one number of threads for the whole process, and giving one here changes it.
 
     Raises:
-        UserError: unknown name, an engine that is not installed, or one that cannot run this network on this device.
+        UserError: unknown name or device, an engine that is not installed, or one that cannot run this network on this
+            device.
 
     Example:
         >>> from synergy.weights import load
@@ -96,6 +98,7 @@ def make_engine(
         return OnnxEngine(to_onnx(model), model.outputs, threads or 1)
     if isinstance(net, ExportedNetwork):
         raise UserError(f"{net.path}: runs in the engine onnxruntime, not in {name}")
+    require_device(device)
     from synergy.engines.torch_engine import TorchEngine
 
     return TorchEngine(CropModel(net.to(device).eval(), mirror), device, threads)

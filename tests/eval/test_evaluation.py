@@ -147,7 +147,7 @@ def test_errors_of_the_user_come_before_the_work(pts_folder: Path, tmp_path: Pat
     with pytest.raises(UserError, match="no weights 'none'"):
         evaluate(reader, EvaluationConfig(score_300w, model="none"), console)
     with pytest.raises(UserError, match="device 'toaster' cannot be used"):
-        evaluate(reader, EvaluationConfig(score_300w, model="none", device="toaster"), console)
+        evaluate(reader, EvaluationConfig(score_300w, model="synergynet_small", device="toaster"), console)
 
 
 @pytest.mark.parametrize("option", ["predictions_file", "json_file", "report_folder"])

@@ -74,6 +74,30 @@ def test_the_network_may_be_a_name_or_a_file(small_net, images, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "toaster"}, "device 'toaster' cannot be used"),
+        ({"batch_size": 0}, "at least 1 crop"),
+        ({"threads": 0}, "at least 1 thread"),
+        ({"engine": "steam"}, "unknown engine 'steam'"),
+        ({"roll": "over"}, "unknown roll 'over'"),
+    ],
+)
+def test_options_that_cannot_be_used_are_one_line(small_net, options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        FacePredictor(small_net, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_faces_are_shown_in_a_few_words(predictor, images):
+    shown = repr(predictor(images[0]))
+    assert "yaw=" in shown
+    assert "score=" in shown
+    assert "\n" not in shown
+    assert len(shown) < 300 * 2
+
+
 def test_batching_over_images_and_faces_changes_nothing(predictor, images, small_net):
     together = predictor.predict_batch(images)
     assert [len(faces) for faces in together] == [2, 2, 2]
