@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from synergy.cli.predict_job import Job
+    from synergy.cli.predict_job import Job, Tally
     from synergy.predictor import FacePredictor
 
 
@@ -159,29 +159,15 @@ def predict(
     A file that cannot be used is named, listed in skipped.csv and skipped; the exit status is then 2. Results are
     written as they come: the same command continues after it was stopped or killed, and skips what is finished.
     """
-    from synergy.cli.predict_job import MAX_LISTED, Job, Tally
+    from synergy.cli.predict_job import Job, Tally
     from synergy.detect import CenterFace
     from synergy.draw import draw_picture, overlay
     from synergy.predictor import FacePredictor
     from synergy.raster import rasterizer
     from synergy.registry import open_network
-    from synergy.results import SKIPPED, ResultFolder
+    from synergy.results import ResultFolder
 
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
-    if unknown := sorted(set(wanted) - set(RESULT_FORMATS)):
-        raise UserError(f"unknown format {', '.join(unknown)}; choose from {', '.join(RESULT_FORMATS)}")
-    if "parquet" in wanted:
-        with needs_extra("scale", "--format parquet"):
-            import_module("pyarrow")
-    if on is Place.RAY:
-        if files := [name for name in wanted if name not in TABLE_FORMATS]:
-            if formats != DEFAULT_FORMATS:
-                raise UserError(
-                    f"--on ray writes tables only, not {', '.join(files)}: --format {','.join(TABLE_FORMATS)}"
-                )
-            wanted = [name for name in wanted if name in TABLE_FORMATS]
-        with needs_extra("ray", "--on ray"):
-            import_module("ray")
+    wanted = _wanted_formats(formats, on)
     draw = partial(draw_picture, rasterizer=rasterizer(renderer.value))
     console = error_console()
     tally = Tally()
@@ -216,11 +202,12 @@ def predict(
     if camera is not None:
         track_camera(camera, predictor, overlay)
         return
-    if unavailable := _unavailable(predictor, wanted):
-        if formats != DEFAULT_FORMATS:
-            raise UserError(f"--format {','.join(unavailable)}: {_no_mesh(predictor)}")
-        say(console, f"no meshes are drawn: {_no_mesh(predictor)}")
-        wanted = [name for name in wanted if name not in unavailable]
+    if not predictor.net.morphable_model.is_dense:
+        reason = f"'{predictor.net.morphable_model.name}' has landmark vertices only, there is no mesh"
+        with_mesh = {name for name in wanted if RESULT_FORMATS[name].needs_mesh}
+        wanted = _without(wanted, with_mesh, formats, reason)
+        if with_mesh:
+            say(console, f"no meshes are drawn: {reason}")
     with ResultFolder(out) as results, _progress(console) as progress:
         job = Job(
             predictor,
@@ -239,6 +226,50 @@ def predict(
             tally,
         )
         _run_all(job, sources, console)
+    _summarise(tally, console, out, min_confidence)
+
+
+def _wanted_formats(formats: str, on: Place) -> list[str]:
+    """Return the names in `--format` that can be written.
+
+    Raises:
+        UserError: an unknown name, a package that it needs is not installed, or Ray is to write more than tables.
+    """
+    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    if unknown := sorted(set(wanted) - set(RESULT_FORMATS)):
+        raise UserError(f"unknown format {', '.join(unknown)}; choose from {', '.join(RESULT_FORMATS)}")
+    if "parquet" in wanted:
+        with needs_extra("scale", "--format parquet"):
+            import_module("pyarrow")
+    if on is Place.RAY:
+        files = {name for name in wanted if name not in TABLE_FORMATS}
+        wanted = _without(wanted, files, formats, f"--on ray writes tables only ({','.join(TABLE_FORMATS)})")
+        with needs_extra("ray", "--on ray"):
+            import_module("ray")
+    return wanted
+
+
+def _without(wanted: Sequence[str], unavailable: set[str], formats: str, reason: str) -> list[str]:
+    """Leave out formats that cannot be written, if they were wanted by default only.
+
+    Raises:
+        UserError: `--format` names one of them.
+    """
+    left_out = sorted(set(wanted) & unavailable)
+    if left_out and formats != DEFAULT_FORMATS:
+        raise UserError(f"--format {','.join(left_out)}: {reason}")
+    return [name for name in wanted if name not in unavailable]
+
+
+def _summarise(tally: Tally, console: Console, out: Path, min_confidence: float) -> None:
+    """Say what was done.
+
+    Raises:
+        UserError: some inputs could not be used, or in part only.
+    """
+    from synergy.cli.predict_job import MAX_LISTED
+    from synergy.results import SKIPPED
+
     removed = f"; {tally.removed} with a confidence below {min_confidence:g} removed" if tally.removed else ""
     say(console, f"{tally.faces} face(s) in {tally.images} image(s){removed}, results in {out}/")
     if tally.kept:
@@ -251,18 +282,6 @@ def predict(
         raise UserError(f"{tally.skipped} of {total} inputs could not be used, see {out / SKIPPED}")
     if tally.incomplete:
         raise UserError(f"{tally.incomplete} of {tally.inputs} inputs could be read in part only; those parts are kept")
-
-
-def _unavailable(predictor: FacePredictor, wanted: list[str]) -> list[str]:
-    """List the wanted formats that need a mesh, where the weights' morphable model has none."""
-    if predictor.net.morphable_model.is_dense:
-        return []
-    return sorted(name for name in wanted if RESULT_FORMATS[name].needs_mesh)
-
-
-def _no_mesh(predictor: FacePredictor) -> str:
-    """Say why there is no mesh."""
-    return f"'{predictor.net.morphable_model.name}' has landmark vertices only, there is no mesh"
 
 
 def _count_images(sources: Sequence[Source]) -> int:

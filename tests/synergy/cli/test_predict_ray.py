@@ -122,7 +122,7 @@ def test_mistakes_are_one_line(tmp_path, model, monkeypatch):
     (tmp_path / "a.jpg").write_bytes(photo(0))
     arguments = (str(tmp_path / "a.jpg"), "--model", model, "--out", str(tmp_path / "out"), "--on", "ray")
     result = run(*arguments, "--format", "json,glb")
-    assert str(result.exception) == "--on ray writes tables only, not glb: --format json,csv,parquet"
+    assert str(result.exception) == "--format glb: --on ray writes tables only (json,csv,parquet)"
     monkeypatch.setitem(sys.modules, "ray", None)
     result = run(*arguments)
     assert isinstance(result.exception, UserError)
