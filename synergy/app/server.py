@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -36,6 +36,17 @@ _LOG = logging.getLogger("synergy.app")
 _OUR_FAULT = "Something went wrong on the server. Its log has the details."
 
 
+class _State(NamedTuple):
+    """What the requests share."""
+
+    predictor: FacePredictor
+    limits: Limits
+    is_local: bool
+    workers: Workers
+    uploads: RateLimiter
+    results: ResultStore[Photo | Clip]
+
+
 def create_app(predictor: FacePredictor, limits: Limits | None = None, is_local: bool = True) -> ASGIApp:
     """Make the web application.
 
@@ -45,20 +56,20 @@ def create_app(predictor: FacePredictor, limits: Limits | None = None, is_local:
         is_local: whether only requests under the name localhost are answered.
     """
     limits = Limits() if limits is None else limits
-    workers, uploads = Workers(limits), RateLimiter(limits.uploads_per_minute)
-    results: ResultStore[Photo | Clip] = ResultStore(limits)
+    uploads = RateLimiter(limits.uploads_per_minute)
+    state = _State(predictor, limits, is_local, Workers(limits), uploads, ResultStore(limits))
 
     async def forget_expired() -> None:
         while True:
             await asyncio.sleep(30)
-            results.remove_expired()
+            state.results.remove_expired()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         task = asyncio.create_task(forget_expired())
         yield
         task.cancel()
-        workers.close()
+        state.workers.close()
 
     # The pages of the automatic documentation load scripts from other sites.
     app = FastAPI(title="Synergy", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -87,34 +98,45 @@ def create_app(predictor: FacePredictor, limits: Limits | None = None, is_local:
             "examples": list(examples()),
         }
 
+    app.include_router(_upload_routes(state))
+    app.include_router(_result_routes(state))
+    # Outside of everything, so that the answer to an error of ours has the headers too.
+    return BrowserRules(app, is_local)
+
+
+def _upload_routes(state: _State) -> APIRouter:
+    """Return the requests that analyse a photo or a clip."""
+    limits, workers, uploads, results = state.limits, state.workers, state.uploads, state.results
+    router = APIRouter()
+
     async def add_photo(data: bytes, name: str) -> dict[str, Any]:
-        work = partial(analyse_photo, data, name, predictor, limits)
+        work = partial(analyse_photo, data, name, state.predictor, limits)
         photo = await workers.run(work, limits.photo_work_seconds)
         return {"id": results.add(photo), **photo.to_dict()}
 
-    @app.post("/api/photos")
+    @router.post("/api/photos")
     async def upload_photo(request: Request, name: str = "") -> dict[str, Any]:
         uploads.check(_client(request))
         with workers.upload():
             data = await _read_body(request, limits.photo_megabytes, limits.upload_seconds)
         return await add_photo(data, clean_name(name, "photo"))
 
-    @app.get("/api/examples/{name}.jpg")
+    @router.get("/api/examples/{name}.jpg")
     async def example_picture(name: str) -> Response:
         return Response(await workers.run(_example(name), limits.photo_work_seconds), media_type="image/jpeg")
 
-    @app.post("/api/examples/{name}")
+    @router.post("/api/examples/{name}")
     async def upload_example(request: Request, name: str) -> dict[str, Any]:
         uploads.check(_client(request))
         return await add_photo(await workers.run(_example(name), limits.photo_work_seconds), f"{name}.jpg")
 
-    @app.post("/api/clips")
+    @router.post("/api/clips")
     async def upload_clip(request: Request, name: str = "") -> StreamingResponse:
         uploads.check(_client(request))
         with workers.upload():
             data = await _read_body(request, limits.clip_megabytes, limits.upload_seconds)
         job = ClipJob(asyncio.get_running_loop())
-        future = workers.start(partial(analyse_clip, data, clean_name(name, "clip"), predictor, limits, job))
+        future = workers.start(partial(analyse_clip, data, clean_name(name, "clip"), state.predictor, limits, job))
         future.add_done_callback(lambda _: job.finish())
 
         async def lines() -> AsyncIterator[str]:
@@ -134,12 +156,20 @@ def create_app(predictor: FacePredictor, limits: Limits | None = None, is_local:
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
-    @app.get("/api/results/{name}/view.jpg")
+    return router
+
+
+def _result_routes(state: _State) -> APIRouter:
+    """Return the requests for pictures, meshes and files of a result."""
+    limits, workers, results = state.limits, state.workers, state.results
+    router = APIRouter()
+
+    @router.get("/api/results/{name}/view.jpg")
     async def view(name: str) -> Response:
         photo = _photo(results.get(name))
         return Response(await workers.run(photo.view_file, limits.photo_work_seconds), media_type="image/jpeg")
 
-    @app.get("/api/results/{name}/layers/{layer}.png")
+    @router.get("/api/results/{name}/layers/{layer}.png")
     async def layer_picture(name: str, layer: str) -> Response:
         photo = _photo(results.get(name))
         if layer not in photo.layers():
@@ -147,13 +177,13 @@ def create_app(predictor: FacePredictor, limits: Limits | None = None, is_local:
         content = await workers.run(partial(photo.layer_file, layer), limits.photo_work_seconds)
         return Response(content, media_type="image/png")
 
-    @app.get("/api/results/{name}/models/{number}.glb")
+    @router.get("/api/results/{name}/models/{number}.glb")
     async def model(request: Request, name: str, number: int) -> Response:
         result = results.get(name)
         if number not in result.model_numbers():
             raise RequestError(404, "There is no such face.")
         # Morph targets are mostly zeros. Compressing them saves time on a network, and costs time on one machine.
-        compresses = not is_local and "gzip" in request.headers.get("accept-encoding", "")
+        compresses = not state.is_local and "gzip" in request.headers.get("accept-encoding", "")
 
         def make() -> bytes:
             content = result.model_file(number)
@@ -163,7 +193,7 @@ def create_app(predictor: FacePredictor, limits: Limits | None = None, is_local:
         content = await workers.run(make, limits.photo_work_seconds)
         return Response(content, media_type="model/gltf-binary", headers=headers)
 
-    @app.get("/api/results/{name}/files/{file}")
+    @router.get("/api/results/{name}/files/{file}")
     async def download(name: str, file: str) -> Response:
         result = results.get(name)
         make = result.files().get(file)
@@ -174,12 +204,11 @@ def create_app(predictor: FacePredictor, limits: Limits | None = None, is_local:
         disposition = f"attachment; filename*=UTF-8''{quote(f'{stem}_{file}')}"
         return Response(content, media_type=media_type(file), headers={"Content-Disposition": disposition})
 
-    @app.delete("/api/results/{name}", status_code=204)
+    @router.delete("/api/results/{name}", status_code=204)
     async def forget(name: str) -> None:
         results.remove(name)
 
-    # Outside of everything, so that the answer to an error of ours has the headers too.
-    return BrowserRules(app, is_local)
+    return router
 
 
 def _example(name: str) -> Any:
