@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LandmarkFit:
+class LandmarkFitResult:
     """Result of a fit of N faces.
 
     Attributes:
@@ -31,7 +31,7 @@ class LandmarkFit:
         rotation: (N, 3, 3) from model space to the space of the target.
         translation: (N, 3), or (N, 2) for a fit to 2D points.
         points: (N, K, 3) or (N, K, 2) fitted points in the space of the target.
-        residual: (N,) mean distance to the target in percent of `face_size` of the target.
+        residual: (N,) mean distance to the target in percent of `box_size` of the target.
     """
 
     shape: Array
@@ -43,7 +43,7 @@ class LandmarkFit:
     residual: Array
 
 
-def face_size(points: Array) -> Array:
+def box_size(points: Array) -> Array:
     """Return the square root (...) of width times height of the box around points (..., K, 2) or (..., K, 3)."""
     extent = points[..., :2].max(-2) - points[..., :2].min(-2)
     return np.asarray(np.sqrt(extent[..., 0] * extent[..., 1]))
@@ -108,7 +108,9 @@ def _pose_columns(points: Array) -> Array:
     return columns
 
 
-def fit_landmarks_3d(model: MorphableModel, targets: Array, noise_mm: float = 1.0, iterations: int = 10) -> LandmarkFit:
+def fit_landmarks_3d(
+    model: MorphableModel, targets: Array, noise_mm: float = 1.0, iterations: int = 10
+) -> LandmarkFitResult:
     """Fit a model to 3D landmarks.
 
     Args:
@@ -138,7 +140,7 @@ def fit_landmarks_3d(model: MorphableModel, targets: Array, noise_mm: float = 1.
 
 def fit_landmarks_2d(
     model: MorphableModel, targets: Array, indices: NDArray[np.intp], noise_mm: float = 1.0, iterations: int = 12
-) -> LandmarkFit:
+) -> LandmarkFitResult:
     """Fit a model to 2D landmarks, seen by scaled orthographic cameras.
 
     Args:
@@ -204,14 +206,14 @@ def _checked(targets: Array, dimensions: int) -> Array:
 def _result(
     model: MorphableModel, coefficients: Array, scale: Array, rotation: Array, translation: Array, points: Array,
     targets: Array,
-) -> LandmarkFit:  # fmt: skip
+) -> LandmarkFitResult:  # fmt: skip
     distance = np.linalg.norm(points - targets, axis=2).mean(1)
-    return LandmarkFit(
+    return LandmarkFitResult(
         shape=coefficients[:, : model.n_shape],
         expression=coefficients[:, model.n_shape :],
         scale=scale,
         rotation=rotation,
         translation=translation,
         points=points,
-        residual=100 * distance / face_size(targets),
+        residual=100 * distance / box_size(targets),
     )

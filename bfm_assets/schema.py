@@ -19,7 +19,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from bfm_assets.safe_files import ModelFileError, read_arrays
+from bfm_assets.safe_files import ModelFileError, read_arrays, reading
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -229,12 +229,13 @@ class MorphableModel:
         arrays = read_arrays(path, required, "morphable model")
         known = {f.name for f in fields(cls)}
         values: dict[str, object] = {key: value for key, value in arrays.items() if key in known}
-        for key in ("name", "licence", "notice"):
-            values[key] = str(arrays.get(key, ""))
-        values["mm_per_unit"] = float(arrays.get("mm_per_unit", np.asarray(1.0)))
-        for key in ("expression_names", "region_names"):
-            values[key] = tuple(arrays.get(key, np.empty(0, str)).tolist())
-        return cls(**values)  # type: ignore[arg-type]
+        with reading(path, "morphable model"):
+            for key in ("name", "licence", "notice"):
+                values[key] = str(arrays.get(key, ""))
+            values["mm_per_unit"] = float(arrays.get("mm_per_unit", np.asarray(1.0)))
+            for key in ("expression_names", "region_names"):
+                values[key] = tuple(arrays.get(key, np.empty(0, str)).tolist())
+            return cls(**values)  # type: ignore[arg-type]
 
 
 def _bundled(digest: str) -> MorphableModel:
@@ -279,6 +280,8 @@ def _first_problem(model: MorphableModel) -> str | None:
             return f"{name} has indices outside 0..{v - 1}"
     if (model.shape_std <= 0).any() or (model.expression_std <= 0).any():
         return "standard deviations must be positive"
+    if not 0 < model.mm_per_unit < np.inf:
+        return f"mm_per_unit is {model.mm_per_unit}, which is no length"
     if model.expression_names and len(model.expression_names) != e:
         return f"{len(model.expression_names)} expression names for {e} modes"
     if model.region_weights is not None and (model.region_weights.sum(1, dtype=np.int64) != 255).any():

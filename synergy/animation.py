@@ -16,19 +16,20 @@ from synergy.texture import face_texture
 class FaceAnimation:
     """Collect the faces of one person and write them as one animated mesh.
 
-    The mesh is the person's neutral face, with the mean identity of the track and the texture of the most frontal
-    frame. Expressions are morph targets under their names. Position, rotation, size and the weights of the morph
-    targets have one key per frame. The unit is the image pixel, the origin is the centre of the image, x points right,
-    y up, z towards the camera.
+    The mesh is the neutral face with the shape of the last face that was added (for `VideoPredictor`, the mean shape of
+    the track) and the texture of the most frontal frame. Expressions are morph targets under their names. Position,
+    rotation, size and the weights of the morph targets have one key per frame. The unit is the image pixel, the origin
+    is the centre of the image, x points right, y up, z towards the camera.
 
     Args:
         neutral: leave out the expressions: all weights are zero.
 
     Example:
         animations: dict[int, FaceAnimation] = {}
-        for frame, seconds in video:
-            for face in tracker(frame, seconds):
-                animations.setdefault(face.track_id, FaceAnimation()).add(seconds, face, frame)
+        with VideoReader("clip.mp4") as video:
+            for image, seconds, _ in video:
+                for face in tracker(image, seconds):
+                    animations.setdefault(face.track_id, FaceAnimation()).add(seconds, face, image)
         for track_id, animation in animations.items():
             animation.write(f"person_{track_id}.glb")
     """

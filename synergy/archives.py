@@ -76,6 +76,8 @@ def images_in_archive(path: str | Path) -> Iterator[tuple[str, bytes]]:
                 yield name, content
     except UserError:
         raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
     # Damaged archives make the readers raise almost anything.
     except Exception as error:
         where = f"after {len(names)} images" if names else "at its beginning"

@@ -7,6 +7,15 @@ import torch
 from synergy.errors import UserError
 
 
+def is_cpu(device: str) -> bool:
+    """Return whether a device of torch is the CPU.
+
+    Args:
+        device: for example "cpu", "cpu:0" or "cuda".
+    """
+    return device.partition(":")[0] == "cpu"
+
+
 def require_device(device: str) -> None:
     """Check that torch can use a device.
 

@@ -20,6 +20,7 @@ from synergy.extras import needs_extra
 from synergy.face import Face
 from synergy.geometry import flip_y
 from synergy.gltf import encode_face, face_key
+from synergy.images import ImageSource, as_image
 from synergy.parameters import split_parameters
 from synergy.result_formats import MESH_FORMATS
 from synergy.texture import face_texture, vertex_colours
@@ -197,19 +198,19 @@ def write_pts(path: str | Path, landmarks68: NDArray[np.floating]) -> None:
     Path(path).write_text(f"version: 1\nn_points: {len(landmarks68)}\n{{\n{rows}\n}}\n")
 
 
-def write_mesh(path: str | Path, face: Face, image: NDArray[np.uint8], neutral: bool = False) -> None:
+def write_mesh(path: str | Path, face: Face, image: ImageSource, neutral: bool = False) -> None:
     """Write the dense mesh of a face in the format of the path's suffix; see `FaceMesh`.
 
     Args:
         path: its suffix, one of `MESH_FORMATS`, chooses the format.
         face: a face of the image.
-        image: (H, W, 3) uint8 RGB.
+        image: the photo, in any form that `FacePredictor` takes.
         neutral: leave out the expression.
 
     Raises:
         ValueError: the face has no dense mesh, or the suffix is none of `MESH_FORMATS`.
     """
-    FaceMesh(face, image, neutral).write(path)
+    FaceMesh(face, as_image(image), neutral).write(path)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,8 +70,10 @@ class Face:
     as far as the morphable model's prior allows, and its own landmarks are `vertices()[morphable_model.landmarks]`.
 
     Attributes:
-        box: (4,) float32 x0, y0, x1, y1: the detector's or the given box, or the bounding box of given landmarks.
-        score: the detector's confidence in 0..1; 1 for a face that was given.
+        box: (4,) float32 x0, y0, x1, y1 in image pixels: the detector's or the given box, the bounding box of given
+            landmarks, or, in a video, that of the smoothed landmarks. The box of a detector is larger than that of the
+            landmarks. To predict the face again, give `landmarks68` to the predictor.
+        score: the detection score in 0..1; 1 for a face that was given.
         landmarks68: (68, 3) float32, z in pixel scale, larger is nearer, zero mean.
         pose: head pose.
         params: (12 + S + E,) float32 parameters of the morphable model in crop pixels (`synergy.parameters`).
@@ -86,7 +88,7 @@ class Face:
             vector w in the camera's frame (x right, y up, z towards the camera), with true rotation = exp(w) matrix.
             None for weights without uncertainty.
         confidence: probability in 0..1, predicted from the crop, that it shows a face. None for weights without
-            uncertainty. `score` is of the detector.
+            uncertainty.
         track_id: number of the person in a video, from 1 (`synergy.tracking.VideoPredictor`). None for a photo.
 
     Example:
@@ -123,17 +125,14 @@ class Face:
         Raises:
             ValueError: the weights' morphable model has the 68 landmark vertices only.
         """
-        if not neutral:
-            return dense_vertices([self])[0]
-        pose, shape, expression = split_parameters(self.params, self.morphable_model.n_shape)
-        return dense_vertices([replace(self, params=join_parameters(pose, shape, 0 * expression))])[0]
+        return dense_vertices([self], neutral)[0]
 
     @property
     def direction(self) -> Direction:
         """Azimuth and elevation of the nose in degrees, from the predicted rotation `pose.matrix`.
 
-        Unlike pitch and roll, they do not depend on errors of the prediction more in profile than in a frontal face;
-        see docs/conventions.md. They do not depend on the rotation of the head about the direction of its nose. The
+        In profile, pitch and roll have larger errors than in a frontal face. Azimuth and elevation do not; see
+        docs/conventions.md. They do not depend on the rotation of the head about the direction of its nose. The
         azimuth is the yaw where the pitch is 0, and the elevation is the pitch where the yaw is 0.
 
         Example:
@@ -147,10 +146,11 @@ class Face:
     def blendshapes(self) -> dict[str, float]:
         """Expression as weights in 0..1 of the morphable model's named expression modes.
 
-        The weights drive the mesh: `morphable_model.vertices(shape, list(face.blendshapes.values()))` is the face in
-        model space. 0 is the neutral face and 1 the full expression. With ARKit's names, Left and Right are the
-        subject's own left and right: the subject's left eye has positive x in model space and, in a frontal photo
-        that is not mirrored, lies on the image's right.
+        The weights drive the mesh: `morphable_model.vertices(shape, list(face.blendshapes.values()))` is close to the
+        face in model space. It differs from `vertices()` where a coefficient of the expression is outside 0..1. 0 is
+        the neutral face and 1 the full expression. With ARKit's names, Left and Right are the subject's own left and
+        right: the subject's left eye has positive x in model space and, in a frontal photo that is not mirrored, lies
+        on the image's right.
 
         Returns:
             Name to weight; empty for a morphable model whose modes have no names. See
@@ -218,9 +218,9 @@ def poses_from_params(params: Floats, crops: NDArray[np.floating]) -> list[Pose]
     scale, rotation, _ = decompose_pose(torch.from_numpy(split_pose(params)[0]).double())
     angles = torch.from_numpy(likely_angles(rotation.numpy()))
     rows = np.flatnonzero(crops[:, 0, 1] != 0)
-    turns = torch.from_numpy(rotation_to_image(crops[rows]))
-    angles[rows] = matrix_to_euler(turns @ euler_to_matrix(angles[rows]))
-    rotation[rows] = turns @ rotation[rows]
+    to_image = torch.from_numpy(rotation_to_image(crops[rows]))
+    angles[rows] = matrix_to_euler(to_image @ euler_to_matrix(angles[rows]))
+    rotation[rows] = to_image @ rotation[rows]
     matrices, scales = rotation.float().numpy(), (scale.numpy() / affine_scale(crops)).tolist()
     triples = zip(angles.rad2deg().tolist(), matrices, scales, strict=True)
     return [Pose(pitch, yaw, roll, matrix, scale) for (pitch, yaw, roll), matrix, scale in triples]
@@ -239,11 +239,12 @@ def rotation_to_image(crop: NDArray[np.floating]) -> NDArray[np.float64]:
     return rotation
 
 
-def dense_vertices(faces: Sequence[Face]) -> Floats:
+def dense_vertices(faces: Sequence[Face], neutral: bool = False) -> Floats:
     """Compute the dense meshes of several faces by one matrix product.
 
     Args:
         faces: at least one; of one morphable model and crop size.
+        neutral: leave out the expressions.
 
     Returns:
         (N, V, 3), see `Face.vertices`.
@@ -256,7 +257,10 @@ def dense_vertices(faces: Sequence[Face]) -> Floats:
         raise ValueError("the faces have different morphable models or crop sizes; compute their meshes one by one")
     if not model.is_dense:
         raise ValueError(f"morphable model '{model.name}' has landmark vertices only, there is no mesh")
-    params = torch.from_numpy(np.stack([face.params for face in faces]))
-    points = LinearFaceModel(model).project_mesh(params, size).numpy()
+    params = np.stack([face.params for face in faces])
+    if neutral:
+        pose, shape, expression = split_parameters(params, model.n_shape)
+        params = join_parameters(pose, shape, 0 * expression)
+    points = LinearFaceModel(model).project_mesh(torch.from_numpy(params), size).numpy()
     to_image = invert_affine(np.stack([face.crop for face in faces]))
     return transform_points(to_image, points).astype(np.float32)

@@ -100,7 +100,7 @@ class Faces(Sequence[Face]):
 
     @property
     def score(self) -> Floats:
-        """Confidences (N,) float32 of the detector in 0..1."""
+        """Detection scores (N,) float32 in 0..1; 1 for faces that were given."""
         return self._stack((), lambda face: face.score)
 
     @property
@@ -130,8 +130,16 @@ class Faces(Sequence[Face]):
             self._stack((), lambda face: face.pose.scale),
         )
 
-    def vertices(self) -> Floats:
+    @property
+    def track_id(self) -> NDArray[np.int64]:
+        """Numbers (N,) of the persons in a video, from 1; 0 for faces of a photo."""
+        return np.array([face.track_id or 0 for face in self._faces], np.int64)
+
+    def vertices(self, neutral: bool = False) -> Floats:
         """Compute the dense meshes of all faces by one matrix product.
+
+        Args:
+            neutral: leave out the expressions.
 
         Returns:
             (N, V, 3) float32, see `Face.vertices`; (0, 0, 3) without faces.
@@ -139,7 +147,7 @@ class Faces(Sequence[Face]):
         Raises:
             ValueError: the faces have different morphable models, or one without a mesh.
         """
-        return dense_vertices(self._faces) if self._faces else np.zeros((0, 0, 3), np.float32)
+        return dense_vertices(self._faces, neutral) if self._faces else np.zeros((0, 0, 3), np.float32)
 
     @property
     def direction(self) -> Directions:

@@ -60,14 +60,15 @@ def face_key(face: Face, origin: Sequence[float], seconds: float = 0.0, neutral:
         neutral: set the weights to zero. Otherwise they are `Face.blendshapes`, or the coefficients of a morphable
             model whose expressions have no names.
     """
-    # One vertex gives the translation, because the mesh is a scaled and rotated copy of the model.
-    placed = flip_y(face.vertices()[0] - [*origin, 0])
+    # The mesh is a scaled and rotated copy of the model, or close to one for networks with a free 3x3 pose matrix. The
+    # mean of the landmarks gives the translation.
+    placed = flip_y(face.vertices()[face.morphable_model.landmarks].mean(0) - [*origin, 0])
     model, rotation, scale = face.morphable_model, face.pose.matrix, face.pose.scale
     _, shape, expression = split_parameters(face.params, model.n_shape)
-    first = model.mean[0] + model.basis[0] @ np.concatenate([shape, expression])
+    landmarks = model.mean[model.landmarks] + model.basis[model.landmarks] @ np.concatenate([shape, expression])
     weights = list(face.blendshapes.values()) or expression
     values = (
-        placed - scale * rotation @ first,
+        placed - scale * rotation @ landmarks.mean(0),
         Rotation.from_matrix(rotation).as_quat(),
         [scale] * 3,
         np.zeros(model.n_expression) if neutral else weights,

@@ -22,6 +22,8 @@ _ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
 # A strip of an image that is converted at once: 4 megapixels.
 _STRIP_PIXELS = 2**22
+# Pillow warns of large and of slightly damaged images. A filter for one call would not be safe with threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 # Pillow's own limit belongs to the whole process: one thread at a time lifts it.
 _PILLOW_LIMIT = threading.Lock()
 
@@ -74,12 +76,10 @@ def read_image(source: str | Path | bytes, name: str = "", max_pixels: int = MAX
     """
     label = str(name or (source if isinstance(source, (str, Path)) else "image"))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with _open(source, max_pixels) as image:
-                check_pixels(image.width, image.height, max_pixels, label)
-                ImageOps.exif_transpose(image, in_place=True)
-                return to_rgb(image)
+        with _open(source, max_pixels) as image:
+            check_pixels(image.width, image.height, max_pixels, label)
+            ImageOps.exif_transpose(image, in_place=True)
+            return to_rgb(image)
     except UserError:
         raise
     except FileNotFoundError:
@@ -154,7 +154,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     width, height = image.size
     is_wide = image.mode.startswith("I") or image.mode == "F"
     # "I" and "F" hold 16-bit files too; anything within eight bits is taken as it is.
-    divisor = 257 if is_wide and np.max(image.getextrema()) > 255 else 1
+    divisor = 257 if is_wide and _has_more_than_eight_bits(image) else 1
     rows = max(1, _STRIP_PIXELS // width)
     if rows >= height:
         return np.array(_strip_to_rgb(image, divisor))
@@ -162,6 +162,11 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     for top in range(0, height, rows):
         out[top : top + rows] = _strip_to_rgb(image.crop((0, top, width, min(top + rows, height))), divisor)
     return out
+
+
+def _has_more_than_eight_bits(image: Image.Image) -> bool:
+    values = np.asarray(image)
+    return bool((values[np.isfinite(values)] > 255).any())
 
 
 def _strip_to_rgb(image: Image.Image, divisor: int) -> NDArray[np.uint8]:
@@ -183,7 +188,8 @@ def check_image(image: object) -> NDArray[np.uint8]:
         ValueError: anything else.
     """
     if not isinstance(image, np.ndarray):
-        raise ValueError(f"an image is a numpy array (H, W, 3) uint8 RGB, got {type(image).__name__}")
+        kinds = "an array (H, W, 3) uint8 RGB, a PIL image, a path or bytes"
+        raise ValueError(f"an image is {kinds}, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"an image is (H, W, 3) uint8 RGB, got {image.dtype} {image.shape}")
     return image

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
@@ -41,7 +42,7 @@ class FacePredictor:
         net: the network, or what `--model` takes (`synergy.registry.open_network`): the name of bundled weights or the
             path of a file. The default network by default.
         detector: finds faces where none are given; CenterFace by default, made at its first use.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", or another device of torch.
         batch_size: how many crops go through the network at once.
         mirror: predict every crop's mirror image too and take the mean. This is a little more accurate and takes
             twice the time.
@@ -78,7 +79,7 @@ class FacePredictor:
         self,
         net: Network | str | Path | None = None,
         detector: Detector | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         batch_size: int = 64,
         mirror: bool = False,
         roll: str = "auto",
@@ -92,7 +93,7 @@ class FacePredictor:
         if net is None:
             net = load()
         self.net = open_network(str(net)) if isinstance(net, str | Path) else net
-        self.device = device
+        self.device = str(device)
         self.batch_size = batch_size
         self.mirror = mirror
         self.roll = require_roll(roll)
@@ -150,6 +151,8 @@ class FacePredictor:
             UserError: a file cannot be read as an image.
             ValueError: arrays of other shapes, boxes without area, or boxes outside their image.
         """
+        if isinstance(images, str | Path | bytes):
+            raise ValueError("predict_batch takes a sequence of images; for one image call the predictor itself")
         if boxes is not None and landmarks is not None:
             raise ValueError("give boxes or landmarks, not both")
         for given, name in ((boxes, "boxes"), (landmarks, "landmarks")):
@@ -157,12 +160,12 @@ class FacePredictor:
                 raise ValueError(f"{len(images)} images but {name} for {len(given)}")
         arrays = [as_image(image, self.max_pixels) for image in images]
         if boxes is None and landmarks is None:
-            faces = self.predict_found(arrays, [self.detect(image) for image in arrays])
+            faces = self.predict_located(arrays, [self.detect(image) for image in arrays])
             return [self.remove_unlikely(one) for one in faces]
         if boxes is not None:
-            return self.predict_found(arrays, [self.given_boxes(*pair) for pair in zip(arrays, boxes, strict=True)])
+            return self.predict_located(arrays, [self.given_boxes(*pair) for pair in zip(arrays, boxes, strict=True)])
         assert landmarks is not None
-        found: list[FoundFaces] = []
+        found: list[FaceLocations] = []
         crops: list[NDArray[np.float64]] = []
         for image, one in zip(arrays, landmarks, strict=True):
             given_faces = self.given_boxes(image, _boxes_of(one))
@@ -173,14 +176,14 @@ class FacePredictor:
                 maps = landmark_crops(points, self.net.size, self.net.margin)
             found.append(given_faces)
             crops.append(maps)
-        return self.predict_found(arrays, found, crops)
+        return self.predict_located(arrays, found, crops)
 
-    def given_boxes(self, image: Image, boxes: ArrayLike) -> FoundFaces:
+    def given_boxes(self, image: Image, boxes: ArrayLike) -> FaceLocations:
         """Take given boxes (K, 4) of an image (`predict_batch`), or raise `ValueError` if they cannot be used."""
         array = _as_boxes(boxes)
         _check_boxes(array, image)
         points5 = np.full((len(array), 5, 2), np.nan, np.float32)
-        return FoundFaces(array, np.ones(len(array), np.float32), array, points5)
+        return FaceLocations(array, np.ones(len(array), np.float32), array, points5)
 
     def remove_unlikely(self, faces: Faces) -> Faces:
         """Remove faces below `min_confidence`; `Faces.n_removed` is their number."""
@@ -188,10 +191,10 @@ class FacePredictor:
         kept = faces[~(faces.confidence < self.min_confidence)]
         return Faces(kept, len(faces) - len(kept))
 
-    def predict_found(
+    def predict_located(
         self,
         images: Sequence[Image],
-        found: Sequence[FoundFaces],
+        found: Sequence[FaceLocations],
         crops: Sequence[NDArray[np.float64]] | None = None,
     ) -> list[Faces]:
         """Predict faces whose places are known. Their `score` is that of the detector; none is removed.
@@ -200,7 +203,7 @@ class FacePredictor:
             images: (H, W, 3) uint8 RGB of any size.
             found: the faces of each image, for example from `detect`.
             crops: per image, the maps (K, 2, 3) from its pixels to the crops in which its faces are predicted first. By
-                default, the crops are upright squares around `FoundFaces.crop_boxes`.
+                default, the crops are upright squares around `FaceLocations.crop_boxes`.
 
         Returns:
             The faces of each image, in the same order.
@@ -220,7 +223,7 @@ class FacePredictor:
         """Return the maps (K, 2, 3) to upright crops around boxes (K, 4) of landmarks."""
         return np.asarray(square_crop(boxes, self.net.size, self.net.margin), np.float64)
 
-    def detect(self, image: Image) -> FoundFaces:
+    def detect(self, image: Image) -> FaceLocations:
         """Detect the faces of an image, also of the rotated image where it shows none and `roll` is "any"."""
         found = self.detector(image)
         boxes, crop_boxes = found.boxes, self.detector.crop_box(found.boxes)
@@ -236,7 +239,7 @@ class FacePredictor:
             if found.points5 is not None:
                 found = found._replace(points5=transform_points(back, found.points5))
         points5 = np.full((len(boxes), 5, 2), np.nan, np.float32) if found.points5 is None else found.points5
-        return FoundFaces(boxes, found.scores, crop_boxes, points5)
+        return FaceLocations(boxes, found.scores, crop_boxes, points5)
 
     def _predict(
         self,
@@ -273,7 +276,7 @@ class FacePredictor:
 
         Args:
             boxes: (N, 4) boxes x0, y0, x1, y1 that the faces report.
-            scores: (N,) the detector's confidences.
+            scores: (N,) detection scores in 0..1.
             affines: (N, 2, 3) maps from image pixels to crop pixels.
             predicted: the predictions for the N crops.
         """
@@ -282,8 +285,8 @@ class FacePredictor:
         scales = affine_scale(affines)
         std, covariance, confidence = predicted.landmark_std, predicted.rotation_covariance, predicted.confidence
         if covariance is not None:
-            turns = rotation_to_image(affines)
-            covariance = (turns @ covariance @ turns.swapaxes(1, 2)).astype(np.float32)
+            to_image = rotation_to_image(affines)
+            covariance = (to_image @ covariance @ to_image.swapaxes(1, 2)).astype(np.float32)
         return Faces(
             Face(
                 box=boxes[i],
@@ -320,12 +323,12 @@ class FacePredictor:
         return join_predictions(batches)
 
 
-class FoundFaces(NamedTuple):
+class FaceLocations(NamedTuple):
     """K faces of one image.
 
     Attributes:
         boxes: (K, 4) detected or given boxes.
-        scores: (K,).
+        scores: (K,) detection scores in 0..1.
         crop_boxes: (K, 4) boxes of the landmarks.
         points5: (K, 5, 2) detected points, NaN where unknown.
     """
@@ -335,9 +338,9 @@ class FoundFaces(NamedTuple):
     crop_boxes: Floats
     points5: Floats
 
-    def rows(self, index: NDArray[np.integer]) -> FoundFaces:
+    def rows(self, index: NDArray[np.integer]) -> FaceLocations:
         """Return the faces of some indices."""
-        return FoundFaces(*(array[index] for array in self))
+        return FaceLocations(*(array[index] for array in self))
 
 
 def _as_boxes(boxes: ArrayLike) -> Floats:

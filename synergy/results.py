@@ -1,7 +1,7 @@
-"""A folder of results that survives the death of its writer and takes several writers at once.
+"""A folder of results that stays valid if a process that writes it is killed, and that takes several writers at once.
 
 `predictions.jsonl` is the record: every finished input appends its faces there as one line of JSON (a video one line
-per frame, and one at the end). Everything else in the folder can be told from it:
+per frame, and one at the end). Everything else in the folder can be derived from it:
 
 - Pictures and meshes are written into a hidden folder of the process and moved to their place under a lock, together
   with the line of the record. What has a line is complete; what has none is done again.

@@ -164,8 +164,8 @@ def _mirrored_vertices(model: MorphableModel) -> NDArray[np.intp]:
     # A difference of the normals counts as much as a distance of 2 % of the face's width.
     scale = 0.02 * np.ptp(model.mean[model.landmarks, 0])
     described = np.concatenate([model.mean, scale * normals], 1)
-    turned = described * [-1, 1, 1, -1, 1, 1]
-    return np.asarray(cKDTree(described).query(turned)[1])
+    mirrored = described * [-1, 1, 1, -1, 1, 1]
+    return np.asarray(cKDTree(described).query(mirrored)[1])
 
 
 def _from_photo(
@@ -198,8 +198,8 @@ def _from_photo(
         part = np.asarray(cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
     else:
         factor = 1.0
-    at = ((place[..., :2] - low + 0.5) * factor - 0.5).astype(np.float32)
-    return _look_up(part.astype(np.float32), at), (weight * usable).astype(np.float32)[..., None]
+    positions = ((place[..., :2] - low + 0.5) * factor - 0.5).astype(np.float32)
+    return _look_up(part.astype(np.float32), positions), (weight * usable).astype(np.float32)[..., None]
 
 
 def _smooth_step(x: Floats) -> Floats:

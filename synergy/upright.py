@@ -39,7 +39,7 @@ PredictCrops = Callable[[NDArray[np.intp], Affines], CropPredictions[Floats]]
 
 ROLLS = ("auto", "any", "upright")
 # Faces that are rotated by more than this, in degrees, are cropped upright.
-TURNED_DEG = 20.0
+MAX_UPRIGHT_ROLL_DEG = 20.0
 # Of upright faces of HELEN, 95 in 100 have a distance below 0.14, and below 0.25 if rotated by 30 degrees. Of faces
 # that are rotated by 60 degrees and more, 95 in 100 have one above 0.29 (docs/journal.md, "In-plane rotation").
 MAX_SHAPE_DISTANCE = 0.27
@@ -61,8 +61,8 @@ def rotate_image(image: NDArray[np.uint8], degrees: float) -> tuple[NDArray[np.u
     low, high = np.split(landmark_box(transform_points(affine, corners)).round(6), 2)
     affine[:, 2] -= low
     side = np.ceil(high - low).astype(int) + 1
-    turned = cv2.warpAffine(image, affine, tuple(side.tolist()), flags=cv2.INTER_LINEAR)
-    return np.asarray(turned, np.uint8), affine
+    rotated = cv2.warpAffine(image, affine, tuple(side.tolist()), flags=cv2.INTER_LINEAR)
+    return np.asarray(rotated, np.uint8), affine
 
 
 def require_roll(roll: str) -> str:
@@ -106,7 +106,7 @@ def predict_upright(
     predicted = predict(every, affine).select(every)
     distance = shape_distance(transform_points(affine, points5.astype(np.float64)), predicted.landmarks)
     is_doubtful = (distance > MAX_SHAPE_DISTANCE) | (np.isnan(distance) & search_unknown)
-    is_rotated = ~is_doubtful & (np.abs(up_angles(predicted.params)) > TURNED_DEG)
+    is_rotated = ~is_doubtful & (np.abs(up_angles(predicted.params)) > MAX_UPRIGHT_ROLL_DEG)
     if len(rows := np.flatnonzero(is_rotated)):
         affine[rows], other = _crop_upright(predict, rows, affine[rows], predicted.select(rows), size, margin)
         _put_rows(predicted, rows, other)
@@ -129,7 +129,7 @@ def _search_orientations(
     def crop_nth(place: int, faces: NDArray[np.intp]) -> tuple[Affines, CropPredictions[Floats]]:
         k = order[faces, place]
         found, result = maps[k, faces], joined.select(k * len(rows) + faces)
-        again = np.flatnonzero((k != 0) | (np.abs(up_angles(result.params)) > TURNED_DEG))
+        again = np.flatnonzero((k != 0) | (np.abs(up_angles(result.params)) > MAX_UPRIGHT_ROLL_DEG))
         if len(again):
             chosen = rows[faces[again]]
             found[again], other = _crop_upright(predict, chosen, found[again], result.select(again), size, margin)
@@ -182,10 +182,10 @@ def tilts(landmarks: Array) -> NDArray[np.float64]:
 
 
 def landmark_crops(landmarks: Array, size: int, margin: float = LANDMARK_MARGIN) -> Affines:
-    """Return the maps to crops around known landmarks, upright where the face is rotated by more than `TURNED_DEG`.
+    """Return the maps to crops around known landmarks, upright where the face is rotated too far for upright crops.
 
     Args:
-        landmarks: (N, 68, 2 or 3) in image pixels.
+        landmarks: (N, 68, 2 or 3) in image pixels, NaN where unknown.
         size: side of the crops in pixels.
         margin: side of the crops in units of the longer side of the landmarks' box.
 
@@ -202,7 +202,8 @@ def landmark_crops(landmarks: Array, size: int, margin: float = LANDMARK_MARGIN)
         [[0.0, -1.414], [1.414, 0.0]]
     """
     angles = tilts(landmarks)
-    angles[np.abs(angles) <= TURNED_DEG] = 0
+    # An unknown angle, of landmarks with an unknown point, is NaN and becomes 0 too.
+    angles[~(np.abs(angles) > MAX_UPRIGHT_ROLL_DEG)] = 0
     identity = np.repeat(np.eye(2, 3)[None], len(landmarks), 0)
     return upright_crops(identity, landmarks, angles, size, margin)
 
@@ -278,9 +279,9 @@ def upright_crops(
     Returns:
         (N, 2, 3) maps from images to crops in which the angles are zero, cropped as training faces are.
     """
-    turn = _rotation(np.asarray(angles), 0.0)
-    box = landmark_box(transform_points(turn, landmarks[..., :2].astype(np.float64)))
-    return np.asarray(compose_affine(square_crop(box, size, margin), compose_affine(turn, affine)), np.float64)
+    rotation = _rotation(np.asarray(angles), 0.0)
+    box = landmark_box(transform_points(rotation, landmarks[..., :2].astype(np.float64)))
+    return np.asarray(compose_affine(square_crop(box, size, margin), compose_affine(rotation, affine)), np.float64)
 
 
 def _rotation(degrees: Array, centre: float) -> Affines:

@@ -190,14 +190,17 @@ class VideoWriter:
                 writer.write(frame.image, frame.ticks)
     """
 
-    def __init__(self, path: str | Path, source: VideoReader | int) -> None:
+    def __init__(self, path: str | Path, source: VideoReader | float) -> None:
         with needs_extra("video", "a video"):
             import av
 
         self._container: Any = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
-        self._rate = Fraction(source) if isinstance(source, int) else source.rate
-        self._time_base = 1 / self._rate if isinstance(source, int) else source.time_base
-        self._sound_path = None if isinstance(source, int) else source.path
+        if isinstance(source, VideoReader):
+            self._rate, self._time_base = source.rate, source.time_base
+        else:
+            self._rate = Fraction(source).limit_denominator(1001)
+            self._time_base = 1 / self._rate
+        self._sound_path = source.path if isinstance(source, VideoReader) else None
         self._stream: Any = None
         self._sound: Any = None
         self._sound_packets: Iterator[Any] = iter(())

@@ -143,7 +143,7 @@ def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | N
         net = build(facts["architecture"], model)
         result = net.load_state_dict(tensors, strict=False)
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: does not fit its architecture ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: does not fit its architecture ({str(error).splitlines()[-1].strip()})") from None
     missing = [key for key in result.missing_keys if decides_predictions(key)]
     if missing or result.unexpected_keys:
         raise UserError(f"{path}: does not fit its architecture ({(missing + result.unexpected_keys)[0]})")

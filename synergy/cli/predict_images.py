@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synergy.face import Face
-    from synergy.predictor import FacePredictor, FoundFaces
+    from synergy.predictor import FaceLocations, FacePredictor
 
     Image = NDArray[np.uint8]
     Draw = Callable[[Image, Sequence[Face], str], Image]
@@ -74,7 +74,7 @@ class _Loaded:
 
     task: ImageTask
     image: Image
-    found: FoundFaces
+    found: FaceLocations
     warning: str
 
 
@@ -127,7 +127,7 @@ class ImageWorker:
         """Predict the loaded images together, and one by one if that fails."""
         waiting, self._waiting = self._waiting, []
         try:
-            predicted = self.predictor.predict_found([one.image for one in waiting], [one.found for one in waiting])
+            predicted = self.predictor.predict_located([one.image for one in waiting], [one.found for one in waiting])
         except Exception as error:
             if len(waiting) == 1:
                 yield _failure(waiting[0].task, error)

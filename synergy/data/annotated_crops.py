@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfm_assets.safe_files import ModelFileError, read_arrays
-from synergy.data.reader import CROP_SIZE, IMAGE_SUFFIXES, FaceReader, SampleError, box_of_crop
+from synergy.data.reader import CROP_SIZE, DATASET_IMAGE_SUFFIXES, FaceReader, SampleError, box_of_crop
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 
@@ -89,7 +89,7 @@ class AnnotatedCropsReader(FaceReader):
         super().__init__(path)
 
     def _find(self) -> list[str]:
-        images = {PurePosixPath(name).name: name for name in self.tree.with_suffix(*IMAGE_SUFFIXES)}
+        images = {PurePosixPath(name).name: name for name in self.tree.with_suffix(*DATASET_IMAGE_SUFFIXES)}
         labelled = [PurePosixPath(name).name for name in self._arrays["names"].tolist()]
         self._rows = {images[name]: row for row, name in enumerate(labelled) if name in images}
         for name in labelled:
@@ -153,6 +153,8 @@ def _read_labels(path: Path) -> dict[str, NDArray[Any]]:
         arrays = read_arrays(path, ("names", *_REQUIRED), "annotation file of face crops")
     except ModelFileError as error:
         raise UserError(str(error)) from None
+    if arrays["names"].ndim != 1 or arrays["names"].dtype.kind != "U":
+        raise UserError(f"{path}: names is {arrays['names'].dtype} {arrays['names'].shape}, expected a list of texts")
     rows = len(arrays["names"])
     for key, shape in _SHAPES.items():
         if key in arrays and arrays[key].shape != (rows, *shape):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from synergy.data.reader import IMAGE_SUFFIXES, FaceReader, stem
+from synergy.data.reader import DATASET_IMAGE_SUFFIXES, FaceReader, stem
 
 
 def pair_up(reader: FaceReader, label_ending: str, ignored: str | None = None) -> list[str]:
@@ -22,7 +22,7 @@ def pair_up(reader: FaceReader, label_ending: str, ignored: str | None = None) -
         Names of the images.
     """
     candidates = [
-        name for name in reader.tree.with_suffix(*IMAGE_SUFFIXES) if not ignored or not name.endswith(ignored)
+        name for name in reader.tree.with_suffix(*DATASET_IMAGE_SUFFIXES) if not ignored or not name.endswith(ignored)
     ]
     images = {stem(name): name for name in candidates}
     labels = {name[: -len(label_ending)]: name for name in reader.tree.names if name.lower().endswith(label_ending)}

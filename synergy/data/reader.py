@@ -20,7 +20,7 @@ from synergy.data.image import decode_image
 from synergy.data.sample import UNLABELLED, VISIBLE, FaceSample
 from synergy.errors import UserError, printable
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+DATASET_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 CROP_SIZE = 120  # side of 3DDFA's crops in pixels
 # The image of samples that are read without their image.
 NO_IMAGE: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
@@ -99,7 +99,11 @@ class FaceReader(ABC):
 
     def _label_files(self) -> list[str]:
         stems = {stem(name) for name in self.names}
-        return [name for name in self.tree.names if stem(name) in stems and not name.lower().endswith(IMAGE_SUFFIXES)]
+        return [
+            name
+            for name in self.tree.names
+            if stem(name) in stems and not name.lower().endswith(DATASET_IMAGE_SUFFIXES)
+        ]
 
     def __len__(self) -> int:
         return len(self.names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -116,24 +116,35 @@ def export_fp32(name: str, model: CropModel, path: Path, crops: Image) -> dict[s
         The measurements: the largest distance of landmarks in crop pixels.
 
     Raises:
-        UserError: the format's package is missing, or the file predicts something else. Nothing is left then.
+        UserError: the format's package is missing, or the file predicts something else. Nothing is written then.
     """
     kind = FORMATS[name]
     with torch.no_grad():
         expected = dict(zip(model.outputs, (t.numpy() for t in model(torch.from_numpy(crops))), strict=True))
-    kind.write(model, to_onnx(model), path)
-    predicted = kind.open(path)(crops)
+    with TemporaryDirectory(dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        kind.write(model, to_onnx(model), written)
+        facts = _parity(kind.open(written)(crops), expected, path)
+        for file in Path(folder).iterdir():
+            file.replace(path.parent / file.name)
+    write_description(path, model, "fp32", {"parity": facts})
+    return facts
+
+
+def _parity(predicted: Mapping[str, Floats], expected: Mapping[str, Floats], path: Path) -> dict[str, float]:
+    """Return how far the outputs of an exported file are from those of torch.
+
+    Raises:
+        UserError: too far.
+    """
     distance = float(np.linalg.norm(predicted["landmarks"] - expected["landmarks"], axis=-1).max())
-    other = max(float(np.abs(predicted[n] - expected[n]).max() / np.abs(expected[n]).max()) for n in model.outputs)
+    other = max(float(np.abs(predicted[n] - expected[n]).max() / np.abs(expected[n]).max()) for n in expected)
     if not (distance <= MAX_DISTANCE and other <= MAX_DISTANCE):
-        path.unlink()
         raise UserError(f"{path}: its landmarks differ from torch's by {distance:.3g} px: not written")
-    facts = {
+    return {
         "largest_landmark_distance_px": float(f"{distance:.2g}"),
         "largest_relative_difference": float(f"{other:.2g}"),
     }
-    write_description(path, model, "fp32", {"parity": facts})
-    return facts
 
 
 def _nme(predicted: Floats, true: Floats) -> float:

@@ -13,7 +13,7 @@ class Detection(NamedTuple):
 
     Attributes:
         boxes: (K, 4) float32 x0, y0, x1, y1 in image pixels.
-        scores: (K,) float32 confidence in 0..1.
+        scores: (K,) float32 detection scores in 0..1.
         points5: (K, 5, 2) float32 rough x and y of the eye on the image's left, the other eye, the tip of the nose and
             the corners of the mouth, of an upright face, in image pixels. None if the detector does not find them.
     """

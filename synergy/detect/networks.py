@@ -112,8 +112,8 @@ class _OpenCV:
 def centerface_onnx() -> bytes:
     """Return CenterFace's ONNX model with inputs of any size.
 
-    The file of the wheel names 10 images of 32 x 32 pixels as its input. onnxruntime insists on what a file says,
-    OpenCV does not.
+    The file of the wheel names 10 images of 32 x 32 pixels as its input. onnxruntime refuses inputs of any other shape.
+    OpenCV accepts them.
     """
     import onnx
 

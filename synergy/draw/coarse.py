@@ -1,4 +1,4 @@
-"""Coarser versions of a face mesh, whose wireframe can still be told apart in a small picture."""
+"""Coarser versions of a face mesh, whose edges can still be distinguished in a small picture."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from synergy.draw.maps import depth_colours, normal_colours, position_colours
 from synergy.draw.mesh import draw_wireframe, paint_colours, paint_mesh
 from synergy.draw.pose import paint_axes, paint_pose_box
 from synergy.face import Face
+from synergy.images import ImageSource, as_image
 from synergy.raster import Rasterizer, rasterize
 from synergy.result_formats import PICTURE_FORMATS
 from synergy.visibility import visible_points
@@ -31,11 +32,11 @@ _HEAD_ALPHA = 0.75
 _MIN_EDGE = 9.0
 
 
-def draw_layer(image: Image, faces: Sequence[Face], name: str, rasterizer: Rasterizer = rasterize) -> Image:
+def draw_layer(image: ImageSource, faces: Sequence[Face], name: str, rasterizer: Rasterizer = rasterize) -> Image:
     """Draw faces over an image in one style.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: the photo, in any form that `FacePredictor` takes.
         faces: the faces of the image.
         name: a key of `synergy.result_formats.PICTURE_FORMATS`, for example "wireframe".
         rasterizer: finds the triangle at each pixel (`synergy.raster.rasterizer`).
@@ -54,16 +55,16 @@ def draw_layer(image: Image, faces: Sequence[Face], name: str, rasterizer: Raste
     """
     if name not in PICTURE_FORMATS:
         raise ValueError(f"no layer '{name}'; choose from {', '.join(PICTURE_FORMATS)}")
-    style = PICTURE_FORMATS[name]
+    style, image = PICTURE_FORMATS[name], as_image(image)
     draw = resolve_name(style.function)
     return cast(Image, draw(image, faces, rasterizer) if style.needs_mesh else draw(image, faces))
 
 
-def draw_picture(image: Image, faces: Sequence[Face], name: str, rasterizer: Rasterizer = rasterize) -> Image:
+def draw_picture(image: ImageSource, faces: Sequence[Face], name: str, rasterizer: Rasterizer = rasterize) -> Image:
     """Draw the picture that `synergy predict --format NAME` writes: a layer, over the photo or over black.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: the photo, in any form that `FacePredictor` takes.
         faces: the faces of the image.
         name: a key of `synergy.result_formats.PICTURE_FORMATS`. Maps ("depth", "normals", "pncc") are drawn over black.
         rasterizer: finds the triangle at each pixel (`synergy.raster.rasterizer`).
@@ -72,6 +73,7 @@ def draw_picture(image: Image, faces: Sequence[Face], name: str, rasterizer: Ras
         (H, W, 3) uint8 RGB.
     """
     is_map = name in PICTURE_FORMATS and PICTURE_FORMATS[name].is_map
+    image = as_image(image)
     return draw_layer(np.zeros_like(image) if is_map else image, faces, name, rasterizer)
 
 

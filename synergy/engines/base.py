@@ -11,7 +11,7 @@ from torch import nn
 
 from bfm_assets import MorphableModel
 from synergy.deploy.exported import ExportedNetwork
-from synergy.device import require_device
+from synergy.device import is_cpu, require_device
 from synergy.engines.crop_model import CropModel, CropPredictions
 from synergy.errors import UserError
 from synergy.extras import needs_extra
@@ -51,7 +51,7 @@ class Engine(Protocol):
 
 def default_engine(device: str = "cpu") -> str:
     """Return the engine that "auto" means: onnxruntime on the CPU where it is installed, else torch."""
-    return "onnxruntime" if device == "cpu" and find_spec("onnxruntime") is not None else "torch"
+    return "onnxruntime" if is_cpu(device) and find_spec("onnxruntime") is not None else "torch"
 
 
 def make_engine(
@@ -61,7 +61,7 @@ def make_engine(
 
     Args:
         name: a name of `ENGINES`.
-        net: a `Network`. It is moved to the device and to evaluation mode.
+        net: a `Network`. It is copied.
         mirror: predict every crop's mirror image too and take the mean.
         device: "cpu" or a device of torch.
         threads: number of threads for one batch. By default onnxruntime uses 1, and torch uses its own setting. torch
@@ -84,7 +84,7 @@ def make_engine(
     if name == "auto":
         name = "onnxruntime" if isinstance(net, ExportedNetwork) else default_engine(device)
     if name == "onnxruntime":
-        if device != "cpu":
+        if not is_cpu(device):
             raise UserError(f"the engine onnxruntime runs on the CPU, not on '{device}': use torch")
         with needs_extra("onnx", "the engine onnxruntime"):
             from synergy.engines.onnx_engine import OnnxEngine
@@ -94,11 +94,11 @@ def make_engine(
             if mirror:
                 raise UserError(f"{net.path}: an exported model cannot be mirrored; use synergy export --mirror")
             return OnnxEngine(net.model, net.outputs, threads or 1, str(net.path))
-        model = CropModel(net.to("cpu").eval(), mirror)
+        model = CropModel(net, mirror).to("cpu")
         return OnnxEngine(to_onnx(model), model.outputs, threads or 1)
     if isinstance(net, ExportedNetwork):
         raise UserError(f"{net.path}: runs in the engine onnxruntime, not in {name}")
     require_device(device)
     from synergy.engines.torch_engine import TorchEngine
 
-    return TorchEngine(CropModel(net.to(device).eval(), mirror), device, threads)
+    return TorchEngine(CropModel(net, mirror), device, threads)

@@ -14,8 +14,9 @@ from synergy.parameters import split_pose
 class LinearFaceModel(nn.Module):
     """Faces of a 3D morphable model as functions of their parameters (`synergy.parameters`).
 
-    It is differentiable with respect to the parameters and works on any device, in any floating-point type and over
-    any leading batch shape (...). It has no trainable parameters. Its buffers are not saved in checkpoints.
+    It is differentiable with respect to the parameters, and works over any leading batch shape (...). Parameters have
+    the device and type of the module, which `.to(device, dtype)` changes. It has no trainable parameters. Its buffers
+    are not saved in checkpoints.
 
     Args:
         model: the morphable model.

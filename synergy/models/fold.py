@@ -56,16 +56,13 @@ class FoldedSynergyNet(SynergyNet):
 
 
 def fold_batch_norm(network: M) -> M:
-    """Return a copy of a network, for evaluation only, whose BatchNorms are folded into the layers before them.
+    """Return a copy of a network in evaluation mode, whose BatchNorms are folded into the layers before them.
 
     Convolutions followed by BatchNorm, `PointLayer` and `MAFA` are folded, and a `SynergyNet` becomes a
-    `FoldedSynergyNet`. The copy computes the same function up to rounding.
+    `FoldedSynergyNet`. The copy computes the same function as the network in evaluation mode, up to rounding.
 
     Args:
-        network: a network in evaluation mode.
-
-    Raises:
-        ValueError: the network is in training mode, where BatchNorm is another function.
+        network: a network. It does not change.
 
     Example:
         >>> from synergy.models.mobilenet import MobileNetV1
@@ -73,10 +70,8 @@ def fold_batch_norm(network: M) -> M:
         >>> any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
         False
     """
-    if network.training:
-        raise ValueError("BatchNorm can be folded in evaluation mode only")
     shared = getattr(network, "morphable_model", None)  # is never changed, and may be large
-    folded = deepcopy(network, {} if shared is None else {id(shared): shared})
+    folded = deepcopy(network, {} if shared is None else {id(shared): shared}).eval()
     with torch.no_grad():
         for module in list(folded.modules()):
             if isinstance(module, MAFA):

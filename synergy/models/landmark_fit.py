@@ -8,11 +8,9 @@ from torch import Tensor, nn
 
 from bfm_assets import MorphableModel
 from synergy.geometry import centre_depth, compose_pose, decompose_pose, flip_y
+from synergy.models.shape_fit import LANDMARK_NOISE
 from synergy.parameters import join_parameters
 
-# Standard deviation of the distance between a landmark coordinate and the model, in units of the size
-# sqrt(width * height) of the mean face; the value of `synergy.models.shape_fit`.
-_NOISE = 0.02
 _ITERATIONS = 4
 
 
@@ -42,7 +40,7 @@ class LandmarkFit(nn.Module):
         shifts = np.tile(np.eye(3), (len(mean), 1))
         design = np.concatenate([mean.reshape(-1, 1), shifts, rotations, modes], 1)
         prior = np.zeros(design.shape[1])
-        prior[7:] = _NOISE**2 * float(np.prod(np.ptp(mean[:, :2], 0)))
+        prior[7:] = LANDMARK_NOISE**2 * float(np.prod(np.ptp(mean[:, :2], 0)))
         solver = np.linalg.solve(design.T @ design + np.diag(prior), design.T)
         affine_solver = np.linalg.pinv(np.concatenate([mean, np.ones_like(mean[:, :1])], 1))
         buffers = {"mean": mean, "affine_solver": affine_solver, "solver": solver, "coefficient_std": std}

@@ -15,8 +15,6 @@ from synergy.geometry import centre_depth, flip_y
 from synergy.models.landmark_fit import LandmarkFit
 from synergy.models.synergynet import SynergyOutput
 
-N_LANDMARKS = 68
-
 
 class LandmarkOutput(NamedTuple):
     """What a landmark network computes for B crops. Losses use all of it, predictions only the last stage.

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bfm_assets.schema import N_LANDMARKS
+
 N_POINT_FEATURES = 64
 N_GLOBAL_FEATURES = 1024
 RESIDUAL_SCALE = 0.05
@@ -95,7 +97,7 @@ class MAFA(nn.Module):
         self.encoder = PointEncoder(self.n_global)
         self.from_point = nn.Linear(N_POINT_FEATURES, hidden[0], bias=False)
         self.from_face = nn.Linear(self.n_global + n_image + n_coefficients, hidden[0])
-        self.of_landmark = nn.Parameter(torch.zeros(68, hidden[0]))
+        self.of_landmark = nn.Parameter(torch.zeros(N_LANDMARKS, hidden[0]))
         self.first = PointNorm(hidden[0])
         self.rest = nn.Sequential(
             PointLayer(hidden[0], hidden[1]), PointLayer(hidden[1], hidden[2]), nn.Linear(hidden[2], 3)

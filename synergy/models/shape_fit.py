@@ -13,7 +13,7 @@ from synergy.parameters import join_parameters, split_parameters
 
 # Standard deviation of the distance between a landmark coordinate and the model, in units of the size
 # sqrt(width * height) of the mean face. docs/journal.md says how it was chosen.
-_NOISE = 0.02
+LANDMARK_NOISE = 0.02
 
 
 class ShapeFit(nn.Module):
@@ -36,7 +36,7 @@ class ShapeFit(nn.Module):
         mean = model.mean[model.landmarks].astype(np.float64)
         modes = model.shape_basis[model.landmarks].reshape(mean.size, -1) * model.shape_std.astype(np.float64)
         design = np.concatenate([np.tile(np.eye(3), (len(mean), 1)), modes], 1)
-        prior = np.full(design.shape[1], _NOISE**2 * float(np.prod(np.ptp(mean[:, :2], 0))))
+        prior = np.full(design.shape[1], LANDMARK_NOISE**2 * float(np.prod(np.ptp(mean[:, :2], 0))))
         prior[:3] = 0
         solver = np.linalg.solve(design.T @ design + np.diag(prior), design.T)
         self.register_buffer("solver", torch.from_numpy(solver).float(), persistent=False)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-N_LANDMARKS = 68
+from bfm_assets.schema import N_LANDMARKS
+
 # Order of `UncertaintyHeads.temperature`.
 OUTPUTS = ("landmarks", "rotation", "face")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from bfm_assets import MorphableModel
+from bfm_assets.schema import N_LANDMARKS
 from synergy.models.backbone import build_backbone
-from synergy.models.landmark_net import N_LANDMARKS, LandmarkNet, LandmarkOutput
+from synergy.models.landmark_net import LandmarkNet, LandmarkOutput
 
 
 class Network(LandmarkNet):

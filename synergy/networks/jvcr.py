@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from bfm_assets import MorphableModel
+from bfm_assets.schema import N_LANDMARKS
 from synergy.models.jvcr import CoordinateNet, StackedHourglass
-from synergy.models.landmark_net import N_LANDMARKS, LandmarkNet, LandmarkOutput
+from synergy.models.landmark_net import LandmarkNet, LandmarkOutput
 from synergy.voxels import DEPTHS, MARGIN, N_POINTS, append_centres
 
 

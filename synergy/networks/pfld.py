@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from bfm_assets import MorphableModel
-from synergy.models.landmark_net import N_LANDMARKS, LandmarkNet, LandmarkOutput
+from bfm_assets.schema import N_LANDMARKS
+from synergy.models.landmark_net import LandmarkNet, LandmarkOutput
 from synergy.models.mobilenet import InvertedResidual, conv_bn, scaled_channels
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
 from bfm_assets import MorphableModel
-from synergy.models.landmark_net import N_LANDMARKS, LandmarkNet, LandmarkOutput
+from bfm_assets.schema import N_LANDMARKS
+from synergy.models.landmark_net import LandmarkNet, LandmarkOutput
 from synergy.models.mobilenet import MobileNetV1
 
 # Side of the patches in each stage, as a fraction of the crop's side.
@@ -71,10 +72,9 @@ class Network(LandmarkNet):
     """Refine landmarks from coarse to fine, from features of local patches and their relations.
 
     In each of three stages a patch of the feature map is sampled around each landmark and becomes one vector.
-    Transformer
-    layers, shared by the stages, relate the vectors of all landmarks: their queries are a learned structure encoding of
-    each landmark. A linear layer predicts the landmark's place in its patch. The patches of the first stage lie around
-    the landmarks of the mean face.
+    Transformer layers, shared by the stages, relate the vectors of all landmarks: their queries are a learned structure
+    encoding of each landmark. A linear layer predicts the landmark's place in its patch. The patches of the first stage
+    lie around the landmarks of the mean face.
 
     Args:
         model: morphable model for head pose and mesh.

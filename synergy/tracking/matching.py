@@ -75,8 +75,8 @@ def identity_of(image: NDArray[np.uint8], face: Face) -> Identity:
     centre = points.mean(0)
     scale = _EDGE_SIDE / (_EDGE_WIDTH * np.sqrt(((points - centre) ** 2).sum(1).mean()))
     angle = np.radians(tilts(points[None])[0])
-    turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    aligned = np.concatenate([turn, ((_EDGE_SIDE - 1) / 2 - turn @ centre)[:, None]], 1)
+    rotation = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    aligned = np.concatenate([rotation, ((_EDGE_SIDE - 1) / 2 - rotation @ centre)[:, None]], 1)
     brightness = warp(image, aligned, _EDGE_SIDE).mean(-1)
     return Identity(shape.astype(np.float64), _normalised(colours), _normalised(np.stack(np.gradient(brightness))))
 

@@ -79,8 +79,8 @@ class OneEuro:
 class RotationOneEuro(OneEuro):
     """The One-Euro filter of rotation matrices (3, 3). Steps are rotation vectors, and speeds are radians per second.
 
-    The filtered value lies on the shortest arc between the previous filtered value and the new one. Angles therefore
-    neither wrap around nor lock.
+    The filtered value lies on the shortest arc between the previous filtered value and the new one. Angles therefore do
+    not jump at 180 degrees, and there is no gimbal lock.
 
     Example:
         >>> smooth = RotationOneEuro(min_cutoff=1.0, speed_gain=0.0)
@@ -99,5 +99,5 @@ class RotationOneEuro(OneEuro):
 
 def _gain(cutoff: float | Array, seconds: float) -> Array:
     """Return the gain of a first-order low-pass filter with a cutoff in Hz for samples with a time interval."""
-    turns = 2 * np.pi * np.asarray(cutoff) * seconds
-    return np.asarray(turns / (turns + 1))
+    ratio = 2 * np.pi * np.asarray(cutoff) * seconds
+    return np.asarray(ratio / (ratio + 1))

@@ -197,13 +197,16 @@ class VideoPredictor:
     def _follow(self, frame: Image) -> list[tuple[_Track, Face | None]]:
         """Predict the face of each active track, cropped around its last landmarks; None where it is lost."""
         tracks = [track for track in self._tracks if track.is_active]
-        if not tracks:
-            return []
-        faces = self.predictor(frame, landmarks=np.stack([track.face.landmarks68 for track in tracks]))
-        return [
-            (track, None if self._is_lost(face, track.raw, frame) else replace(face, score=track.raw.score))
-            for track, face in zip(tracks, faces, strict=True)
-        ]
+        inside = [track for track in tracks if _area_inside(landmark_box(track.face.landmarks68), frame) > 0]
+        if not inside:
+            return [(track, None) for track in tracks]
+        faces = self.predictor(frame, landmarks=np.stack([track.face.landmarks68 for track in inside]))
+        kept = {
+            track.number: replace(face, score=track.raw.score)
+            for track, face in zip(inside, faces, strict=True)
+            if not self._is_lost(face, track.raw, frame)
+        }
+        return [(track, kept.get(track.number)) for track in tracks]
 
     def _is_doubtful(self, face: Face) -> bool:
         """Say whether the network predicts that a crop shows no face."""
@@ -214,9 +217,7 @@ class VideoPredictor:
         if self._is_doubtful(face) or abs(np.log(face_size(face) / face_size(last))) > np.log(_SIZE_JUMP):
             return True
         box = landmark_box(face.landmarks68).astype(np.float64)
-        limits = np.tile([frame.shape[1] - 1.0, frame.shape[0] - 1.0], 2)
-        inside = box.clip(0, limits)
-        return bool(np.prod(inside[2:] - inside[:2]) < _MIN_INSIDE * np.prod(box[2:] - box[:2]))
+        return bool(_area_inside(box, frame) < _MIN_INSIDE * np.prod(box[2:] - box[:2]))
 
     def _must_detect(self, frame: Image, followed: Sequence[tuple[_Track, Face | None]]) -> bool:
         """Say whether the detector runs on this frame."""
@@ -256,7 +257,7 @@ class VideoPredictor:
         rest = detection.rows(np.flatnonzero(~is_clear.any(0)))
         faces = [
             face
-            for face in self.predictor.predict_found([frame], [rest])[0]
+            for face in self.predictor.predict_located([frame], [rest])[0]
             if not self._is_doubtful(face) and not _shows_any(face, [one for _, one in observed])
         ]
         confirmed = {track.number for track, _ in observed}
@@ -306,3 +307,10 @@ def _boxes_of(faces: Sequence[Face]) -> NDArray[np.float32]:
 def _shows_any(face: Face, others: Sequence[Face]) -> bool:
     """Say whether a face is one of the others."""
     return bool((overlap(_boxes_of([face]), _boxes_of(others)) > _SAME).any())
+
+
+def _area_inside(box: NDArray[np.floating], frame: Image) -> float:
+    """Return the area in pixels of the part of a box (4,) that lies inside a frame."""
+    limits = np.tile([frame.shape[1] - 1.0, frame.shape[0] - 1.0], 2)
+    inside = np.asarray(box, np.float64).clip(0, limits)
+    return float(np.prod(inside[2:] - inside[:2]))

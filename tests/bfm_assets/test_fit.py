@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from bfm_assets import MorphableModel, open_face
-from bfm_assets.fit import face_size, fit_landmarks_2d, fit_landmarks_3d, orthographic, similarity
+from bfm_assets.fit import box_size, fit_landmarks_2d, fit_landmarks_3d, orthographic, similarity
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_stronger_prior_stays_nearer_to_the_mean(model: MorphableModel) -> None:
 
 
 def test_face_size_is_the_root_of_the_box() -> None:
-    assert face_size(np.array([[0, 0, 5], [4, 9, 1.0]])) == 6
+    assert box_size(np.array([[0, 0, 5], [4, 9, 1.0]])) == 6
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,22 @@ def test_a_file_brings_everything_back(tiny_model: MorphableModel, tmp_path: Pat
         ({"region_weights": np.ones((100, 1), np.uint8), "region_names": ("skin",)}, "must sum to 255"),
         ({"region_weights": np.ones((100, 2), np.uint8), "region_names": ("skin",)}, r"expected .*\(100, 1\)"),
         ({"face_mask": np.ones(99, np.bool_)}, r"expected .*\(100,\)"),
+        ({"mm_per_unit": 0.0}, "mm_per_unit is 0.0"),
+        ({"mm_per_unit": np.nan}, "mm_per_unit is nan"),
     ],
 )
 def test_inconsistent_models_are_refused(tiny_model: MorphableModel, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelFileError, match=message):
         replace(tiny_model, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("mean", 1.0), ("shape_std", np.float32(1)), ("mm_per_unit", [1, 2]), ("mm_per_unit", "long")]
+)
+def test_damaged_files_are_one_line(tiny_model: MorphableModel, tmp_path: Path, name: str, value: object) -> None:
+    tiny_model.save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as arrays:
+        np.savez(tmp_path / "b.npz", **{**arrays, name: np.asarray(value)})
+    with pytest.raises(ModelFileError, match=r"b\.npz") as caught:
+        MorphableModel.load(tmp_path / "b.npz")
+    assert "\n" not in str(caught.value)

@@ -68,7 +68,16 @@ def test_meshes_of_all_faces_are_those_of_each_face(faces):
     assert meshes.shape == (len(YAWS), *faces[0].morphable_model.mean.shape)
     for face, mesh in zip(faces, meshes, strict=True):
         np.testing.assert_allclose(mesh, face.vertices(), atol=1e-3)
+    for face, mesh in zip(faces, faces.vertices(neutral=True), strict=True):
+        np.testing.assert_allclose(mesh, face.vertices(neutral=True), atol=1e-3)
+        assert np.abs(mesh - face.vertices()).max() > 0.1
     assert Faces([]).vertices().shape == (0, 0, 3)
+
+
+def test_faces_of_a_video_are_chosen_by_person(faces):
+    people = Faces(replace(face, track_id=number) for face, number in zip(faces, (1, 2, 1, None), strict=True))
+    assert people.track_id.tolist() == [1, 2, 1, 0]
+    assert people[people.track_id == 1].pose.yaw.tolist() == faces[[0, 2]].pose.yaw.tolist()
 
 
 def test_meshes_of_different_models_are_an_error(faces):

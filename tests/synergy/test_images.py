@@ -31,6 +31,8 @@ def test_sixteen_bit_keeps_its_top_byte():
     wide = np.arange(0, 65536, 65536 // 600, dtype=np.uint16)[:600].reshape(20, 30)
     image = read_image(encoded(Image.fromarray(wide)))
     np.testing.assert_allclose(image[..., 0], wide / 257, atol=0.5)
+    big_endian = Image.frombytes("I;16B", (30, 20), wide.astype(">u2").tobytes())
+    np.testing.assert_array_equal(as_image(big_endian), image)
 
 
 def test_cmyk_keeps_its_colours():

@@ -90,6 +90,25 @@ def test_options_that_cannot_be_used_are_one_line(small_net, options, message):
     assert "\n" not in str(caught.value)
 
 
+def test_one_unknown_landmark_changes_little(small_net, images):
+    predictor = FacePredictor(small_net, FixedDetector())
+    landmarks = predictor(images[0], boxes=[BOX]).landmarks68
+    whole = predictor(images[0], landmarks=landmarks)
+    landmarks[:, 37] = np.nan
+    part = predictor(images[0], landmarks=landmarks)
+    np.testing.assert_allclose(part.landmarks68, whole.landmarks68, atol=1e-2)
+
+
+def test_a_device_may_be_an_object_of_torch(small_net):
+    predictor = FacePredictor(small_net, device=torch.device("cpu"))
+    assert predictor.engine.name == FacePredictor(small_net).engine.name
+
+
+def test_one_path_is_no_batch(predictor):
+    with pytest.raises(ValueError, match="takes a sequence of images"):
+        predictor.predict_batch("photo.jpg")
+
+
 def test_faces_are_shown_in_a_few_words(predictor, images):
     shown = repr(predictor(images[0]))
     assert "yaw=" in shown

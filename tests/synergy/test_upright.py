@@ -12,7 +12,7 @@ from synergy.images import read_image
 from synergy.predictor import FacePredictor
 from synergy.upright import (
     MAX_SHAPE_DISTANCE,
-    TURNED_DEG,
+    MAX_UPRIGHT_ROLL_DEG,
     five_points,
     order_orientations,
     predict_upright,
@@ -107,7 +107,7 @@ def test_faces_end_in_upright_crops(search_unknown):
     unknown = np.full((len(degrees), 5, 2), np.nan)
     found, predicted = predict_upright(network, affine, unknown, 120, search_unknown=search_unknown)
     left = up_angles(predicted.params)
-    assert np.abs(left).max() <= TURNED_DEG + 0.01
+    assert np.abs(left).max() <= MAX_UPRIGHT_ROLL_DEG + 0.01
     turn = np.degrees(np.arctan2(found[:, 0, 1], found[:, 0, 0]))
     np.testing.assert_allclose((turn + left - degrees + 180) % 360 - 180, 0, atol=1e-3)
     assert network.count <= len(degrees) * (6 if search_unknown else 3)

@@ -216,13 +216,14 @@ class Reports(SimpleHTTPRequestHandler):
         pass
 
 
-def test_frames_at_a_constant_rate_need_no_source(tmp_path):
-    with VideoWriter(tmp_path / "a.mp4", 24) as writer:
+@pytest.mark.parametrize(("rate", "expected"), [(24, 24), (29.97, Fraction(30000, 1001))])
+def test_frames_at_a_constant_rate_need_no_source(tmp_path, rate, expected):
+    with VideoWriter(tmp_path / "a.mp4", rate) as writer:
         for i in range(6):
             writer.write(picture(i), i)
     with VideoReader(tmp_path / "a.mp4") as video:
-        assert [frame.seconds for frame in video] == pytest.approx([i / 24 for i in range(6)])
-        assert video.rate == 24
+        assert [frame.seconds for frame in video] == pytest.approx([float(i / expected) for i in range(6)], abs=1e-4)
+        assert float(video.rate) == pytest.approx(float(expected), rel=1e-4)
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert not container.streams.audio
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from synergy.crop import landmark_box, square_crop, warp
 from synergy.data.filetree import FileTree
 from synergy.data.image import decode_image
-from synergy.data.reader import CROP_SIZE, IMAGE_SUFFIXES
+from synergy.data.reader import CROP_SIZE, DATASET_IMAGE_SUFFIXES
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
 from train.packs.pack import encode_jpeg
@@ -50,9 +50,9 @@ def find_faces(
         UserError: there is no photo, or no face in them.
     """
     tree, out = FileTree(photos), Path(out)
-    names = tree.with_suffix(*IMAGE_SUFFIXES)
+    names = tree.with_suffix(*DATASET_IMAGE_SUFFIXES)
     if not names:
-        raise UserError(f"{photos}: no photos in it ({', '.join(IMAGE_SUFFIXES)})")
+        raise UserError(f"{photos}: no photos in it ({', '.join(DATASET_IMAGE_SUFFIXES)})")
     found: list[str] = []
     with tarfile.open(out, "w") as archive:
         for done, name in enumerate(names, 1):

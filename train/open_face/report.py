@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bfm_assets import MorphableModel, read_bfm68, read_ict
-from bfm_assets.fit import LandmarkFit, face_size, fit_landmarks_2d, fit_landmarks_3d, similarity
+from bfm_assets.fit import LandmarkFitResult, box_size, fit_landmarks_2d, fit_landmarks_3d, similarity
 from synergy.data import PtsReader
 from synergy.landmarks import INNER51
 from train.open_face.arrays import Floats
@@ -46,7 +46,7 @@ def report(
         labels *= [1, -1]
         fit = fit_landmarks_2d(model, labels[:, INNER51], np.asarray(INNER51))
         frontal = np.abs(yaw_degrees(fit)) < NEAR_FRONTAL_DEG
-        size = face_size(labels)[frontal] / face_size(labels[:, INNER51])[frontal]
+        size = box_size(labels)[frontal] / box_size(labels[:, INNER51])[frontal]
         yield f"{helen.name}, {frontal.sum()} near-frontal of {len(labels)}, inner 51 annotations (2D):"
         yield f"  of the inner box:    {_deciles(fit.residual[frontal])}"
         yield f"  of the 68-point box: {_deciles(fit.residual[frontal] / size)}"
@@ -80,7 +80,7 @@ def pitch_of(model: MorphableModel, other: MorphableModel) -> float:
     return float(np.degrees(np.arctan2(-rotation[0, 2, 1], rotation[0, 1, 1])))
 
 
-def yaw_degrees(fit: LandmarkFit) -> Floats:
+def yaw_degrees(fit: LandmarkFitResult) -> Floats:
     """Return the angle (N,) between each fitted face's forward axis and the camera's, in the horizontal plane."""
     return np.asarray(np.degrees(np.arctan2(fit.rotation[:, 0, 2], fit.rotation[:, 2, 2])))
 

@@ -43,6 +43,8 @@ def test_bad_labels_are_one_line(folder: Path, labels: dict[str, np.ndarray]) ->
     for change, message in (
         ({"points68": np.zeros((3, 67, 2))}, "points68 is .* expected"),
         ({"names": np.array(["a.jpg"])}, "points68 is .* expected"),
+        ({"names": np.arange(3)}, "names is int64"),
+        ({"names": np.array("a.jpg")}, "names is"),
     ):
         np.savez(path, **{**labels, **change})
         with pytest.raises(UserError, match=message):

@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synergy.demo import random_face
 from synergy.draw import draw_layer, draw_mesh, draw_picture, mesh_overlay, overlay
@@ -173,3 +174,13 @@ def test_the_pose_picture_names_the_direction(face, grey):
     lower = draw_layer(grey, [one], "pose")[210:], draw_layer(grey, [other], "pose")[210:]
     assert (lower[0] == 255).all(-1).sum() > 10
     assert not np.array_equal(*lower)
+
+
+def test_photos_are_taken_as_the_predictor_takes_them(face, grey, tmp_path):
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    expected = draw_layer(grey, [face], "points")
+    for photo in (tmp_path / "grey.png", Image.fromarray(grey)):
+        np.testing.assert_array_equal(draw_layer(photo, [face], "points"), expected)
+        np.testing.assert_array_equal(draw_picture(photo, [face], "points"), expected)
+    with pytest.raises(ValueError, match="an image is"):
+        draw_layer(grey[..., 0], [face], "points")

@@ -59,9 +59,26 @@ def test_the_engine_computes_the_unfolded_network(small_net, crops):
 
 
 def test_auto_is_onnxruntime_on_cpus_where_it_is_installed(monkeypatch):
-    for spec, device, expected in [(None, "cpu", "torch"), (1, "cpu", "onnxruntime"), (1, "cuda", "torch")]:
+    expected_engines = [
+        (None, "cpu", "torch"),
+        (1, "cpu", "onnxruntime"),
+        (1, "cpu:0", "onnxruntime"),
+        (1, "cuda", "torch"),
+    ]
+    for spec, device, expected in expected_engines:
         monkeypatch.setattr("synergy.engines.base.find_spec", lambda name, spec=spec: spec)
         assert default_engine(device) == expected
+
+
+@pytest.mark.parametrize("name", ["torch", "onnxruntime"])
+def test_an_engine_leaves_its_network_as_it_was(small_net, crops, name):
+    expected = make_engine(name, small_net)(crops[:2]).landmarks
+    small_net.train()
+    predicted = make_engine(name, small_net)(crops[:2]).landmarks
+    assert small_net.training
+    assert small_net.backbone.training
+    small_net.eval()
+    np.testing.assert_array_equal(predicted, expected)
 
 
 WRONG = [

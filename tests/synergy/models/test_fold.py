@@ -66,6 +66,9 @@ def test_the_network_itself_stays_as_it_is(small_net):
         torch.testing.assert_close(tensor, before[name], atol=0, rtol=0)
 
 
-def test_training_mode_is_refused():
-    with pytest.raises(ValueError, match="evaluation mode"):
-        fold_batch_norm(MobileNetV1(0.25).train())
+def test_a_network_in_training_mode_is_folded_as_in_evaluation_mode():
+    network = MobileNetV1(0.25).train()
+    images = torch.rand(2, 3, 64, 64)
+    folded = fold_batch_norm(network)
+    assert network.training
+    torch.testing.assert_close(folded(images), network.eval()(images), rtol=1e-4, atol=1e-4)

@@ -10,7 +10,7 @@ from synergy.demo import random_face
 from synergy.faces import Faces
 from synergy.geometry import flip_y
 from synergy.parameters import translate
-from synergy.predictor import FoundFaces
+from synergy.predictor import FaceLocations
 from synergy.tracking.matching import overlap
 
 WIDTH, HEIGHT = 640, 360
@@ -77,9 +77,9 @@ class World:
     def detect(self, image):
         self.n_detections += 1
         boxes = np.array([landmark_box(face.landmarks68) for face in self.visible], np.float32).reshape(-1, 4)
-        return FoundFaces(boxes, np.full(len(boxes), 0.9, np.float32), boxes, np.zeros((len(boxes), 5, 2)))
+        return FaceLocations(boxes, np.full(len(boxes), 0.9, np.float32), boxes, np.zeros((len(boxes), 5, 2)))
 
-    def predict_found(self, images, found):
+    def predict_located(self, images, found):
         return [
             Faces(replace(self.change_detected(self._look(box)), score=0.9) for box in one.crop_boxes) for one in found
         ]

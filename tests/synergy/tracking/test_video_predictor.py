@@ -147,6 +147,14 @@ def test_a_face_that_leaves_the_picture_ends(person, make_world):
     assert not frames[-1]
 
 
+def test_a_face_outside_the_frame_is_lost_and_not_predicted_again(person, make_world):
+    world = make_world([person(0, lambda t: (300, 180))])
+    world.change_detected = lambda face: replace(face, landmarks68=face.landmarks68 + np.float32([5000, 0, 0]))
+    world.change = None  # the predictor must not be called with these landmarks
+    frames = run(world, 0.2)
+    assert len(frames) == 6
+
+
 LOST = [
     # how the followed face changes
     lambda face: replace(face, confidence=0.2),
