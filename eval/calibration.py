@@ -119,25 +119,6 @@ def reliability(squares: ArrayLike, dimensions: int, points: int = 21) -> Reliab
     return Reliability(probabilities, np.searchsorted(found, probabilities, side="right") / len(found))
 
 
-def score_reliability(confidence: ArrayLike, is_face: ArrayLike, bins: int = 10) -> Reliability:
-    """Compute the fraction of faces by predicted probability.
-
-    Args:
-        confidence: (N,) in 0..1.
-        is_face: (N,) bool.
-        bins: number of equal bins of the probability. Empty ones are left out.
-
-    Returns:
-        The mean probability and the fraction of faces in each bin.
-    """
-    p, face = np.asarray(confidence, np.float64), np.asarray(is_face, bool)
-    index = np.minimum((p * bins).astype(int), bins - 1)
-    used = np.unique(index)
-    return Reliability(
-        np.array([p[index == i].mean() for i in used]), np.array([face[index == i].mean() for i in used])
-    )
-
-
 def fit_temperature(squares: ArrayLike, dimensions: int) -> float:
     """Find the factor of standard deviations with which the errors are best calibrated.
 

@@ -136,7 +136,7 @@ def _fill(tiles: list[Picture]) -> tuple[Picture, list[Picture]]:
     return Picture(image, np.concatenate(boxes)), []
 
 
-def found(picture: Picture, detection: Detection, detector: Detector) -> tuple[NDArray[np.bool_], int]:
+def match_detections(picture: Picture, detection: Detection, detector: Detector) -> tuple[NDArray[np.bool_], int]:
     """Compare detections with the faces of a picture.
 
     Returns:
@@ -186,7 +186,7 @@ def measure_recall(pictures: Sequence[Picture], detector: CenterFace, side: int)
         detection = detector(picture.image)
         cpu.append(time.process_time() - cpu_start)
         wall.append(time.perf_counter() - start)
-        mask, extra = found(picture, detection, detector)
+        mask, extra = match_detections(picture, detection, detector)
         hits.append(mask)
         sizes.append(np.abs(np.log(picture.sides[:, None] / np.array(SIZES))).argmin(1))
         false += extra

@@ -117,14 +117,14 @@ class RotatedPredictor:
 
     def predict(self, samples: Sequence[FaceSample]) -> PredictedBatch:
         """Predict samples with images; see `PredictedBatch`."""
-        turned = [_rotate_sample(sample, self.degrees) for sample in samples]
-        predicted = self.predictor.predict([sample for sample, _ in turned])
-        back = np.stack([invert_affine(affine) for _, affine in turned])
+        rotated = [_rotate_sample(sample, self.degrees) for sample in samples]
+        predicted = self.predictor.predict([sample for sample, _ in rotated])
+        back = np.stack([invert_affine(affine) for _, affine in rotated])
         rotation = None
         pose_deg = None
         if predicted.rotation is not None:
-            turns = np.stack([rotation_to_image(affine) for _, affine in turned])
-            rotation = turns @ predicted.rotation.astype(np.float64)
+            to_image = np.stack([rotation_to_image(affine) for _, affine in rotated])
+            rotation = to_image @ predicted.rotation.astype(np.float64)
             pose_deg = np.degrees(likely_angles(rotation)).astype(np.float32)
         return PredictedBatch(transform_points(back, predicted.landmarks68), pose_deg, rotation)
 

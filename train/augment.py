@@ -41,7 +41,7 @@ class AugmentConfig:
         limit: values of scale, shift and rotation are limited to so many standard deviations.
         shift: standard deviation of the shift along each axis, as a fraction of the crop's side.
         rotation: standard deviation of the in-plane rotation in degrees.
-        rotated: probability that there is a rotation of that kind.
+        rotated: probability of the rotation with the standard deviation `rotation`; otherwise the angle is 0.
         wide_rotation: probability of a rotation drawn evenly from -180 to 180 degrees instead.
         mirror: probability of mirroring.
         colour: probability of a change of contrast, brightness, saturation, hue and white balance.

@@ -6,7 +6,7 @@ For each shape that both have, by name:
 
 Scale and variance are estimated by expectation-maximisation on labelled faces. The E-step is the posterior of a face's
 weights given its landmarks and its scores. There is no offset, so that a score of zero is a weight of zero. Scores are
-never negative, and the weights that follow them are not either, except for noise.
+never negative. The estimated weights are therefore not negative either, except for noise.
 """
 
 from __future__ import annotations
@@ -111,9 +111,9 @@ def fit_score_model(model: MorphableModel, information: Tensor, mean: Tensor, sc
             added = torch.zeros_like(before[:, 0])
             added[:, local] = (found.scale * std).square() / found.variance
             covariance = torch.linalg.inv(before + torch.diag_embed(added))
-            surprise = observed[some] - found.scale * std * mean[some][:, modes]
-            gradient = surprise.new_zeros(len(surprise), added.shape[1])
-            gradient[:, local] = found.scale * std / found.variance * surprise
+            residual = observed[some] - found.scale * std * mean[some][:, modes]
+            gradient = residual.new_zeros(len(residual), added.shape[1])
+            gradient[:, local] = found.scale * std / found.variance * residual
             moved = (covariance @ gradient[..., None])[..., 0]
             expected[some] = std * (mean[some][:, modes] + moved[:, local])
             variance[some] = std.square() * covariance.diagonal(dim1=-2, dim2=-1)[:, local]
@@ -128,5 +128,5 @@ def _maximise(before: ScoreModel, observed: Tensor, expected: Tensor, variance: 
     prior = _STRENGTH * before.variance.new_tensor(0.1**2)
     scale = ((cross + prior) / (second + prior)).clamp_min(_SMALLEST_SCALE)
     squared = (observed - scale * expected).square() + scale.square() * variance
-    spread = (squared.sum(0) + _STRENGTH * _INITIAL_STD**2) / (len(observed) + _STRENGTH)
-    return replace(before, scale=scale, variance=spread)
+    variance = (squared.sum(0) + _STRENGTH * _INITIAL_STD**2) / (len(observed) + _STRENGTH)
+    return replace(before, scale=scale, variance=variance)

@@ -36,6 +36,13 @@ class EMA(WeightAveraging):
 
         super().__init__(multi_avg_fn=average)
 
+    @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Move the average to the device of the model. Lightning makes it before it moves the model."""
+        super().on_train_start(trainer, pl_module)
+        assert self._average_model is not None
+        self._average_model.to(pl_module.device)
+
 
 class Checkpoints(Checkpoint):
     """Write `checkpoints/last.ckpt` in the folder of the run at regular times and at the end.

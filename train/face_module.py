@@ -14,9 +14,11 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
 
+from synergy.errors import UserError
 from synergy.models import SynergyNet, SynergyOutput
 from synergy.models.landmark_net import LandmarkNet
 from train.batch import Batch
@@ -72,6 +74,7 @@ class FaceModule(pl.LightningModule):
         self.schedule, self.seed, self.mixed, self.channels_last = schedule, seed, mixed, channels_last
         self.scores: dict[str, FaceScores] = {}
         self.skipped = 0
+        self._shared_time = 0.0
         self.git = git_revision()
 
     @abstractmethod
@@ -104,11 +107,20 @@ class FaceModule(pl.LightningModule):
         ends with a learning rate of zero, however fast the machine is.
         """
         trainer = self.trainer
-        fraction = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, Timer) and callback._duration:
-                fraction = max(fraction, callback.time_elapsed() / callback._duration)
-        return min(1.0, fraction)
+        steps = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
+        is_shared = trainer.training and trainer.world_size > 1
+        return min(1.0, max(steps, self._shared_time if is_shared else self._elapsed_time()))
+
+    def _elapsed_time(self) -> float:
+        """Return the fraction of `max_time` that is over, by the clock of this process; 0 without `max_time`."""
+        timers = [item for item in self.trainer.callbacks if isinstance(item, Timer)]  # type: ignore[attr-defined]
+        return max((item.time_elapsed() / item._duration for item in timers if item._duration), default=0.0)
+
+    @override
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Take the time of the first process in all processes, so that they have the same learning rate."""
+        if self.trainer.world_size > 1:
+            self._shared_time = self.trainer.strategy.broadcast(self._elapsed_time())
 
     def rate_factor(self, progress: float) -> float:
         """Return the learning rate relative to its peak, 0..1, when the fraction `progress` of the run is over."""
@@ -152,13 +164,19 @@ class FaceModule(pl.LightningModule):
 
     @override
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the norm of the gradient. If it is not finite, remove the gradients, so that the step changes nothing."""
+        """Log the norm of the gradient. If it is not finite, remove the gradients, so that the weights do not change.
+
+        Raises:
+            UserError: the statistics of BatchNorm are not finite any more.
+        """
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.net.parameters() if p.grad is not None])
         if norm.isfinite():
             self.log("gradient_norm", norm)
         else:
             self.skipped += 1
             optimizer.zero_grad(set_to_none=True)
+            if not all(buffer.isfinite().all() for buffer in self.net.buffers()):
+                raise UserError("the network's values are not finite any more; continue from an earlier checkpoint")
         self.log("skipped", float(self.skipped))
 
     @override
@@ -193,6 +211,11 @@ class FaceModule(pl.LightningModule):
         for name, score in self.scores.items():
             # Every process has scored all faces (`FaceDataModule`), so the mean over the processes changes nothing.
             self.log_dict({f"{name}/{key}": value for key, value in score.compute().items()}, sync_dist=True)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Return images (B, 3, H, W) with sides of `size` pixels."""
+    return images if images.shape[-1] == size else interpolate(images, size=(size, size), mode="bilinear")
 
 
 def git_revision() -> str:

@@ -8,7 +8,6 @@ from functools import cache
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
-from torch.nn.functional import interpolate
 from typing_extensions import override
 
 from bfm_assets import read_model
@@ -20,7 +19,7 @@ from synergy.parameters import join_parameters, split_pose
 from synergy.registry import open_network
 from train.augment import Augment, AugmentConfig
 from train.batch import Batch
-from train.face_module import DEFAULT_SCHEDULE, FaceModule, Schedule
+from train.face_module import DEFAULT_SCHEDULE, FaceModule, Schedule, resize
 from train.losses import parameter_importance, rms, vdc, wing, wpdc
 from train.mixed import keep_strided_depthwise_in_float32
 from train.prune import reestimate_batch_norm
@@ -168,7 +167,8 @@ class SynergyModule(FaceModule):
         self.net.set_whitening(params.mean(0), params.std(0).clamp_min(1e-6))
         if self.start is not None:
             pruned = transplant(self.net, self.start.state)
-            batches = [self.augment(data[chunk]).to(self.device) for chunk in chunks]
+            size = self.input_size(self.progress())
+            batches = [self.augment(data[chunk], size).to(self.device) for chunk in chunks]
             if pruned:
                 reestimate_batch_norm(self.net.backbone, self.net.features, (batch.image for batch in batches))
             self.net.eval()
@@ -224,8 +224,10 @@ class SynergyModule(FaceModule):
         The labels' weights have no effect: a face whose label has failed may well have a good prediction.
         """
         teacher = self.teachers[0]
+        # Landmarks are in pixels of the stored crop, whatever the size of the images, but each network needs its own.
+        image = resize(batch.image, teacher.size)
         with torch.no_grad(), self._precision():
-            target = teacher(self._laid_out(batch.image)).landmarks.float()
+            target = teacher(self._laid_out(image)).landmarks.float()
         weight = torch.ones_like(batch.weight)
         return (wing(output.coarse, target, weight) + wing(output.landmarks, target, weight)) / 2
 
@@ -244,8 +246,6 @@ class SynergyModule(FaceModule):
     def validated(self, batch: Batch) -> SynergyOutput:
         """Predict a batch. During a run the image size is the one that training has reached."""
         is_training = self.trainer.state.fn == TrainerFn.FITTING
-        size, image = self.input_size(self.progress()) if is_training else self.net.size, batch.image.float()
-        if image.shape[-1] != size:
-            image = interpolate(image, size=(size, size), mode="bilinear")
-        output: SynergyOutput = self.net(image)
+        size = self.input_size(self.progress()) if is_training else self.net.size
+        output: SynergyOutput = self.net(resize(batch.image.float(), size))
         return output

@@ -1,4 +1,4 @@
-"""Crops that show no face, or not where a face crop shows it, made from the face crops of a training batch.
+"""Crops without a face, or with a face of a wrong place or size, made from the face crops of a training batch.
 
 They teach the face score (`synergy.models.uncertainty`). The packs hold face crops only, so every negative is made of
 their pixels: surroundings of faces, parts of faces, faces of a wrong size, permuted tiles and blurred blobs. The

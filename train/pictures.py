@@ -19,6 +19,7 @@ from synergy.parameters import split_parameters
 from train.batch import Batch
 from train.face_module import FaceModule
 from train.loggers import log_images, log_mesh
+from train.packs.pack import CROP_SIZE
 
 _SCALE = 2
 
@@ -93,9 +94,12 @@ def overlay(image: Tensor, predicted: Tensor, label: Tensor) -> NDArray[np.uint8
 
     Args:
         image: (3, H, W), RGB in 0..255.
-        predicted: (68, 3) in crop pixels.
-        label: (68, 3) in crop pixels, NaN where unknown.
+        predicted: (68, 3) in pixels of a crop of 120 pixels.
+        label: (68, 3) in pixels of such a crop, NaN where unknown.
     """
     picture = image.permute(1, 2, 0).to(torch.uint8).numpy().repeat(_SCALE, 0).repeat(_SCALE, 1)
-    picture = draw_contours(picture, predicted.numpy() * _SCALE)
-    return draw_points(picture, label.nan_to_num().numpy() * _SCALE, radius=1.0)
+    zoom = picture.shape[0] / CROP_SIZE
+    # The centre of the first pixel lies at 0 in both frames.
+    points, true = (zoom * (xyz.numpy() + 0.5) - 0.5 for xyz in (predicted, label[label[:, :2].isfinite().all(-1)]))
+    picture = draw_contours(picture, points)
+    return draw_points(picture, true, radius=1.0)

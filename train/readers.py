@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +13,9 @@ from rich.progress import track
 from torch import Tensor
 
 from bfm_assets import MorphableModel, read_model
-from synergy.crop import landmark_box, square_crop, transform_points, warp
+from synergy.crop import square_crop, transform_points, warp
 from synergy.data import DDFAReader, FaceReader, FaceSyntheticsReader, JVCRReader, PtsReader, W300LPReader
-from synergy.data.sample import FaceSample
+from synergy.data.reader import stem
 from synergy.errors import UserError
 from synergy.geometry import centre_depth, decompose_pose, matrix_to_euler
 from synergy.parameters import N_POSE, count_parameters, split_pose
@@ -41,13 +42,14 @@ class ReaderData(FaceDataModule):
         params_file: parameters of 3DDFA's training set.
         whitening_file: whitening of these parameters.
         images: folder, tar or zip of the images of JVCR's annotations; by default the folder of the annotation file.
-        validation_fraction: fraction of the samples for validation. They are the same in every run on the same data.
-            If JVCR's annotations say which entries are for validation, these are.
+        validation_fraction: fraction of the photos for validation. They are the same in every run on the same data.
+            300W-LP's rotated and mirrored images of a photo stay together. 3DDFA's are chosen image by image. If JVCR's
+            annotations say which entries are for validation, these are.
         batch_size: number of samples per process and step.
         seed: of the order of the training samples.
         large_poses: see `train.data.yaw_frequency`.
         limit: read only the first so many samples; 0 reads all.
-        calibration: fraction of the samples for the calibration set, which are not used for training.
+        calibration: fraction of the other photos for the calibration set, which are not used for training.
         resolution: side of the stored crops in pixels, for networks that take larger images than 120 pixels.
 
     Raises:
@@ -86,17 +88,33 @@ class ReaderData(FaceDataModule):
             reader = {"300w": PtsReader, "facesynthetics": FaceSyntheticsReader}[kind](path)
         self.facts = {"source": reader.source, "n": len(reader), "hash": reader.digest()}
         crops, labels, names = read_all(reader, read_model(model), limit or len(reader), resolution)
-        order = np.random.default_rng(0).permutation(len(crops))
-        n_validation = max(1, round(validation_fraction * len(crops)))
+        photos = np.array([_photo_of(name) for name in names] if kind == "300w-lp" else names)
         if isinstance(reader, JVCRReader) and reader.validation_names:
             is_validation = np.isin(names, list(reader.validation_names))
-            order = np.concatenate([np.flatnonzero(is_validation), np.flatnonzero(~is_validation)])
-            n_validation = int(is_validation.sum())
-        n_calibration = n_validation + max(1, round(calibration * len(crops))) if calibration else n_validation
-        self.train_set = FaceDataset(crops, labels, order[n_calibration:])
-        self.calibration_set = FaceDataset(crops, labels, order[n_validation:n_calibration])
+        else:
+            is_validation = _choose_photos(photos, validation_fraction)
+        is_calibration = np.zeros(len(photos), bool)
+        if calibration:
+            is_calibration[~is_validation] = _choose_photos(photos[~is_validation], calibration)
+        self.train_set = FaceDataset(crops, labels, np.flatnonzero(~is_validation & ~is_calibration))
+        self.calibration_set = FaceDataset(crops, labels, np.flatnonzero(is_calibration))
         self.frequency = yaw_frequency(self.train_set.label("yaw"), large_poses)
-        self.validation_sets = {reader.source: FaceDataset(crops, labels, order[:n_validation])}
+        self.validation_sets = {reader.source: FaceDataset(crops, labels, np.flatnonzero(is_validation))}
+
+
+def _photo_of(name: str) -> str:
+    """Return the photo of an image of 300W-LP.
+
+    The rotated images of a photo end in _0, _1 and so on. The mirrored ones are in folders whose names end in _Flip.
+    """
+    return re.sub(r"_\d+$", "", stem(name)).replace("_Flip/", "/")
+
+
+def _choose_photos(photos: NDArray[np.str_], fraction: float) -> NDArray[np.bool_]:
+    """Return for each sample whether its photo (N,) is one of a random fraction of the photos, of at least one."""
+    unique = np.unique(photos)
+    chosen = np.random.default_rng(0).permutation(unique)[: max(1, round(fraction * len(unique)))]
+    return np.isin(photos, chosen)
 
 
 def read_all(
@@ -119,8 +137,11 @@ def read_all(
     """
     images, landmarks, visibility, poses, names = [], [], [], [], []
     for _, sample in zip(range(count), track(reader, "reading", count, transient=True), strict=False):
-        crop = _crop_of(sample, CROP_SIZE)
-        images.append(warp(sample.image, _crop_of(sample, resolution), resolution))
+        box = reader.box_of(sample)
+        if not np.isfinite(box).all():
+            raise UserError(f"{sample.name}: neither landmarks nor a box; give --data.bfm")
+        crop = square_crop(box, CROP_SIZE)
+        images.append(warp(sample.image, square_crop(box, resolution), resolution))
         names.append(sample.name)
         landmarks.append(_with_depth(transform_points(crop, sample.landmarks68)))
         visibility.append(sample.visibility68)
@@ -141,16 +162,6 @@ def read_all(
         "yaw": np.degrees(matrix_to_euler(rotation)[:, 1].numpy()),
     }
     return np.stack(images), {name: torch.from_numpy(label) for name, label in labels.items()}, names
-
-
-def _crop_of(sample: FaceSample, side: int) -> NDArray[np.floating]:
-    """Return the affine map (2, 3) to the crop around the landmarks, or around the given box if there are none."""
-    known = np.isfinite(sample.landmarks68[:, :2]).all(1)
-    if known.sum() >= 2:
-        return square_crop(landmark_box(sample.landmarks68), side)
-    if sample.box is None:
-        raise UserError(f"{sample.name}: neither landmarks nor a box; give --data.bfm")
-    return square_crop(sample.box, side)
 
 
 def _with_depth(landmarks: NDArray[np.floating]) -> Floats:

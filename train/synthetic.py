@@ -97,6 +97,7 @@ def _pose_in_crop(landmarks: Floats, angles: Floats, side: int) -> NDArray[np.fl
     scale = side / (LANDMARK_MARGIN * (high - low)[:2].max())
     middle = flip_y(np.array([(side - 1) / 2, (side - 1) / 2, 0.0]), side)
     translation = middle - scale * (low + high) / 2
+    translation[2] = -scale * rotated[:, 2].mean()  # the mean depth of the landmarks is zero, as in all labels
     pose = compose_pose(torch.tensor(float(scale)), rotation, torch.from_numpy(translation).float())
     return np.asarray(pose.numpy(), np.float32)
 

@@ -17,7 +17,7 @@ from synergy.models import SynergyNet, SynergyOutput
 from train.augment import Augment, AugmentConfig
 from train.batch import Batch
 from train.data import validation_loader
-from train.face_module import DEFAULT_SCHEDULE, FaceModule, Schedule
+from train.face_module import DEFAULT_SCHEDULE, FaceModule, Schedule, resize
 from train.negatives import make_negatives
 from train.uncertainty import UncertaintyScores, face_loss, fit_temperatures, landmark_nll, rotation_nll
 from train.warm_start import TrainedNetwork
@@ -104,7 +104,7 @@ class UncertaintyModule(FaceModule):
     @override
     def validated(self, batch: Batch) -> SynergyOutput:
         """Predict a batch."""
-        output: SynergyOutput = self.net(batch.image)
+        output: SynergyOutput = self.net(resize(batch.image.float(), self.net.size))
         return output
 
     @override
@@ -127,11 +127,21 @@ class UncertaintyModule(FaceModule):
 class Calibrate(Callback):
     """Fit the temperatures at the end of the training of uncertainty heads, on the calibration set of the data.
 
-    The faces are augmented as in training. The network was trained on the photos of the calibration set, so that its
-    errors on the stored crops are smaller than those on new photos.
+    The faces are augmented as in training. The network was trained on these photos, but its uncertainty heads were not.
+    The errors of the network on the stored crops are therefore smaller than those on new photos.
 
     It runs before the last checkpoint is written, because Lightning calls callbacks that write checkpoints last.
     """
+
+    @override
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check that there is a calibration set.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not len(trainer.datamodule.calibration_set):  # type: ignore[attr-defined]
+            raise UserError("no faces are kept out of training to fit the temperatures; give --data.calibration 0.1")
 
     @override
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

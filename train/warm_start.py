@@ -64,11 +64,14 @@ class TrainedNetwork:
 
         Returns:
             Whether architecture and morphable model are the same. Otherwise nothing is copied.
+
+        Raises:
+            UserError: the file lacks weights that decide about predictions, or has others.
         """
         same = all(self.architecture.get(name) == net.architecture[name] for name in _ARCHITECTURE)
         if not same or self.model_digest != net.morphable_model.digest:
             return False
-        net.load_state_dict(self.state, strict=False)
+        self._load_into(net, "uncertainty.")
         return True
 
     def with_uncertainty(self, model: MorphableModel) -> SynergyNet:
@@ -82,16 +85,22 @@ class TrainedNetwork:
         """
         net = SynergyNet(model, **{**self.architecture, "uncertainty": True})
         try:
-            result = net.load_state_dict(self.state, strict=False)
+            self._load_into(net, "uncertainty.")
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(f"{self.path}: does not fit the morphable model '{model.name}' ({reason})") from None
-        missing = [
-            name for name in result.missing_keys if decides_predictions(name) and not name.startswith("uncertainty.")
-        ]
-        if missing or result.unexpected_keys:
-            raise UserError(f"{self.path}: does not fit its architecture ({(missing + result.unexpected_keys)[0]})")
         return net
+
+    def _load_into(self, net: SynergyNet, optional: str) -> None:
+        """Copy the state. Names that begin with `optional` may be missing or unknown.
+
+        Raises:
+            UserError: another name that decides about predictions is missing, or unknown.
+        """
+        result = net.load_state_dict(self.state, strict=False)
+        missing = [name for name in result.missing_keys if decides_predictions(name)]
+        if wrong := [name for name in (*missing, *result.unexpected_keys) if not name.startswith(optional)]:
+            raise UserError(f"{self.path}: does not fit its architecture ({wrong[0]})")
 
 
 def checkpoint_architecture(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

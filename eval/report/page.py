@@ -90,9 +90,8 @@ def render(
         reader: the images are read from it.
         rows: (N,) index of each sample in the reader.
         overlay: how to draw the predicted meshes of the faces; None leaves them out.
-        volumes_of: returns true and predicted volume (D, H, W) of the network's crop of a sample; None for a network
-        that
-            predicts no volumes.
+        volumes_of: returns the true and the predicted volume (D, H, W) of a sample in the network's crop; None for a
+            network that predicts no volumes.
 
     Returns:
         An HTML document.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from synergy.crop import LANDMARK_MARGIN
+from synergy.crop import LANDMARK_MARGIN, landmark_box
 from synergy.data.filetree import FileTree
 from synergy.data.image import decode_image
 from synergy.data.sample import UNLABELLED, VISIBLE, FaceSample
@@ -127,6 +127,17 @@ class FaceReader(ABC):
 
     def __iter__(self) -> Iterator[FaceSample]:
         return self.samples()
+
+    def box_of(self, sample: FaceSample) -> NDArray[np.floating]:
+        """Return the box (4,) of a sample whose square crop is the training crop; NaN if it is unknown.
+
+        It is the stated box of face crops, and the box of the known landmarks otherwise. A stated box is also used
+        where no landmark is known.
+        """
+        is_unknown = not np.isfinite(sample.landmarks68[:, :2]).all(1).any()
+        if sample.box is not None and (self.is_cropped or is_unknown):
+            return sample.box
+        return landmark_box(sample.landmarks68)
 
     def samples(self, image: bool = True) -> Iterator[FaceSample]:
         """Iterate over all samples that can be used. See `read` for `image`."""

@@ -9,7 +9,6 @@ from eval.calibration import (
     levels,
     reliability,
     rotation_squares,
-    score_reliability,
 )
 
 RNG = np.random.default_rng(0)
@@ -76,12 +75,3 @@ def test_temperature_hardly_depends_on_gross_errors():
     squares = draws(2)
     squares[:200] = 1e6
     assert fit_temperature(squares, 2) == pytest.approx(1, rel=0.04)
-
-
-def test_score_reliability():
-    confidence = RNG.uniform(size=50_000)
-    is_face = RNG.uniform(size=50_000) < confidence
-    curve = score_reliability(confidence, is_face)
-    assert len(curve.predicted) == 10
-    np.testing.assert_allclose(curve.observed, curve.predicted, atol=0.03)
-    np.testing.assert_array_equal(score_reliability([0.95, 1.0], [True, False]).observed, [0.5])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from eval.detection import CROWD_SIZE, SIZES, Picture, crowds, found, recall_table, rendered_faces, sweep
+from eval.detection import CROWD_SIZE, SIZES, Picture, crowds, match_detections, recall_table, rendered_faces, sweep
 from synergy.cli import app
 from synergy.detect import Detection
 
@@ -47,7 +47,7 @@ MATCHES = [
 def test_a_detection_is_a_face_at_its_place_with_its_size(boxes, is_found, false):
     picture = Picture(np.zeros((200, 200, 3), np.uint8), np.array([[10, 10, 50, 50]], np.float32))
     array = np.array(boxes, np.float32).reshape(-1, 4)
-    mask, extra = found(picture, Detection(array, np.ones(len(array), np.float32)), Square())
+    mask, extra = match_detections(picture, Detection(array, np.ones(len(array), np.float32)), Square())
     assert mask.tolist() == [is_found]
     assert extra == false
 

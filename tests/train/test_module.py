@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from bfm_assets import MorphableModel, read_model
 from synergy import camera
@@ -129,6 +130,13 @@ def test_distillation_is_the_distance_to_the_teacher(model_file: Path, pack: Pat
     expected = (wing(own.coarse, theirs.landmarks, one) + wing(own.landmarks, theirs.landmarks, one)) / 2
     term = module.loss_terms(batch, own)["distillation"]
     torch.testing.assert_close(term, expected, rtol=1e-4, atol=1e-4)
+    # The teacher gets images of its own size, also while the network is trained on smaller ones.
+    smaller = interpolate(interpolate(batch.image, size=(96, 96), mode="bilinear"), size=(120, 120), mode="bilinear")
+    reduced = replace(batch, image=interpolate(batch.image, size=(96, 96), mode="bilinear"))
+    torch.testing.assert_close(
+        module.loss_terms(reduced, own)["distillation"],
+        module.loss_terms(replace(batch, image=smaller), own)["distillation"],
+    )
     term.backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.net.parameters())
     assert all(p.grad is None and not p.requires_grad for p in module.teachers[0].parameters())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from train.module import SynergyModule
-from train.pictures import Pictures
+from train.pictures import Pictures, overlay
 
 
 def validate(pictures, module, landmarks):
@@ -31,3 +31,16 @@ def test_pictures_never_end_a_training_run(tiny_model, landmarks):
     with pytest.warns(UserWarning, match="no pictures of this validation: "):
         validate(pictures, SynergyModule.__new__(SynergyModule), landmarks)
     assert pictures._seen == []
+
+
+@pytest.mark.parametrize("side", [120, 256])
+def test_an_overlay_has_the_label_at_its_place(side):
+    image, unknown = torch.zeros(3, side, side), torch.full((68, 3), float("nan"))
+    label = unknown.clone()
+    label[30, :2] = torch.tensor([90.0, 30.0])
+    outside = torch.full((68, 3), -1000.0)
+    drawn = overlay(image, outside, label).max(-1)
+    assert drawn.shape == (2 * side, 2 * side)
+    y, x = (axis.mean() for axis in drawn.nonzero())
+    # Both frames count pixel centres: 90 of 120 pixels is 90.5 / 120 of the side from its edge.
+    assert [(x + 0.5) / (2 * side), (y + 0.5) / (2 * side)] == pytest.approx([90.5 / 120, 30.5 / 120], abs=0.004)

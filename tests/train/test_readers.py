@@ -11,7 +11,7 @@ import torch
 
 from bfm_assets import open_face
 from synergy.models import SynergyNet
-from train.readers import ReaderData
+from train.readers import ReaderData, _choose_photos, _photo_of
 
 
 def test_300w_lp_gets_parameters_of_the_open_face(shared_data: Path) -> None:
@@ -21,6 +21,18 @@ def test_300w_lp_gets_parameters_of_the_open_face(shared_data: Path) -> None:
     assert (projected - batch.landmarks)[..., :2].norm(dim=-1).mean() < 1.5
     box = batch.landmarks[..., :2].amax(1) - batch.landmarks[..., :2].amin(1)
     torch.testing.assert_close(box.amax(-1), torch.full((len(batch),), 120 / 2**0.5), atol=0.1, rtol=0)
+
+
+def test_images_of_one_photo_stay_together() -> None:
+    names = ["AFW/AFW_1_0.jpg", "AFW/AFW_1_12.jpg", "AFW_Flip/AFW_1_3.jpg", "AFW/AFW_2_0.jpg", "HELEN/AFW_1_0.jpg"]
+    photos = [_photo_of(name) for name in names]
+    assert photos[0] == photos[1] == photos[2]
+    assert len(set(photos)) == 3
+    many = np.array([f"photo {i // 5}" for i in range(500)])
+    chosen = _choose_photos(many, 0.1)
+    assert chosen.sum() == 50
+    assert not set(many[chosen]) & set(many[~chosen])
+    assert _choose_photos(many, 0.0).sum() == 5
 
 
 def test_2d_points_leave_depth_and_parameters_unknown(shared_data: Path) -> None:

@@ -19,6 +19,11 @@ def test_parameters_project_to_the_landmarks() -> None:
     landmarks = np.stack([face.landmarks68 for face in faces])
     projected = SynergyNet(model, width=0.25).eval().project(params)
     assert np.abs(projected.numpy() - landmarks).max() < 0.01
+    # The translation along z is that of labels of photos: the model's landmarks have a mean depth of zero.
+    depth = SynergyNet(model, width=0.25).face_model.landmarks(params)
+    scale, rotation, translation = decompose_pose(params[:, :12])
+    z = scale[:, None] * (depth @ rotation.mT)[..., 2] + translation[:, 2:]
+    assert z.mean(1).abs().max() < 0.01
     angles = torch.rad2deg(matrix_to_euler(decompose_pose(params[:, :12])[1]))
     np.testing.assert_allclose(angles, np.stack([face.pose_deg for face in faces]), atol=1e-3)
 

@@ -111,6 +111,16 @@ def test_the_stage_needs_a_trained_network(pack: Path, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_the_stage_needs_a_calibration_set(start: Path, pack: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"give --data\.calibration"):
+        main(
+            [
+                "fit", "--config", "uncertainty", "--model.start", str(start), "--data.pack", str(pack),
+                "--data.calibration", "0", "--trainer.default_root_dir", str(tmp_path), "--trainer.max_steps", "1",
+            ]
+        )  # fmt: skip
+
+
 def test_a_network_of_another_morphable_model_is_one_line(start: Path, model_file: Path) -> None:
     with pytest.raises(UserError, match="does not fit the morphable model 'symmetric'") as caught:
         UncertaintyModule(str(start), str(model_file))

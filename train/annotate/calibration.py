@@ -31,7 +31,7 @@ from train.annotate.faces import N_LOCAL_POSE, FaceParameters, PointModel, RowWi
 from train.annotate.solver import normal_equations
 
 # Bounds of the ranges of yaw in degrees. They are signed, because neither faces nor model modes are symmetric.
-YAW_BOUNDS_DEG = (-75.0, -60.0, -45.0, -30.0, -20.0, -10.0, 10.0, 20.0, 30.0, 45.0, 60.0, 75.0)
+SIGNED_YAW_BOUNDS_DEG = (-75.0, -60.0, -45.0, -30.0, -20.0, -10.0, 10.0, 20.0, 30.0, 45.0, 60.0, 75.0)
 
 # Faces per matrix product; most faces used in one estimate.
 _CHUNK, _MOST_FACES = 512, 400
@@ -99,8 +99,8 @@ def yaw_deg(faces: FaceParameters) -> Tensor:
 
 
 def yaw_range(faces: FaceParameters) -> Tensor:
-    """Return the index (N,) of each face's range between `YAW_BOUNDS_DEG`."""
-    return torch.bucketize(yaw_deg(faces), torch.tensor(YAW_BOUNDS_DEG, dtype=torch.float64))
+    """Return the index (N,) of each face's range between `SIGNED_YAW_BOUNDS_DEG`."""
+    return torch.bucketize(yaw_deg(faces), torch.tensor(SIGNED_YAW_BOUNDS_DEG, dtype=torch.float64))
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Calibration:
     @classmethod
     def default(cls, model: PointModel) -> Calibration:
         """Return the calibration for annotations about which nothing is known."""
-        n = len(YAW_BOUNDS_DEG) + 1
+        n = len(SIGNED_YAW_BOUNDS_DEG) + 1
         one = ErrorModel.default(model)
         errors = ErrorModel(*(value.expand(n, *value.shape) for value in vars(one).values()))
         return cls(errors, torch.zeros(n).long(), torch.zeros(model.n_coefficients, dtype=torch.float64))
@@ -181,7 +181,7 @@ class Calibration:
         index = yaw_range(predicted)
         ranges = [
             estimate_errors(model, predicted[index == i], points[index == i], whole, _RANGE_STRENGTH)
-            for i in range(len(YAW_BOUNDS_DEG) + 1)
+            for i in range(len(SIGNED_YAW_BOUNDS_DEG) + 1)
         ]
         columns = zip(*(vars(errors).values() for errors, _ in ranges), strict=True)
         errors = ErrorModel(*(torch.stack(column) for column in columns))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import synergy
 from bfm_assets import MorphableModel, open_face, read_model
-from synergy.crop import landmark_box, square_crop, warp
+from synergy.crop import square_crop, warp
 from synergy.data import open_reader
 from synergy.errors import UserError
 from synergy.shards import ALL, Shard
@@ -306,7 +306,7 @@ def _dataset_hashes(path: str | Path) -> Bits:
         return np.stack([image_hash(pack.image(index)) for index in range(len(pack))])
     reader, hashes = open_reader(path), []
     for sample in reader:
-        box = sample.box if reader.is_cropped and sample.box is not None else landmark_box(sample.landmarks68)
+        box = reader.box_of(sample)
         if np.isfinite(box).all():
             hashes.append(image_hash(warp(sample.image, square_crop(box, CROP_SIZE), CROP_SIZE)))
     return np.stack(hashes) if hashes else np.empty((0, 256), np.int8)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bfm_assets.safe_files import ModelFileError, read_arrays
 from eval.metrics import box_size
-from synergy.crop import LANDMARK_MARGIN, invert_affine, landmark_box, square_crop, transform_points, warp
+from synergy.crop import LANDMARK_MARGIN, invert_affine, square_crop, transform_points, warp
 from synergy.data import SampleError
 from synergy.data.opening import open_reader
 from synergy.defaults import MIN_CONFIDENCE
@@ -235,9 +235,7 @@ def _crops(source: str | Path, net: Network) -> _Crops:
             except SampleError as error:
                 reader.skip(name, str(error))
                 continue
-            has_box = reader.is_cropped and sample.box is not None
-            box = sample.box if has_box else landmark_box(sample.landmarks68)
-            affine = square_crop(np.asarray(box), net.size, net.margin)
+            affine = square_crop(reader.box_of(sample), net.size, net.margin)
             if np.isfinite(affine).all():
                 yield sample.name, warp(sample.image, affine, net.size), affine
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from bfm_assets import read_model
 from bfm_assets.fit import similarity
+from eval.metrics import box_size, by_yaw, nme
 from synergy.data import open_reader
 from synergy.errors import UserError
 from synergy.geometry import flip_y, geodesic_angle
@@ -25,7 +25,6 @@ from train.annotate.observations import N_OBSERVED, observation_matrix, read_obs
 from train.annotate.predictions import read_predictions
 from train.annotate.teachers import TeacherWeights, align_teachers, combine_teachers
 
-_YAW_BINS_DEG = (0.0, 30.0, 60.0, 100.0)
 # A face is used when it has more than this many points of each of the two annotations.
 _FEWEST_POINTS = 8
 
@@ -137,13 +136,9 @@ def measure_aflw2000(data: str | Path, peer: str | Path, model: str | Path, cali
     del pixels["teachers"], pixels["base teacher + annotations"]
     pixels["mean of both"] = (pixels["base teacher"] + pixels["annotations"]) / 2
     yaw = np.array([np.degrees(mat["Pose_Para"][0, 1]) for mat in mats])
-    size = np.sqrt(np.ptp(truth, axis=1).prod(-1))
     references = (truth, arrays["reannotated68"].astype(np.float64))
     table = {
-        name: " | ".join(
-            format_by_yaw(100 * np.linalg.norm(points68 - reference, axis=-1).mean(1) / size, yaw)
-            for reference in references
-        )
+        name: " | ".join(format_by_yaw(nme(points68, reference, box_size(reference)), yaw) for reference in references)
         for name, points68 in pixels.items()
     }
     return {**table, "faces": str(len(mats))}
@@ -151,10 +146,9 @@ def measure_aflw2000(data: str | Path, peer: str | Path, model: str | Path, cali
 
 def format_by_yaw(error: NDArray[np.floating], yaw: NDArray[np.floating]) -> str:
     """Format errors (N,) as `0-30 / 30-60 / 60-90, mean of the three` by |yaw| (N,) in degrees, leaving out NaN."""
-    inside = [error[(np.abs(yaw) > low) & (np.abs(yaw) <= high)] for low, high in pairwise(_YAW_BINS_DEG)]
-    means = [np.nanmean(some) if np.isfinite(some).any() else np.nan for some in inside]
-    listed = " / ".join("-" if np.isnan(mean) else f"{mean:.2f}" for mean in means)
-    return f"{listed}, mean {np.nanmean(means):.2f}"
+    bins = by_yaw(error, yaw)
+    listed = " / ".join("-" if np.isnan(mean) else f"{mean:.2f}" for mean in bins.bins)
+    return f"{listed}, mean {np.nanmean(bins.bins):.2f}"
 
 
 def _candidates(

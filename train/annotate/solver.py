@@ -4,8 +4,8 @@ Each observed point is a fixed linear combination of the 68 landmarks, so that 6
 are handled alike. Every point has a 3x3 precision matrix (inverse covariance) in pixels. A 2D point has no precision
 along z; an unknown point has precision zero. A Gaussian or Student t prior regularises the parameters.
 
-Coefficients with bounds (blendshape weights in 0..1) are handled by projection: a coefficient at a bound is held fixed
-as long as the cost falls only outside.
+Coefficients with bounds (blendshape weights in 0..1) are handled by projection. In each step, a coefficient at a bound
+is not changed if the cost would only decrease beyond the bound.
 
 The frame, the units and the order of the local coordinates are those of `train.annotate.faces`.
 """

@@ -33,12 +33,12 @@ from train.annotate.predictions import Prediction
 from train.annotate.solver import Prior, fit
 
 # Upper bounds of the ranges of |yaw| in degrees.
-YAW_BOUNDS_DEG = (10.0, 20.0, 30.0, 45.0, 60.0, 75.0)
+ABSOLUTE_YAW_BOUNDS_DEG = (10.0, 20.0, 30.0, 45.0, 60.0, 75.0)
 
 # Standard deviation of a predicted landmark about the morphable model, in face sizes.
 _FIT_NOISE = 0.01
 # Precision (1 / radians^2) that keeps a known rotation.
-_HELD_ROTATION = 1e8
+_KNOWN_ROTATION_PRECISION = 1e8
 # Levenberg-Marquardt steps and batch size for teachers with 2D landmarks.
 _ITERATIONS, _CHUNK = 3, 1024
 # A teacher is not used for a face where its rotation or position differs from the base by more than this.
@@ -93,7 +93,7 @@ class TeacherWeights:
             name: {"rotation": self.rotation[:, t].tolist(), "shape": self.shape[:, t].tolist()}
             for t, name in enumerate(self.names)
         }
-        content = {"yaw_bounds_deg": YAW_BOUNDS_DEG, "weights": table}
+        content = {"yaw_bounds_deg": ABSOLUTE_YAW_BOUNDS_DEG, "weights": table}
         Path(path).write_text(json.dumps(content, indent=1))
 
     def with_shares(self, shares: Mapping[str, float], pose_only: Tensor) -> TeacherWeights:
@@ -127,7 +127,7 @@ class TeacherWeights:
         """
         try:
             table = json.loads(Path(path).read_text())["weights"]
-            size = len(names), len(YAW_BOUNDS_DEG) + 1
+            size = len(names), len(ABSOLUTE_YAW_BOUNDS_DEG) + 1
             columns = [[table[name][key] for name in names] for key in ("rotation", "shape")]
             rotation, shape = (torch.tensor(column, dtype=torch.float64).reshape(size).T for column in columns)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
@@ -148,13 +148,13 @@ def align_teachers(model: PointModel, predictions: Sequence[Prediction]) -> Teac
     Raises:
         UserError: no teacher has 3D landmarks.
     """
-    solid = [p for p in predictions if p.landmarks is not None and p.rotation is not None]
-    if not solid:
+    with_depth = [p for p in predictions if p.landmarks is not None and p.rotation is not None]
+    if not with_depth:
         raise UserError("at least one teacher must have 3D landmarks (NAME_landmarks and NAME_rotation)")
-    base = _solid_faces(model, solid[0])
+    base = _faces_of_3d_teacher(model, with_depth[0])
     frame = CanonicalFrame.create(base)
     canonical = frame.convert(base)
-    others = [p for p in predictions if p is not solid[0]]
+    others = [p for p in predictions if p is not with_depth[0]]
     difference = [_difference(model, p, base, frame, canonical) for p in others]
     stacked = torch.stack(difference, 1) if others else base.rotation.new_empty(len(base), 0, canonical_size(model))
     angle_deg = stacked[..., :3].norm(dim=-1).rad2deg()
@@ -169,7 +169,7 @@ def canonical_size(model: PointModel) -> int:
     return N_LOCAL_POSE + model.n_coefficients
 
 
-def _solid_faces(model: PointModel, prediction: Prediction) -> FaceParameters:
+def _faces_of_3d_teacher(model: PointModel, prediction: Prediction) -> FaceParameters:
     """Return the faces of a teacher with 3D landmarks, with NaN scale where it has no prediction."""
     assert prediction.landmarks is not None
     assert prediction.rotation is not None
@@ -178,12 +178,12 @@ def _solid_faces(model: PointModel, prediction: Prediction) -> FaceParameters:
     rotation = np.where(known[:, None, None], prediction.rotation, np.eye(3))
     faces = FaceParameters.from_landmarks(model, landmarks, rotation, _FIT_NOISE)
     if model.is_bounded:
-        faces = _fit_solid(model, faces, landmarks)
+        faces = _fit_3d_teacher(model, faces, landmarks)
     faces.log_scale[torch.from_numpy(~known)] = torch.nan
     return faces
 
 
-def _fit_solid(model: PointModel, faces: FaceParameters, landmarks: NDArray[np.floating]) -> FaceParameters:
+def _fit_3d_teacher(model: PointModel, faces: FaceParameters, landmarks: NDArray[np.floating]) -> FaceParameters:
     """Fit faces with bounded coefficients to 3D landmarks (N, 68, 3); the rotation of `faces` is kept."""
     landmark_model = PointModel.create(model.morphable_model)
     points = torch.from_numpy(flip_y(landmarks))
@@ -193,7 +193,7 @@ def _fit_solid(model: PointModel, faces: FaceParameters, landmarks: NDArray[np.f
         precision = eye / (_FIT_NOISE * faces[some].log_scale.exp())[:, None, None, None].square()
         prior = Prior.of_coefficients(faces[some].clamp(model))
         own = prior.precision.clone()
-        own[:, :3, :3] += eye * _HELD_ROTATION
+        own[:, :3, :3] += eye * _KNOWN_ROTATION_PRECISION
         prior = Prior(prior.centre, own)
         parts.append(fit(landmark_model, points[some], precision.expand(-1, 68, -1, -1), prior, _ITERATIONS).faces)
     return FaceParameters.concatenate(parts)
@@ -210,11 +210,11 @@ def _difference(
         )
         return rotated.local_coordinates(canonical)
     if prediction.rotation is not None:
-        return frame.convert(_solid_faces(model, prediction)).local_coordinates(canonical)
-    return _fit_flat(model, prediction.landmarks, base, frame, canonical)
+        return frame.convert(_faces_of_3d_teacher(model, prediction)).local_coordinates(canonical)
+    return _fit_2d_teacher(model, prediction.landmarks, base, frame, canonical)
 
 
-def _fit_flat(
+def _fit_2d_teacher(
     model: PointModel, landmarks: NDArray[np.floating], base: FaceParameters, frame: CanonicalFrame,
     canonical: FaceParameters,
 ) -> Tensor:  # fmt: skip
@@ -279,7 +279,7 @@ def estimate_weights(model: PointModel, teachers: Teachers, points: Tensor) -> T
     usable = (known.sum(-1) >= _FEWEST_POINTS) & near
     index, side = _yaw_index(canonical), yaw_deg(canonical) > 0
     systems = []
-    for i in range(len(YAW_BOUNDS_DEG) + 1):
+    for i in range(len(ABSOLUTE_YAW_BOUNDS_DEG) + 1):
         used = teachers.present[index == i].double().mean(0) >= _FEWEST_PRESENT
         rows = (usable & (index == i) & teachers.present[:, used].all(-1)).nonzero()[:, 0]
         rows = rows[:: max(1, -(-len(rows) // _MOST_FACES))]
@@ -343,4 +343,4 @@ def _weighted(weights: Tensor, difference: Tensor) -> Tensor:
 
 def _yaw_index(faces: FaceParameters) -> Tensor:
     """Return the index (N,) of each face's range of |yaw|."""
-    return torch.bucketize(yaw_deg(faces).abs(), torch.tensor(YAW_BOUNDS_DEG, dtype=torch.float64))
+    return torch.bucketize(yaw_deg(faces).abs(), torch.tensor(ABSOLUTE_YAW_BOUNDS_DEG, dtype=torch.float64))

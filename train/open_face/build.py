@@ -51,8 +51,8 @@ HALF_PITCH_TANGENT = 0.01225
 
 This is the only thing taken from the Basel Face Model. Head poses of the public data sets refer to BFM's axes, and
 ICT-FaceKit's axes look down by this angle against them; `synergy assets report --bfm68 FILE` measures it on the
-inner 51 landmarks.
-The tangent of the half makes sine and cosine without a library function, whose last digit differs between machines.
+inner 51 landmarks. The tangent of the half makes sine and cosine without a library function, whose last digit differs
+between machines.
 """
 EXPRESSION_STD = 0.3
 """Standard deviation of the prior of every expression weight, whose meaning is 0 to 1."""

@@ -42,7 +42,7 @@ N_VERTICES = 26719
 GAZE_HALF_TANGENT = 0.2217
 """Tangent of half the angle, 25 degrees, by which the eyes rotate in the eyeLook shapes at weight 1."""
 MOLARS = (0, 1, 14, 15, 16, 17, 30, 31)
-"""Second and third molars, as indices into `TEETH_STARTS`: nobody sees them, the open face leaves them out."""
+"""Second and third molars, as indices into `TEETH_STARTS`. They are never visible, so the open face leaves them out."""
 
 
 def tooth(index: int) -> range:

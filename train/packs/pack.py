@@ -137,13 +137,6 @@ class Pack:
         """Return image `index`, (120, 120, 3) uint8 RGB."""
         return np.asarray(cv2.imdecode(self.encoded(index), cv2.IMREAD_COLOR_RGB), np.uint8)
 
-    def images(self, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """Return all images, (N, 120, 120, 3) uint8 RGB, written to `out` if it is given."""
-        out = np.empty((len(self), CROP_SIZE, CROP_SIZE, 3), np.uint8) if out is None else out
-        for index in range(len(self)):
-            out[index] = self.image(index)
-        return out
-
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
     """Encode an RGB image as JPEG."""

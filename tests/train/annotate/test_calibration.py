@@ -1,7 +1,14 @@
 import torch
 
 from synergy.geometry import euler_to_matrix
-from train.annotate.calibration import YAW_BOUNDS_DEG, Calibration, CanonicalFrame, ErrorModel, estimate_errors, yaw_deg
+from train.annotate.calibration import (
+    SIGNED_YAW_BOUNDS_DEG,
+    Calibration,
+    CanonicalFrame,
+    ErrorModel,
+    estimate_errors,
+    yaw_deg,
+)
 from train.annotate.fusion import FusionFactors, fit_annotations, fuse, measure_residuals
 
 
@@ -112,6 +119,6 @@ def test_calibration_is_saved_and_read(tmp_path, point_model):
     calibration = Calibration.default(point_model)
     calibration.save(tmp_path / "c.npz")
     again = Calibration.load(tmp_path / "c.npz")
-    assert len(again.errors) == len(YAW_BOUNDS_DEG) + 1
+    assert len(again.errors) == len(SIGNED_YAW_BOUNDS_DEG) + 1
     torch.testing.assert_close(again.errors.noise, calibration.errors.noise)
     assert again.n_faces.sum() == 0

@@ -11,7 +11,7 @@ from synergy.geometry import geodesic_angle
 from train.annotate.faces import PointModel
 from train.annotate.predictions import Prediction
 from train.annotate.teachers import (
-    YAW_BOUNDS_DEG,
+    ABSOLUTE_YAW_BOUNDS_DEG,
     TeacherWeights,
     align_teachers,
     combine_teachers,
@@ -49,7 +49,7 @@ def teachers(make_truth, flat):
     return truth, flat(truth.points, 0.5), align_teachers(truth.model, predictions)
 
 
-def test_first_solid_teacher_is_the_base_and_differences_lead_to_the_others(teachers):
+def test_the_first_3d_teacher_is_the_base_and_differences_lead_to_the_others(teachers):
     truth, _, aligned = teachers
     assert aligned.names == ("pose", "flat")
     assert aligned.pose_only.tolist() == [True, False]
@@ -120,7 +120,7 @@ def test_shares_are_of_the_rotation_for_pose_teachers_and_of_the_rest_for_others
 
 
 def test_weights_are_saved_and_read(tmp_path):
-    n = len(YAW_BOUNDS_DEG) + 1
+    n = len(ABSOLUTE_YAW_BOUNDS_DEG) + 1
     weights = TeacherWeights(("a", "b"), torch.rand(n, 2).double(), torch.rand(n, 2).double())
     weights.save(tmp_path / "w.json")
     again = TeacherWeights.load(tmp_path / "w.json", ["b"])

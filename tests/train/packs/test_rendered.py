@@ -23,7 +23,7 @@ def test_labels_are_the_rendered_faces(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pack.landmarks68[2], face.landmarks68)
     np.testing.assert_array_equal(pack.annotated68[2], face.landmarks68[:, :2])
     np.testing.assert_array_equal(pack.params[2], face.params)
-    assert np.abs(pack.images()[2].astype(int) - face.image).mean() < 4  # JPEG
+    assert np.abs(pack.image(2).astype(int) - face.image).mean() < 4  # JPEG
     assert pack.names.tolist() == ["5-0", "5-1", "5-2"]
     assert set(pack.split) == {"train"}
     assert seen == [(3, 3)]
