@@ -69,7 +69,10 @@ def main() -> int:
     options = parser.parse_args()
     with TemporaryDirectory(prefix="synergy-release-") as name:
         folder = Path(name)
-        wheel = _build(folder, options.keep or folder / "dist")
+        dist = (options.keep or folder / "dist").resolve()
+        if any(dist.glob("*.whl")):
+            raise SystemExit(f"{dist} has a wheel already; choose another folder")
+        wheel = _build(folder, dist)
         _check_wheel(wheel, folder)
         _check_server(folder)
     print("all checks passed", flush=True)

@@ -17,7 +17,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from synergy.defaults import MAX_PIXELS
 from synergy.errors import UserError, describe
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".ppm", ".pgm"}
+)
 _ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
 # A strip of an image that is converted at once: 4 megapixels.

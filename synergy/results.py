@@ -126,9 +126,13 @@ class ResultFolder:
         return found if all((self.path / file).exists() for file in found.files) else None
 
     def finished_keys(self, prefix: str) -> dict[str, str]:
-        """Return the recorded keys of the finished inputs whose names begin with a prefix."""
+        """Return the recorded keys of the finished inputs whose names begin with a prefix and whose files all exist."""
         self._read_new_lines()
-        return {name: one.key for name, one in self._finished.items() if name.startswith(prefix)}
+        return {
+            name: one.key
+            for name, one in self._finished.items()
+            if name.startswith(prefix) and all((self.path / file).exists() for file in one.files)
+        }
 
     def add_frame(self, source: str, key: str, name: str, seconds: float, faces: list[FaceDict]) -> None:
         """Record the faces of one frame of a video that is not finished yet, and its time in seconds."""
@@ -325,17 +329,20 @@ class ResultFolder:
                 start += len(line)
 
     def _row_offsets(self) -> list[int]:
-        """Return the offsets of the lines that count, sorted by image name: the last of each name and input."""
+        """Return the offsets of the lines that count, sorted by image name: the last of each name and input.
+
+        Of an input that was finished once, the lines of an unfinished run with other settings do not count.
+        """
         key_of: dict[str, str] = {}
-        rows: dict[str, tuple[str, str, int]] = {}
+        rows: dict[tuple[str, str], tuple[str, int]] = {}
         for offset, content in self._lines(0):
             line = _parse(content, self._record)
-            if "failed" in line:
-                continue
-            key_of[line["source"]] = line["key"]
+            if "failed" not in line:
+                key_of[line["source"]] = line["key"]
             if "name" in line:
-                rows[line["name"]] = line["source"], line["key"], offset
-        return [offset for _, (source, key, offset) in sorted(rows.items()) if key == key_of[source]]
+                rows[line["name"], line["key"]] = line["source"], offset
+        key_of |= {name: one.key for name, one in self._finished.items()}
+        return [offset for (_, key), (source, offset) in sorted(rows.items()) if key == key_of[source]]
 
     def _rows(self, offsets: Sequence[int]) -> Iterator[ImageDict]:
         """Yield the images that the lines at some offsets record."""

@@ -55,12 +55,22 @@ class BrowserRules:
         problem = ""
         if self._is_local and not is_local_name(headers.get("host", "")):
             problem = "This server answers only under the name localhost."
-        elif headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        elif not (_is_same_site(headers) or _opens_page(scope, headers)):
             problem = "Requests of other sites are not answered."
         if problem:
             await JSONResponse({"error": problem}, 403)(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
+
+
+def _is_same_site(headers: Headers) -> bool:
+    """Return whether a request comes from a page of this server, from the user, or from no browser."""
+    return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+
+
+def _opens_page(scope: Scope, headers: Headers) -> bool:
+    """Return whether a request opens the page itself, as a click on a link to it does."""
+    return scope["method"] == "GET" and scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
 
 
 def is_local_name(host: str) -> bool:

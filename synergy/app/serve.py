@@ -44,7 +44,7 @@ def is_local_host(host: str) -> bool:
 
 def address_of(listener: socket.socket, host: str) -> str:
     """Return the address to open in a browser of this machine."""
-    name = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"
 
 

@@ -144,15 +144,9 @@ def _file_sizes(net: nn.Module) -> tuple[float | None, float | None]:
 
 
 def plot_models(path: Path, rows: list[ModelRow], label: str) -> None:
-    """Draw all models: milliseconds against error, and against millions of bytes in int8, as far as they are known.
+    """Draw all models: milliseconds against error, and against millions of bytes in int8, as far as they are known."""
+    from matplotlib.figure import Figure
 
-    Raises:
-        UserError: matplotlib is not installed.
-    """
-    from synergy.extras import needs_extra
-
-    with needs_extra("eval", "--plot"):
-        from matplotlib.figure import Figure
     known = {"error": label, "int8_mb": "file in int8, MB", "macs": "million multiply-adds"}
     panels = {key: title for key, title in known.items() if any(asdict(row)[key] is not None for row in rows)}
     figure = Figure(figsize=(6 * len(panels), 5), layout="constrained")

@@ -20,6 +20,7 @@ from torch import nn
 
 from synergy.benchmark.timing import Opener
 from synergy.compat.whitening import N_PARAMS
+from synergy.deploy.exported import ExportedNetwork
 from synergy.engines import CropModel, Network
 from synergy.engines.torch_engine import TorchEngine
 from synergy.errors import UserError
@@ -68,8 +69,13 @@ def has_onnxruntime() -> bool:
 
 
 def own_candidates(net: Network) -> list[Candidate]:
-    """Return a network of this project in every engine that is installed."""
-    assert isinstance(net, nn.Module)  # a protocol cannot state this
+    """Return a network of this project in every engine that is installed.
+
+    Raises:
+        UserError: it is an exported model.
+    """
+    if not isinstance(net, nn.Module):
+        raise UserError(f"{net.model_id}: an exported model cannot be measured with --model; give it with --int8")
     model = CropModel(net)
 
     def open_torch(batch: int, threads: int) -> Callable[[], object]:
@@ -89,17 +95,16 @@ def exported_candidate(net: Network, file: Path) -> Candidate:
     """Return the int8 form of a network, an ONNX file of `synergy export onnx --int8`.
 
     Raises:
-        UserError: there is no such file, or onnxruntime is not installed.
+        UserError: the file is not an exported form of this network in int8, or onnxruntime is not installed.
     """
     from synergy.extras import needs_extra
 
     with needs_extra("onnx", "--int8"):
         from synergy.engines.onnx_graph import INPUT
-    try:
-        graph = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    return Candidate(net.model_id, INT8, _session(graph, INPUT, lambda batch: _crops(batch, net.size)))
+    exported = ExportedNetwork(file, net.morphable_model)
+    if exported.model_id != f"{net.model_id} int8":
+        raise UserError(f"--int8 {file}: is '{exported.model_id}', expected '{net.model_id} int8'")
+    return Candidate(net.model_id, INT8, _session(exported.model, INPUT, lambda batch: _crops(batch, net.size)))
 
 
 def peer_candidates() -> list[Candidate]:

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import torch
 
+from synergy.benchmark.cost import network_cost
 from synergy.benchmark.folder import measure_folder
 from synergy.benchmark.installed import FACE_ALIGNMENT, MEDIAPIPE, face_alignment_candidates, mediapipe_opener
 from synergy.benchmark.networks import (
@@ -35,8 +36,6 @@ from synergy.detect import CenterFace
 from synergy.engines import Network
 from synergy.errors import UserError
 from synergy.images import read_image
-from synergy.models.cost import count_macs, count_weights
-from synergy.models.synergynet import SynergyNet
 from synergy.predictor import FacePredictor
 
 # Called with a description, the number of finished steps and of all steps.
@@ -109,6 +108,7 @@ def measure(
     progress: Progress,
     int8: Path | None = None,
     mediapipe: Path | None = None,
+    bfm: Path | None = None,
 ) -> dict[str, Any]:
     """Run the benchmark.
 
@@ -118,6 +118,7 @@ def measure(
         progress: called after each step.
         int8: the first network as an ONNX file with int8 weights.
         mediapipe: the model of MediaPipe's FaceLandmarker, which is then measured on the photo.
+        bfm: the Basel Face Model with which the first network was opened, for the folders.
 
     Returns:
         The results, ready for JSON: `machine`, `sizes`, `networks`, `ratios`, `photo` and `folders`.
@@ -131,7 +132,7 @@ def measure(
         raise UserError(f"two networks have the same name: {', '.join(names)}")
     peer = None if mediapipe is None else mediapipe_opener(mediapipe)
     candidates = [candidate for net in own for candidate in own_candidates(net)]
-    candidates += peer_candidates() + face_alignment_candidates()
+    candidates += [peer for peer in peer_candidates() if peer.network not in names] + face_alignment_candidates()
     if int8 is not None:
         candidates.insert(1, exported_candidate(own[0], int8))
     timings: dict[tuple[int, int], dict[tuple[str, str], Timing]] = {}
@@ -152,7 +153,7 @@ def measure(
         ],
         "ratios": _ratios(names, timings) + [row for _, rows in photos for row in rows],
         "photo": [row for row, _ in photos],
-        "folders": _folders(spec, settings, progress),
+        "folders": _folders(spec, bfm, settings, progress),
     }
 
 
@@ -201,11 +202,8 @@ def _measure_networks(
 
 def _size(net: Network) -> dict[str, float]:
     """Return the number of weights and of multiply-adds of a prediction, in millions."""
-    assert isinstance(net, torch.nn.Module)  # a protocol cannot state this
-    # Prediction never runs SynergyNet's second branch.
-    unused = count_weights(net.landmark_to_3dmm) if isinstance(net, SynergyNet) else 0
-    macs = count_macs(net, torch.zeros(1, 3, net.size, net.size))
-    return {"weights_million": (count_weights(net) - unused) / 1e6, "multiply_adds_million": macs / 1e6}
+    cost = network_cost(net)
+    return {"weights_million": cost["parameters"], "multiply_adds_million": cost["macs"]}
 
 
 def _network_row(key: tuple[str, str], threads: int, batch: int, timing: Timing) -> dict[str, Any]:
@@ -329,10 +327,11 @@ def _milliseconds(timing: Timing) -> dict[str, float]:
     return {"median_ms": timing.median * 1000, "p95_ms": timing.p95 * 1000, "cpu_ms": timing.cpu_median * 1000}
 
 
-def _folders(spec: str, settings: Settings, progress: Progress) -> dict[str, Any]:
+def _folders(spec: str, bfm: Path | None, settings: Settings, progress: Progress) -> dict[str, Any]:
     """Predict folders of photos, and compare the largest with the smallest."""
     runs = []
-    arguments = () if settings.min_face is None else ("--min-face", str(settings.min_face))
+    options = {"--min-face": settings.min_face, "--bfm": bfm}
+    arguments = tuple(part for name, value in options.items() if value is not None for part in (name, str(value)))
     for i, count in enumerate(settings.images):
         progress("folders", i, len(settings.images))
         runs.append(measure_folder(count, spec, arguments))
@@ -380,12 +379,10 @@ def plot_errors(path: Path, results: Mapping[str, Any], errors: Mapping[str, flo
         label: what the errors are.
 
     Raises:
-        UserError: no network has an error, or matplotlib is not installed.
+        UserError: no network has an error.
     """
-    from synergy.extras import needs_extra
+    from matplotlib.figure import Figure
 
-    with needs_extra("eval", "--plot"):
-        from matplotlib.figure import Figure
     threads = max(row["threads"] for row in results["networks"])
     rows = [r for r in results["networks"] if r["batch"] == 1 and r["threads"] == threads and r["network"] in errors]
     if not rows:

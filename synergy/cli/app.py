@@ -19,13 +19,19 @@ def app(
     engine: EngineOption = EngineName.AUTO,
     threads: ThreadsOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Photos and clips that are analysed at the same time.")] = 2,
-    clip_seconds: Annotated[float, typer.Option(min=1, help="Longest clip in seconds.")] = 30,
+    clip_seconds: Annotated[
+        float,
+        typer.Option(
+            min=1, help="Longest clip in seconds. The analysis of a clip stops after 240 seconds in any case."
+        ),
+    ] = 30,
     megapixels: Annotated[float, typer.Option(min=0.1, max=178, help="Largest photo in megapixels.")] = 50,
     uploads_per_minute: Annotated[int, typer.Option(min=1, help="Uploads that one client may send in a minute.")] = 60,
 ) -> None:
     """Open a web page for photos, camera pictures and short clips: drawings, a face in 3D, pose, and downloads.
 
-    No network is needed. Uploads are kept in the memory of this program for up to 30 minutes, and never on disk.
+    No network is needed. Results are kept in the memory of this program for up to 30 minutes. A clip lies in a
+    temporary folder while it is analysed.
     """
     from synergy.extras import needs_extra
 
@@ -42,10 +48,8 @@ def app(
     listener = open_port(host, port)
     is_local = is_local_host(host)
     if not is_local:
-        text = (
-            f"anyone who can reach {host}:{port or 'this port'} can use this app; it has no password and no encryption"
-        )
-        say(console, text, "warning:", "yellow")
+        who = f"anyone who can reach port {listener.getsockname()[1]} of this machine"
+        say(console, f"{who} can use this app; it has no password and no encryption", "warning:", "yellow")
 
     from synergy.app.server import create_app
     from synergy.predictor import FacePredictor

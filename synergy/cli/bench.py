@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synergy.cli.options import BfmOption, MinFaceOption
+from synergy.cli.options import BfmOption, MinFaceOption, positive_numbers
 from synergy.errors import UserError
 from synergy.registry import MODEL_HELP
 
@@ -41,28 +41,37 @@ def bench(
         ),
     ] = None,
     min_face: MinFaceOption = None,
-    threads: Annotated[str, typer.Option(help="Numbers of CPU threads.")] = "1,2",
-    batches: Annotated[str, typer.Option(help="Batch sizes of the networks.")] = "1,8,64",
+    threads: Annotated[str, typer.Option(help="Numbers of CPU threads, separated by commas.")] = "1,2",
+    batches: Annotated[str, typer.Option(help="Batch sizes of the networks, separated by commas.")] = "1,8,64",
     rounds: Annotated[int, typer.Option(min=1, help="Number of turns of each network.")] = 5,
     seconds: Annotated[float, typer.Option(min=0, help="Time of each network in one turn.")] = 0.3,
     repeats: Annotated[int, typer.Option(min=1, help="Number of timed photos.")] = 40,
     images: Annotated[
-        str, typer.Option(help="Numbers of photos in the folders, growing; 100,1000,10000 takes about 10 minutes.")
+        str,
+        typer.Option(
+            help="Numbers of photos in the test folders, separated by commas; an empty text leaves them out. "
+            "100,1000,10000 takes about 10 minutes."
+        ),
     ] = "100,1000",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all results to this file.")] = None,
     errors: Annotated[
         list[Path] | None, typer.Option(help="Errors for --plot: a file of synergy eval --json. Can be repeated.")
     ] = None,
-    error_key: Annotated[str, typer.Option(help="Which score of these files is the error.")] = "nme2d.visible68.mean",
+    error_key: Annotated[str, typer.Option(help="Dotted key of the error in these files.")] = "nme2d.visible68.mean",
     plot: Annotated[Path | None, typer.Option(help="Write a plot of error against milliseconds.")] = None,
 ) -> None:
     """Compare networks with those of other projects, and time the stages of a photo and whole folders.
 
-    All networks are measured in turns in one run, because the speed of a machine changes. Quote the ratios. The peers
-    are built from their public descriptions with random weights, which take the same time as trained ones. The networks
-    of the package face-alignment take part where it is installed, also with random weights.
+    All networks are measured in turns in one run, because the speed of a machine changes. Compare the ratios, not times
+    of different runs. The networks of other projects are built from their public descriptions with random weights,
+    which take the same time as trained ones. The networks of the package face-alignment take part where it is
+    installed, also with random weights.
     """
     if context.invoked_subcommand is not None:
+        sources = map(context.get_parameter_source, context.params)
+        given = [source for source in sources if source is not None and source.name == "COMMANDLINE"]
+        if given:
+            raise UserError(f"give options after `{context.invoked_subcommand}`, not before it")
         return
     import json
 
@@ -75,23 +84,25 @@ def bench(
     for file in (json_file, plot):
         if file is not None:
             require_writable_file(file)
-    if plot is not None and not errors:
-        raise UserError("--plot needs --errors")
+    if plot is not None:
+        _require_plot(plot)
+        if not errors:
+            raise UserError("--plot needs --errors")
     error_of = dict(read_error(path, error_key) for path in errors or [])
     settings = Settings(
-        _counts("--threads", threads),
-        _counts("--batches", batches),
+        positive_numbers("--threads", threads),
+        positive_numbers("--batches", batches),
         rounds,
         seconds,
         repeats,
-        tuple(sorted(_counts("--images", images))) if images else (),
+        tuple(sorted(positive_numbers("--images", images))) if images else (),
         min_face,
     )
     specs = models or sorted(bundled_weights(), key=lambda name: (name != DEFAULT, name))
     networks = {spec: open_network(spec, bfm) for spec in specs}
     console = table_console()
     with _Bar(console) as bar:
-        results = measure(networks, settings, bar.show, int8, mediapipe)
+        results = measure(networks, settings, bar.show, int8, mediapipe, bfm)
     for table in _tables(results):
         console.print(table)
     if json_file is not None:
@@ -114,7 +125,7 @@ def bench_models(
         list[Path] | None,
         typer.Option(help="Take the errors from a file of synergy eval --json instead. Can be repeated."),
     ] = None,
-    error_key: Annotated[str, typer.Option(help="Which score of these files is the error.")] = "nme2d.visible68.mean",
+    error_key: Annotated[str, typer.Option(help="Dotted key of the error in these files.")] = "nme2d.visible68.mean",
     rounds: Annotated[int, typer.Option(min=1, help="Number of turns of each network.")] = 3,
     seconds: Annotated[float, typer.Option(min=0, help="Time of each network in one turn.")] = 0.2,
     threads: Annotated[int, typer.Option(min=1, help="Number of CPU threads.")] = 1,
@@ -142,6 +153,8 @@ def bench_models(
     for file in (json_file, plot):
         if file is not None:
             require_writable_file(file)
+    if plot is not None:
+        _require_plot(plot)
     by_id = dict(read_error(path, error_key) for path in errors or [])
     trained = {spec: open_network(spec, bfm) for spec in dict.fromkeys((*bundled_weights(), *(models or ())))}
     error_of = {
@@ -166,15 +179,18 @@ def bench_models(
         plot_models(plot, rows, f"{error_name} in percent")
 
 
-def _counts(option: str, text: str) -> tuple[int, ...]:
-    """Read a comma-separated list of positive whole numbers."""
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 1:
-        raise UserError(f"{option} {text}: expected positive whole numbers with commas, for example 1,2")
-    return numbers
+def _require_plot(path: Path) -> None:
+    """Check that a plot can be written, before anything is measured.
+
+    Raises:
+        UserError: the suffix is not one of a picture, or matplotlib is not installed.
+    """
+    from synergy.extras import needs_extra
+
+    with needs_extra("eval", "--plot"):
+        from matplotlib.backend_bases import FigureCanvasBase
+    if path.suffix.lstrip(".").lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise UserError(f"--plot {path}: pictures end in .png, .svg or .pdf")
 
 
 class _Bar:
@@ -242,8 +258,8 @@ def _tables(results: dict[str, Any]) -> list[Table]:
         photo.add_row(name, *(f"{stage[key]:.3g}" for stage in stages for key in _KINDS))
     totals = [row["to_landmarks"] for row in results["photo"]]
     photo.add_row("in memory to landmarks", *(f"{t[key]:.3g}" for t in totals for key in _KINDS))
-    shares = [cell for row in results["photo"] for cell in ("", "", f"{row['outside_networks']:.1%}")]
-    photo.add_row("outside detector and network", *shares)
+    fractions = [cell for row in results["photo"] for cell in ("", "", f"{row['outside_networks']:.1%}")]
+    photo.add_row("outside detector and network", *fractions)
     for name in results["photo"][0].get("in_turns", ()):
         turns = [row["in_turns"][name] for row in results["photo"]]
         photo.add_row(f"{name}, in turns", *(f"{t[key]:.3g}" for t in turns for key in _KINDS))

@@ -17,10 +17,12 @@ from synergy.cli.options import (
     BfmOption,
     EngineName,
     EngineOption,
+    MirrorOption,
     NetworkOption,
     Renderer,
     RendererOption,
     ThreadsOption,
+    positive_numbers,
 )
 from synergy.errors import UserError
 
@@ -40,9 +42,7 @@ Command = Callable[..., None]
 def _common_options(
     model: NetworkOption = "synergynet",
     bfm: BfmOption = None,
-    mirror: Annotated[
-        bool, typer.Option("--mirror", help="Predict each crop and its mirror image and take the mean.")
-    ] = False,
+    mirror: MirrorOption = False,
     from_predictions: Annotated[
         Path | None, typer.Option(help="Score the predictions of this .npz file instead of running a network.")
     ] = None,
@@ -196,9 +196,9 @@ def card(
     data: Annotated[Path, typer.Option(help="Folder of the validation data (docs/training.md).", show_default=False)],
     model: NetworkOption = "synergynet",
     bfm: BfmOption = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="The mean with the prediction of the mirror image.")] = False,
+    mirror: MirrorOption = False,
     out: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file too.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many files of each data set.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use at most this many files of each data set.")] = None,
     engine: EngineOption = EngineName.AUTO,
 ) -> None:
     """The tables of MODEL_CARD.md as Markdown: errors by group of faces, and on rotated and small images."""
@@ -245,10 +245,7 @@ def detector(
 
     if json_file is not None:
         require_writable_file(json_file)
-    try:
-        lengths = [int(side) for side in sides.split(",")]
-    except ValueError:
-        raise UserError(f"--sides {sides}: expected whole numbers with commas, for example 320,640") from None
+    lengths = positive_numbers("--sides", sides)
     sets = {"rendered crowds": crowds(rendered_faces(count, seed=0), seed=0)}
     if data is not None:
         reader = PtsReader(data)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synergy.cli.options import BfmOption, NetworkOption
+from synergy.cli.options import BfmOption, MirrorOption, WeightsOption
 from synergy.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,11 +34,9 @@ class FormatName(StrEnum):
 def export(
     kind: Annotated[FormatName, typer.Argument(metavar="FORMAT", help="onnx, torchscript or openvino.")],
     out: Annotated[Path, typer.Option(help="The file to write. Its description FILE.json is written next to it.")],
-    weights: NetworkOption = "synergynet",
+    weights: WeightsOption = "synergynet",
     bfm: BfmOption = None,
-    mirror: Annotated[
-        bool, typer.Option("--mirror", help="The exported model takes the mean with the mirrored face.")
-    ] = False,
+    mirror: MirrorOption = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="8-bit integers in the backbone (onnx); needs --calibrate.")
     ] = False,
@@ -79,11 +77,12 @@ def export(
     if not isinstance(network, nn.Module):
         raise UserError(f"--weights {weights}: is an exported model already")
     model = CropModel(network, mirror)
-    with needs_extra("onnx", "synergy export"):
-        import onnxruntime  # noqa: F401
+    if kind is FormatName.ONNX:
+        with needs_extra("onnx", "synergy export onnx"):
+            import onnxruntime  # noqa: F401
 
-        if calibrate is not None:
-            import onnx  # noqa: F401
+            if calibrate is not None:
+                import onnx  # noqa: F401
     if calibrate is not None:
         facts = export_onnx_int8(model, out, _read_crops(calibrate, model.size))
         errors, n_float = facts["nme_percent"], facts["convolutions_in_fp32"]

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from synergy.cli.console import error_console, say
-from synergy.cli.options import BfmOption, NetworkOption, RedoOption, TimeLimitOption
+from synergy.cli.options import BfmOption, RedoOption, TimeLimitOption, WeightsOption
 from synergy.errors import TimeLimitError, UserError
 from synergy.extras import needs_extra
 from synergy.outputs import require_writable_file
@@ -144,7 +144,7 @@ def render(
 def find(
     photos: Annotated[Path, typer.Argument(help="Folder, tar or zip of photos.")],
     out: Annotated[Path, typer.Option(help="The .tar of crops to write; an .npz is written next to it.")],
-    weights: NetworkOption = "synergynet",
+    weights: WeightsOption = "synergynet",
     bfm: BfmOption = None,
 ) -> None:
     """Find the faces of photos without annotations, and write them as crops that label build reads."""
@@ -163,7 +163,7 @@ def find(
 def predict(
     source: Annotated[Path, typer.Argument(help="A pack of photos, or a data set with boxes or annotations.")],
     out: Annotated[Path, typer.Option(help="The prediction file (.npz) to write.")] = Path("predictions.npz"),
-    weights: NetworkOption = "synergynet",
+    weights: WeightsOption = "synergynet",
     bfm: BfmOption = None,
     keep: Annotated[
         float, typer.Option(min=0, max=1, help="Keep only this fraction, the predictions with the least uncertainty.")
@@ -306,7 +306,7 @@ def aflw2000(
 @quality.command()
 def blendshapes(
     pack: Annotated[Path, typer.Argument(help="A pack with blendshape scores, or of rendered faces.")],
-    weights: NetworkOption = "synergynet",
+    weights: WeightsOption = "synergynet",
     bfm: BfmOption = None,
     best: Annotated[int, typer.Option(help="The mean is over so many shapes whose scores vary most.")] = 20,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from synergy.errors import UserError
 from synergy.registry import BFM_HELP, MODEL_HELP
 
 
@@ -45,9 +46,18 @@ RedoOption = Annotated[
     bool, typer.Option("--redo", help="Repeat steps whose command or inputs changed; the old folders are kept.")
 ]
 TimeLimitOption = Annotated[
-    float | None, typer.Option(help="Stop after so many seconds; exit status 3 if steps are left.")
+    float | None, typer.Option(help="Stop after this many seconds; exit status 3 if steps are left.")
 ]
 NetworkOption = Annotated[str, typer.Option(help=MODEL_HELP)]
+# In commands that call the network --weights, --model is accepted too.
+WeightsOption = Annotated[str, typer.Option("--weights", "--model", help=MODEL_HELP)]
+MirrorOption = Annotated[
+    bool,
+    typer.Option(
+        "--mirror",
+        help="Predict each face and its mirror image, and take the mean: slightly more accurate, twice the time.",
+    ),
+]
 BfmOption = Annotated[Path | None, typer.Option(help=BFM_HELP)]
 RendererOption = Annotated[
     Renderer, typer.Option(help="Draws the meshes: builtin, or pytorch3d (on the GPU where there is one) if installed.")
@@ -59,8 +69,9 @@ EngineOption = Annotated[
 MinFaceOption = Annotated[
     float | None,
     typer.Option(
+        min=10,
         help="Smallest face that is wanted: its longer side in pixels. Larger is faster. By default 32, or 1/48 of "
-        "the longer side of large images."
+        "the longer side of large images.",
     ),
 ]
 ThreadsOption = Annotated[
@@ -69,3 +80,18 @@ ThreadsOption = Annotated[
         min=1, help="Threads on the CPU. By default the detector uses up to 4, and the network 1.", show_default=False
     ),
 ]
+
+
+def positive_numbers(option: str, text: str) -> tuple[int, ...]:
+    """Read a comma-separated list of positive whole numbers.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise UserError(f"{option} {text}: expected positive whole numbers with commas, for example 1,2")
+    return numbers

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +21,7 @@ from synergy.cli.options import (
     EngineName,
     EngineOption,
     MinFaceOption,
+    MirrorOption,
     NetworkOption,
     Place,
     Renderer,
@@ -75,9 +76,7 @@ def predict(
     model: NetworkOption = "synergynet",
     bfm: BfmOption = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    mirror: Annotated[
-        bool, typer.Option("--mirror", help="Mean with the mirrored face: more accurate, twice the time.")
-    ] = False,
+    mirror: MirrorOption = False,
     roll: Annotated[
         Roll,
         typer.Option(
@@ -96,7 +95,9 @@ def predict(
     ] = MIN_CONFIDENCE,
     engine: EngineOption = EngineName.AUTO,
     threads: ThreadsOption = None,
-    threshold: Annotated[float, typer.Option(help="Lowest detector score that counts as a face.")] = 0.35,
+    threshold: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Lowest score of the detector that counts as a face.")
+    ] = 0.35,
     min_face: MinFaceOption = None,
     max_pixels: Annotated[
         int,
@@ -127,7 +128,7 @@ def predict(
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Only one of N parts of the inputs, I from 1 to N. The name of an input decides about its part.",
+            help="Process only one of N parts of the inputs, for example 2/8. An input's name determines its part.",
         ),
     ] = None,
     neutral: Annotated[
@@ -321,6 +322,7 @@ def _read_boxes(path: Path | None, sources: Sequence[Source], shard: Shard) -> d
         raise UserError(f"{path}: cannot be read as JSON ({describe(error)})") from None
     if not isinstance(boxes, dict):
         raise UserError(f'{path}: expected {{"photos/a.jpg": [[x0, y0, x1, y1], ...]}}')
+    boxes = {str(PurePath(key)): value for key, value in boxes.items()}
     names = {source.name for source in sources if not source.is_archive}
     folders = tuple(f"{source.name}/" for source in sources if source.is_archive)
     if unmatched := [key for key in boxes if key in shard and key not in names and not key.startswith(folders)]:
@@ -335,7 +337,7 @@ def _read_boxes(path: Path | None, sources: Sequence[Source], shard: Shard) -> d
 def _settings_key(
     predictor: FacePredictor, detection: tuple[float, float | None], renderer: str, neutral: bool = False
 ) -> str:
-    """Identify the program's version, the weights and the settings that decide about predicted faces."""
+    """Identify the program's version, the weights and the settings that determine the predicted faces."""
     import synergy
     from synergy.cli.predict_images import digest
     from synergy.weights import decides_predictions

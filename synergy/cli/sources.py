@@ -17,7 +17,9 @@ from synergy.errors import UserError, describe, encodable
 from synergy.result_formats import PICTURE_FORMATS
 from synergy.shards import ALL, Shard
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts"}
+)
 LIST_SUFFIX = ".txt"
 STDIN = "stdin"
 # The longest name of a file or folder that most file systems take is 255 bytes; room is left for our endings.
@@ -102,7 +104,7 @@ def find_sources(inputs: list[str], problem: Callable[[str], None], shard: Shard
         if (is_archive(path) or name in shard) and paths.setdefault(name, path) != path:
             problem(f"{name}: another input has the same name")
 
-    for item in inputs:
+    def add_input(item: str) -> None:
         if item == "-":
             paths[STDIN] = sys.stdin.buffer.read()
         elif Path(item).is_dir():
@@ -118,6 +120,12 @@ def find_sources(inputs: list[str], problem: Callable[[str], None], shard: Shard
             add(str(Path(item)))
         else:
             raise UserError(f"{item}: no such file or folder")
+
+    for item in inputs:
+        try:
+            add_input(item)
+        except OSError as error:
+            raise UserError(f"{item}: cannot be read ({describe(error)})") from None
     return [Source(name, path) for name, path in paths.items()]
 
 

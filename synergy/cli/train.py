@@ -13,6 +13,7 @@ import typer
 from synergy.cli.options import BfmOption, RedoOption, TimeLimitOption
 from synergy.errors import TimeLimitError, UserError
 from synergy.extras import needs_extra
+from synergy.outputs import require_writable_file
 
 app = typer.Typer(no_args_is_help=True, help="Train networks, export and convert their weights, and run recipes.")
 
@@ -68,6 +69,9 @@ def convert(
     """Give trained weights another morphable model, without further training."""
     with needs_extra("train", "training"):
         from train.convert import convert_weights
+    if out.suffix != ".safetensors":
+        raise UserError(f"--out {out}: weights are written as .safetensors")
+    require_writable_file(out)
     residual = convert_weights(weights, data, out, bfm, model, count).residual
     typer.echo(f"written: {out}; coarse landmarks differ by {residual:.2f} % of the face")
 
@@ -80,6 +84,8 @@ def table(
     """Compare the validation figures of exported weights in a Markdown table."""
     from train.table import make_table
 
+    if out is not None:
+        require_writable_file(out)
     text = make_table(sources)
     typer.echo(text)
     if out is not None:
@@ -125,9 +131,13 @@ def execute(arguments: list[str]) -> None:
         _execute_apart(arguments)
         return
     try:
-        root(arguments, standalone_mode=False)
+        status = root(arguments, standalone_mode=False)
     except ClickException as error:
         raise UserError(error.format_message()) from None
+    if status == TimeLimitError.exit_status:
+        raise TimeLimitError("the command has stopped at its time limit")
+    if status:
+        raise UserError(f"the command has ended with exit status {status}; the reason is printed above")
 
 
 def _execute_apart(arguments: list[str]) -> None:

@@ -97,7 +97,7 @@ def make_engine(
         model = CropModel(net, mirror).to("cpu")
         return OnnxEngine(to_onnx(model), model.outputs, threads or 1)
     if isinstance(net, ExportedNetwork):
-        raise UserError(f"{net.path}: runs in the engine onnxruntime, not in {name}")
+        raise UserError(f"{net.path}: an exported model runs in onnxruntime only; give --engine onnxruntime")
     require_device(device)
     from synergy.engines.torch_engine import TorchEngine
 

@@ -99,6 +99,11 @@ def test_a_video_is_finished_by_its_last_line(tmp_path, results):
     assert (found.images, found.faces) == (2, 0)
     results.write_tables(["json"])
     assert names(tmp_path) == ["v#0", "v#1"]
+    # A run with other settings that does not come to an end changes nothing.
+    results.add_frame("v", "3", "v#0", 0.0, [FACE])
+    results.write_tables(["json"])
+    written = json.loads((tmp_path / "predictions.json").read_text())["images"]
+    assert [(image["name"], image["faces"]) for image in written] == [("v#0", []), ("v#1", [])]
 
 
 @pytest.mark.parametrize("content", ["hello\n", "[]\n", '{"source": 1, "key": "k"}\n', '{"images": []}\n'])

@@ -413,3 +413,12 @@ def pack_copy(tmp_path: Path) -> Path:
     out = tmp_path / "d" / "more"
     CliRunner().invoke(app, ["label", "render", "--out", str(out), "--faces", "8"], catch_exceptions=False)
     return out
+
+
+def test_a_command_that_stops_at_its_time_limit_is_not_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    for status, error in ((3, TimeLimitError), (2, UserError)):
+        monkeypatch.setattr("synergy.cli.app", lambda *_, status=status, **__: status)
+        with pytest.raises(error):
+            execute(["label", "auto"])
+    monkeypatch.setattr("synergy.cli.app", lambda *_, **__: 0)
+    execute(["label", "auto"])

@@ -47,9 +47,13 @@ def find_faces(
         The number of faces.
 
     Raises:
-        UserError: there is no photo, or no face in them.
+        UserError: there is no photo, or no face in them; or `out` is no `.tar`, or has annotations next to it.
     """
     tree, out = FileTree(photos), Path(out)
+    if out.suffix != ".tar":
+        raise UserError(f"--out {out}: crops are written as .tar")
+    if not out.exists() and out.with_suffix(".npz").exists():
+        raise UserError(f"--out {out}: {out.with_suffix('.npz').name} exists, choose another name")
     names = tree.with_suffix(*DATASET_IMAGE_SUFFIXES)
     if not names:
         raise UserError(f"{photos}: no photos in it ({', '.join(DATASET_IMAGE_SUFFIXES)})")

@@ -3,6 +3,9 @@ import pytest
 import torch
 
 from synergy.benchmark.networks import FP32, PEERS, exported_candidate, own_candidates, peer_candidates
+from synergy.deploy.exported import ExportedNetwork
+from synergy.deploy.formats import export_fp32
+from synergy.engines import CropModel
 from synergy.errors import UserError
 
 pytest.importorskip("onnxruntime")
@@ -28,6 +31,12 @@ def test_an_own_network_runs_in_both_engines(small_net):
         assert next(iter(call())).shape == (2, 68, 3)
 
 
-def test_a_missing_file_is_one_line(small_net, tmp_path):
-    with pytest.raises(UserError, match=r"gone\.onnx: cannot be read"):
+def test_an_exported_network_is_compared_with_its_own_int8_form(small_net, tmp_path):
+    with pytest.raises(UserError, match="there is no such file"):
         exported_candidate(small_net, tmp_path / "gone.onnx")
+    path = tmp_path / "fp32.onnx"
+    export_fp32("onnx", CropModel(small_net), path, np.zeros((1, 120, 120, 3), np.uint8))
+    with pytest.raises(UserError, match=f"expected '{small_net.model_id} int8'"):
+        exported_candidate(small_net, path)
+    with pytest.raises(UserError, match="give it with --int8"):
+        own_candidates(ExportedNetwork(path))

@@ -283,6 +283,15 @@ def test_bad_boxes_name_their_file_and_leave_the_others(tmp_path, photos, model,
     assert len(images_of(tmp_path / "out")["photos/more/b.png"]) == 1
 
 
+def test_keys_of_boxes_may_be_written_as_the_inputs_were(tmp_path, photos, model):
+    (tmp_path / "boxes.json").write_text(json.dumps({"./photos/a.jpg": [BOX]}))
+    result = run("./photos/a.jpg", "--boxes", "boxes.json", "--model", model, "--out", "out", "--format", "json")
+    assert result.exit_code == 0, result.output
+    [image] = json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]
+    assert image["name"] == "photos/a.jpg"
+    assert len(image["faces"]) == 1
+
+
 def test_a_key_of_boxes_that_names_no_input_is_an_error(tmp_path, photos, model):
     (tmp_path / "boxes.json").write_text(json.dumps({"a.jpg": [BOX], "photos/a.jpg": [BOX]}))
     result = run("photos", "--boxes", "boxes.json", "--model", model, "--out", "out")
@@ -560,6 +569,7 @@ MISTAKES = [
     (["{photo}", "--out", "{photo}"], "cannot be written to (it is a file"),
     (["{photo}", "--out", "{photo}/out"], "cannot be written to (Not a directory)"),
     (["{photo}", "--device", "nonsense"], "device 'nonsense' cannot be used"),
+    (["x" * 300], "cannot be read (File name too long)"),
     (["{photo}", "--shard", "3/2"], "--shard 3/2: expected i/n with i from 1 to n, for example 1/4"),
 ]
 

@@ -161,7 +161,7 @@ def test_broken_files_are_one_line(case, exported, tmp_path):
 
 def test_what_an_exported_model_cannot_do(exported):
     network = ExportedNetwork(exported)
-    with pytest.raises(UserError, match="runs in the engine onnxruntime, not in torch"):
+    with pytest.raises(UserError, match="give --engine onnxruntime"):
         make_engine("torch", network)
     with pytest.raises(UserError, match="cannot be mirrored"):
         make_engine("onnxruntime", network, mirror=True)

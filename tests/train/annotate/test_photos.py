@@ -50,3 +50,13 @@ def test_photos_without_a_face_are_one_line(tmp_path: Path) -> None:
     cv2.imwrite(str(folder / "empty.png"), np.zeros((80, 80, 3), np.uint8))
     with pytest.raises(UserError, match="no face in 1 photos"):
         find_faces(folder, tmp_path / "faces.tar", *arguments)
+
+
+def test_crops_and_their_annotations_do_not_replace_files(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((200, 200, 3), np.uint8))
+    (tmp_path / "AFLW.npz").write_bytes(b"mine")
+    for name, message in (("crops.npz", "written as .tar"), ("AFLW.tar", "AFLW.npz exists")):
+        with pytest.raises(UserError, match=message):
+            find_faces(tmp_path / "photos", tmp_path / name, FacePredictor(), lambda *_: None, print)
+    assert (tmp_path / "AFLW.npz").read_bytes() == b"mine"

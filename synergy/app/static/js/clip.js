@@ -67,7 +67,7 @@ function showMoment(seconds) {
   const last = rows().findLast(([time]) => time <= seconds + 1e-3) ?? rows()[0];
   if (last === undefined) return;
   const [time, face] = last;
-  const isSeen = seconds - time < 0.25;
+  const isSeen = Math.abs(seconds - time) < 0.25;
   const angles = Object.entries(COLUMN).map(([name, column]) => [name, face[column]]);
   showFacts({ description: isSeen ? face[WORDS] : "Out of sight.", pose_deg: Object.fromEntries(angles) });
 }

@@ -49,7 +49,7 @@ export function showFacts(face) {
     make("p", {
       textContent: `${Object.values(ANGLES).map(([label, meaning]) => `${label}: ${meaning}`).join("; ")}. ` +
         "Left and right are those of the person who looks at the picture. Near profile, different angles can describe " +
-        "the same rotation; the sentence above is always right.",
+        "the same rotation; the sentence above does not have this problem.",
     }),
   );
   const words = make("p", { className: "words", textContent: face.description });

@@ -10,7 +10,8 @@ export function startIntake(settings, onFile, onExample) {
     `Photos up to ${settings.megapixels} megapixels, clips up to ${seconds} seconds.`;
   byId("privacy").textContent = settings.is_local
     ? "Everything stays on this computer."
-    : `The server keeps results in memory for at most ${settings.result_minutes} minutes, and never on disk.`;
+    : `The server keeps results in memory for at most ${settings.result_minutes} minutes. ` +
+      "A clip lies in a temporary folder while it is analysed.";
 
   for (const id of ["file", "capture"]) {
     byId(id).addEventListener("change", () => {
