@@ -74,7 +74,7 @@ three:  ## bundle three.js for the web app again, after a change of its version 
 	$$folder/node_modules/.bin/esbuild $$folder/three.entry.js --bundle --minify --format=esm --legal-comments=inline \
 	  --outfile=$(VENDOR)/three.js && rm -r $$folder
 
-weights: $(VENV)/.installed  ## train the shipped weights from the data files: make weights DATA=../shared/data OUT=runs/weights
+weights: $(VENV)/.installed  ## train both networks from the data files: make weights DATA=../shared/data OUT=runs/weights
 	@test -d "$(DATA)" || { echo "error: give the folder of the data files, DATA=..." >&2; exit 2; }
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/synergy train recipe --data "$(DATA)" --out "$(or $(OUT),runs/weights)"
 

@@ -41,7 +41,7 @@ def read_bfm2017(path: str | Path, keypoints: str | Path | None = None) -> Morph
     try:
         import h5py
     except ModuleNotFoundError:
-        raise ModelFileError(f"{path}: an .h5 file needs h5py: pip install 'synergy-face[bfm]'") from None
+        raise ModelFileError(f"{path}: an .h5 file needs h5py; install the extra 'bfm' (docs/install.md)") from None
 
     path = Path(path)
     with reading(path, "Basel Face Model .h5 file"):

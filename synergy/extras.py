@@ -23,15 +23,15 @@ def needs_extra(extra: str, feature: str) -> Iterator[None]:
 
     Example:
         >>> with needs_extra("eval", "--report"):
-        ...     import a_package_that_is_not_installed
+        ...     import a_missing_package
         Traceback (most recent call last):
-        synergy.errors.UserError: --report needs a_package_that_is_not_installed: pip install 'synergy-face[eval]'
+        synergy.errors.UserError: --report needs a_missing_package; install the extra 'eval' (docs/install.md)
     """
     try:
         yield
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        raise UserError(f"{feature} needs {package}: pip install 'synergy-face[{extra}]'") from None
+        raise UserError(f"{feature} needs {package}; install the extra '{extra}' (docs/install.md)") from None
 
 
 def explain_opencv(error: ImportError) -> str | None:

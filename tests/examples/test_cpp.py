@@ -41,7 +41,7 @@ def program(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(small_net, tmp_path_factory):
-    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'synergy-face[onnx]'")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime; install the extra 'onnx' (docs/install.md)")
     path = tmp_path_factory.mktemp("model") / "face.onnx"
     export_fp32("onnx", CropModel(small_net), path, np.zeros((1, 120, 120, 3), np.uint8))
     return path

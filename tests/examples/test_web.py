@@ -30,7 +30,7 @@ WEB = Path(__file__).parent.parent.parent / "examples" / "web"
 @pytest.fixture(scope="module")
 def builder():
     """The module examples/web/build.py."""
-    pytest.importorskip("onnx", reason="needs onnx: pip install 'synergy-face[onnx]'")
+    pytest.importorskip("onnx", reason="needs onnx; install the extra 'onnx' (docs/install.md)")
     spec = spec_from_file_location("web_build", WEB / "build.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -104,7 +104,7 @@ def site(tmp_path_factory):
         pytest.skip("needs Chromium")
     if shutil.which("npm") is None:
         pytest.skip("needs onnxruntime-web: npm is not installed")
-    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'synergy-face[onnx]'")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime; install the extra 'onnx' (docs/install.md)")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, WEB / "build.py", "--out", folder]
     built = subprocess.run(command, capture_output=True, text=True, check=False)

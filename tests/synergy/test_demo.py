@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    pytest.importorskip("av", reason="needs PyAV: pip install 'synergy-face[video]'")
+    pytest.importorskip("av", reason="needs PyAV; install the extra 'video' (docs/install.md)")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("synergy.demo.clip.SECONDS", 0.4)
         return build_demo(tmp_path_factory.mktemp("demo"))
@@ -81,13 +81,13 @@ def test_an_animated_face_moves_as_it_is_told():
 def test_without_pyav_the_page_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     video, chart = _write_clip(tmp_path, FacePredictor())
-    assert "needs av: pip install &#x27;synergy-face[video]&#x27;" in video
+    assert "needs av; install the extra &#x27;video&#x27; (docs/install.md)" in video
     assert chart == ""
 
 
 @pytest.mark.slow
 def test_the_people_of_the_clip_keep_their_ids(tmp_path):
-    pytest.importorskip("av", reason="needs PyAV: pip install 'synergy-face[video]'")
+    pytest.importorskip("av", reason="needs PyAV; install the extra 'video' (docs/install.md)")
     write_clip(tmp_path / "clip.mp4")
     tracks = track_clip(tmp_path / "clip.mp4", FacePredictor(), ["overlay"])
     assert [track.number for track in tracks] == [1, 2]

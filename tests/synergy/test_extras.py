@@ -47,7 +47,7 @@ print(len(faces))
 
 def test_the_demo_without_its_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "skimage", None)
-    with pytest.raises(UserError, match=r"^the demo needs skimage: pip install 'synergy-face\[demo\]'$"):
+    with pytest.raises(UserError, match=r"^the demo needs skimage; install the extra 'demo' \(docs/install\.md\)$"):
         build_demo(tmp_path)
 
 
@@ -57,13 +57,15 @@ def test_a_report_without_its_packages_fails_before_anything_is_predicted(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     config = EvaluationConfig(score=None, model="none", report_folder=tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=rf"^--report needs {package}: pip install 'synergy-face\[eval\]'$"):
+    with pytest.raises(UserError, match=rf"^--report needs {package}; install the extra 'eval' \(docs/install\.md\)$"):
         evaluate(None, config)  # type: ignore[arg-type]
 
 
 def test_an_h5_model_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ModelFileError, match=r"model\.h5: an \.h5 file needs h5py: pip install 'synergy-face\[bfm\]'"):
+    with pytest.raises(
+        ModelFileError, match=r"model\.h5: an \.h5 file needs h5py; install the extra 'bfm' \(docs/install\.md\)"
+    ):
         read_bfm2017(tmp_path / "model.h5")
 
 

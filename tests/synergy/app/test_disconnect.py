@@ -13,7 +13,7 @@ import pytest
 from synergy import FacePredictor
 
 av = pytest.importorskip("av")
-uvicorn = pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'synergy-face[app]'")
+uvicorn = pytest.importorskip("uvicorn", reason="needs uvicorn; install the extra 'app' (docs/install.md)")
 
 N_FRAMES = 400
 

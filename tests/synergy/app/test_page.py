@@ -20,7 +20,7 @@ from synergy.images import read_image
 from tests.browser import CHROMIUM, Browser
 
 pytest.importorskip("av")
-pytest.importorskip("fastapi", reason="needs fastapi: pip install 'synergy-face[app]'")
+pytest.importorskip("fastapi", reason="needs fastapi; install the extra 'app' (docs/install.md)")
 
 # WebGL is computed by the CPU. The page's own collection of problems must stay empty.
 FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--window-size=1280,900")

@@ -16,7 +16,7 @@ from PIL import Image
 from synergy import FacePredictor
 from synergy.images import read_image
 
-pytest.importorskip("fastapi", reason="needs fastapi: pip install 'synergy-face[app]'")
+pytest.importorskip("fastapi", reason="needs fastapi; install the extra 'app' (docs/install.md)")
 av = pytest.importorskip("av")
 
 from fastapi.testclient import TestClient  # noqa: E402

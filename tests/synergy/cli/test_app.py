@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from synergy.cli import app
 from synergy.errors import UserError
 
-pytest.importorskip("fastapi", reason="needs fastapi: pip install 'synergy-face[app]'")
+pytest.importorskip("fastapi", reason="needs fastapi; install the extra 'app' (docs/install.md)")
 
 from synergy.app.serve import address_of, is_local_host, open_port
 
@@ -33,7 +33,7 @@ def test_an_address_of_another_machine_is_one_line(host):
 def test_a_missing_package_is_one_line(package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     result = CliRunner().invoke(app, ["app", "--port", "0"])
-    assert str(result.exception) == f"synergy app needs {package}: pip install 'synergy-face[app]'"
+    assert str(result.exception) == f"synergy app needs {package}; install the extra 'app' (docs/install.md)"
 
 
 def test_which_addresses_are_local():

@@ -553,7 +553,7 @@ def test_a_table_in_parquet(tmp_path, photos, model):
 def test_parquet_without_pyarrow_is_one_line(tmp_path, photos, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     result = run("photos", "--model", model, "--format", "parquet")
-    assert str(result.exception) == "--format parquet needs pyarrow: pip install 'synergy-face[scale]'"
+    assert str(result.exception) == "--format parquet needs pyarrow; install the extra 'scale' (docs/install.md)"
     assert not (tmp_path / "out").exists()
 
 

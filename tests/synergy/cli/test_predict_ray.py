@@ -126,7 +126,7 @@ def test_mistakes_are_one_line(tmp_path, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     result = run(*arguments)
     assert isinstance(result.exception, UserError)
-    assert str(result.exception) == "--on ray needs ray: pip install 'synergy-face[ray]'"
+    assert str(result.exception) == "--on ray needs ray; install the extra 'ray' (docs/install.md)"
     assert not (tmp_path / "out").exists()
 
 

@@ -16,7 +16,7 @@ from synergy.errors import UserError
 from synergy.predictor import FacePredictor
 from synergy.registry import open_network
 
-pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'synergy-face[onnx]'")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime; install the extra 'onnx' (docs/install.md)")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def exported(small_net, crops, tmp_path_factory):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_predicts_what_torch_predicts_for_other_batch_sizes(kind, small_net, crops, tmp_path):
     if kind == "openvino":
-        pytest.importorskip("openvino", reason="needs openvino: pip install 'synergy-face[openvino]'")
+        pytest.importorskip("openvino", reason="needs openvino; install the extra 'openvino' (docs/install.md)")
     path = tmp_path / f"face{FORMATS[kind].suffix}"
     facts = export_fp32(kind, CropModel(small_net), path, crops[:4])
     assert facts["largest_landmark_distance_px"] <= 0.01

@@ -1,7 +1,7 @@
 // Requests to the server. Every failure is an Error whose message can be shown to the user.
 
 const UNREACHABLE = "The server cannot be reached. Is `synergy app` still running?";
-const CLIP_SUFFIXES = /\.(mp4|m4v|mov|mkv|webm|avi)$/i;
+const CLIP_SUFFIXES = /\.(mp4|m4v|mov|mkv|webm|avi|mpg|mpeg|wmv|flv|3gp|ts)$/i;
 
 /** Fetch, with an error message from the server's answer. */
 async function request(path, options = {}) {
