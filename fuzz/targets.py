@@ -269,6 +269,7 @@ def _h5s() -> list[bytes]:
 
 
 def _read_h5(content: bytes, folder: Path) -> None:
+    # The reader takes the landmarks from this file next to the model.
     keypoints = folder / "keypoints.txt"
     if not keypoints.exists():
         keypoints.write_text(" ".join(map(str, range(68))))

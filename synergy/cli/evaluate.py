@@ -270,7 +270,9 @@ def video(
     photos: Annotated[
         list[Path] | None,
         typer.Option(
-            "--photo", help="A photo of one person; repeated: these people cross, instead of our own pictures."
+            "--photo",
+            help="A photo of one person. Give the option at least twice: these people cross in the clip, instead of the "
+            "bundled pictures.",
         ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,

@@ -297,7 +297,7 @@ def aflw2000(
     model: QualityModelOption,
     calibration: Annotated[Path, typer.Option(help="calibration.npz of the AFLW training pack.")],
 ) -> None:
-    """Compare labels from AFLW's 21 points with AFLW2000-3D (a report: nothing may be chosen by it)."""
+    """Compare labels from AFLW's 21 points with AFLW2000-3D. It is a test set: choose nothing by this table."""
     from train.annotate.quality import measure_aflw2000
 
     _print_table(measure_aflw2000(data, peer, model, calibration))
@@ -308,7 +308,9 @@ def blendshapes(
     pack: Annotated[Path, typer.Argument(help="A pack with blendshape scores, or of rendered faces.")],
     weights: WeightsOption = "synergynet",
     bfm: BfmOption = None,
-    best: Annotated[int, typer.Option(help="The mean is over so many shapes whose scores vary most.")] = 20,
+    best: Annotated[
+        int, typer.Option(min=1, help="Number of shapes in the mean correlation, those whose scores vary most.")
+    ] = 20,
 ) -> None:
     """Compare a network's blendshape weights with scores, or with the weights of rendered faces."""
     with _progress("Predicting") as (update, _):

@@ -182,7 +182,7 @@ def input_key(settings: str, version: str, boxes: object) -> str:
     """Identify the content of an input and the settings.
 
     Args:
-        settings: identifies everything but the input that decides about the result.
+        settings: identifies everything but the input that determines the result.
         version: identifies the content (`Source.version`).
         boxes: given boxes, or None.
     """

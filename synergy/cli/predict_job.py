@@ -80,7 +80,7 @@ class Job:
         wanted: names from `RESULT_FORMATS`.
         shard: the part of the inputs that is done.
         given: input name to boxes that replace the detector's.
-        settings: identifies everything but the input that decides about the result.
+        settings: identifies everything but the input that determines the result.
         draw: makes a picture of an image and its faces in the style of a name from `PICTURE_FORMATS`.
         neutral: write meshes without the expression.
         n_workers: number of processes that work on images; 0 for this process. On Ray, None for one per processor.

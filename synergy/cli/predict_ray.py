@@ -39,7 +39,7 @@ class ArchiveTask:
     Attributes:
         source: the archive.
         shard: the part of its images that is done.
-        settings: identifies everything but the image that decides about the result.
+        settings: identifies everything but the image that determines the result.
         boxes: image name to boxes that replace the detector's.
         finished: image name to the key of its recorded result.
     """
