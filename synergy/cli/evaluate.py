@@ -271,8 +271,8 @@ def video(
         list[Path] | None,
         typer.Option(
             "--photo",
-            help="A photo of one person. Give the option at least twice: these people cross in the clip, instead of the "
-            "bundled pictures.",
+            help="A photo of one person. Give the option at least twice: these people cross in the clip, instead of "
+            "the bundled pictures.",
         ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
