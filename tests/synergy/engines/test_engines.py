@@ -100,7 +100,7 @@ def test_an_engine_that_is_not_installed(small_net, monkeypatch):
     monkeypatch.delitem(sys.modules, "synergy.engines.onnx_engine", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(
-        UserError, match=r"the engine onnxruntime needs onnxruntime: pip install 'synergy-face\[onnx\]'"
+        UserError, match=r"the engine onnxruntime needs onnxruntime; install the extra 'onnx' \(docs/install\.md\)"
     ):
         make_engine("onnxruntime", small_net)
 
