@@ -28,6 +28,21 @@ def masked_mean(values: Tensor, known: Tensor, weight: Tensor) -> Tensor:
     return torch.where(known, values * weights, 0.0).sum() / weights.sum().clamp_min(1e-6)
 
 
+def known_difference(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the difference of two tensors of the same shape where the target is known, and where it is known.
+
+    Args:
+        predicted: of any shape.
+        target: of the same shape, NaN where unknown.
+
+    Returns:
+        predicted - target, which is zero where the target is unknown, and a bool tensor of the same shape that says
+        where it is known.
+    """
+    known = target.isfinite()
+    return predicted - torch.where(known, target, predicted.detach()), known
+
+
 def wing(predicted: Tensor, target: Tensor, weight: Tensor, omega: float = 10.0, epsilon: float = 2.0) -> Tensor:
     """Return the Wing loss (Feng et al. 2018, arXiv 1711.06753, eq. 5), the mean over the coordinates.
 
@@ -41,8 +56,8 @@ def wing(predicted: Tensor, target: Tensor, weight: Tensor, omega: float = 10.0,
         omega: limit in pixels between the two parts.
         epsilon: curvature of the first part, in pixels.
     """
-    known = target.isfinite()
-    x = (predicted - torch.where(known, target, predicted.detach())).abs()
+    difference, known = known_difference(predicted, target)
+    x = difference.abs()
     constant = omega - omega * math.log(1 + omega / epsilon)
     return masked_mean(torch.where(x < omega, omega * torch.log1p(x / epsilon), x - constant), known, weight)
 
@@ -55,8 +70,8 @@ def rms(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         target: (B, P), NaN where unknown.
         weight: (B,).
     """
-    known = target.isfinite()
-    square = (predicted - torch.where(known, target, predicted.detach())).square()
+    difference, known = known_difference(predicted, target)
+    square = difference.square()
     return (masked_mean(square, known, weight) + 1e-12).sqrt()
 
 
@@ -68,8 +83,8 @@ def vdc(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         target: (B, N, 3), NaN where unknown.
         weight: (B,).
     """
-    known = target.isfinite()
-    square = (predicted - torch.where(known, target, predicted.detach())).square()
+    difference, known = known_difference(predicted, target)
+    square = difference.square()
     return 3 * masked_mean(square, known, weight)
 
 
@@ -82,8 +97,8 @@ def wpdc(predicted: Tensor, target: Tensor, importance: Tensor, weight: Tensor) 
         importance: (B, P) from `parameter_importance`.
         weight: (B,).
     """
-    known = target.isfinite()
-    square = (predicted - torch.where(known, target, predicted.detach())).square()
+    difference, known = known_difference(predicted, target)
+    square = difference.square()
     return masked_mean(importance * square, known, weight)
 
 
@@ -114,8 +129,8 @@ def smooth_l1(predicted: Tensor, target: Tensor, weight: Tensor, beta: float = 1
         weight: (B,).
         beta: limit in pixels between the two parts.
     """
-    known = target.isfinite()
-    x = (predicted - torch.where(known, target, predicted.detach())).abs()
+    difference, known = known_difference(predicted, target)
+    x = difference.abs()
     return masked_mean(torch.where(x < beta, x.square() / (2 * beta), x - beta / 2), known, weight)
 
 
@@ -131,12 +146,10 @@ def gaussian_nll(predicted: Tensor, target: Tensor, std: Tensor, weight: Tensor)
         std: (B, 68) standard deviation of each coordinate in pixels.
         weight: (B,).
     """
-    known = target.isfinite()
-    square = (predicted - torch.where(known, target, predicted.detach())).square()
+    difference, known = known_difference(predicted, target)
+    square = difference.square()
     likelihood = square / (2 * std.square()[..., None]) + std.log()[..., None] + 0.5 * math.log(2 * math.pi)
-    return torch.where(known, likelihood, 0.0).sum(-1).mul(weight[:, None]).sum() / (
-        known.any(-1) * weight[:, None]
-    ).sum().clamp_min(1e-6)
+    return masked_mean(torch.where(known, likelihood, 0.0).sum(-1), known.any(-1), weight)
 
 
 def contour_normals(landmarks: Tensor) -> Tensor:
@@ -174,8 +187,7 @@ def direction_loss(
         anisotropy: a, weight of the normal relative to the tangent.
         smooth: s, limit in pixels between the two parts. ADNet's is 0.01 of half of the image's side.
     """
-    known = target.isfinite()
-    error = predicted - torch.where(known, target, predicted.detach())
+    error, known = known_difference(predicted, target)
     normal = contour_normals(target[..., :2])
     square = error.square().sum(-1)
     along_normal = (error[..., :2] * normal).sum(-1).square()
@@ -203,8 +215,8 @@ def pfld(predicted: Tensor, target: Tensor, angles: Tensor, true_angles: Tensor,
         true_angles: (B, 3) in radians. The factor of a face with unknown angles (NaN) is 1.
         weight: (B,).
     """
-    known = target.isfinite()
-    square = (predicted - torch.where(known, target, predicted.detach())).square()
+    difference, known = known_difference(predicted, target)
+    square = difference.square()
     has_angles = true_angles.isfinite().all(-1)
     factor = (1 - (angles - torch.where(has_angles[:, None], true_angles, angles.detach())).cos()).sum(-1)
     factor = torch.where(has_angles, factor, 1.0)

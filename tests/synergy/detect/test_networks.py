@@ -67,5 +67,6 @@ def test_without_onnxruntime_opencv_runs(monkeypatch):
 
     monkeypatch.delitem(sys.modules, "synergy.engines.onnx_engine", raising=False)
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(UserError, match=r"onnxruntime needs onnxruntime; install the extra 'onnx' \(docs/install\.md\)"):
+    message = r"onnxruntime needs onnxruntime; install the extra 'onnx' \(docs/install\.md\)"
+    with pytest.raises(UserError, match=message):
         centerface_network("onnxruntime")
