@@ -215,7 +215,7 @@ def recall_table(title: str, results: Mapping[int, Recall]) -> Table:
     sizes = [f"{size:g} px" for size in SIZES]
     table = Table("input", "recall", *sizes, "false per picture", "ms", "CPU ms", title=title)
     for side, one in results.items():
-        shares = ["" if np.isnan(share) else f"{share:.2f}" for share in one.by_size]
+        fractions = ["" if np.isnan(value) else f"{value:.2f}" for value in one.by_size]
         figures = (f"{one.false_per_picture:.2f}", f"{one.ms:.3g}", f"{one.cpu_ms:.3g}")
-        table.add_row(str(side), f"{one.recall:.3f}", *shares, *figures)
+        table.add_row(str(side), f"{one.recall:.3f}", *fractions, *figures)
     return table

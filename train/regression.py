@@ -27,9 +27,9 @@ def ridge_regression(
         (3.0, 5.0)
     """
     x, y = inputs.double(), targets.double()
-    share = torch.full_like(x[:, 0], 1 / len(x)) if weight is None else weight.double() / weight.double().sum()
-    x_mean, y_mean = share @ x, share @ y
-    weighted = (x - x_mean) * share[:, None]
+    fraction = torch.full_like(x[:, 0], 1 / len(x)) if weight is None else weight.double() / weight.double().sum()
+    x_mean, y_mean = fraction @ x, fraction @ y
+    weighted = (x - x_mean) * fraction[:, None]
     gram = weighted.T @ (x - x_mean)
     gram += ridge * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
     matrix = torch.linalg.solve(gram, weighted.T @ (y - y_mean)).T

@@ -293,13 +293,13 @@ def error_curve() -> str:
 
     curve = [at(error, (i + 1) / len(errors)) for i, error in enumerate(errors) if error <= 10]
     below = [at(error, (i + 1) / len(errors)) for i, error in enumerate(errors) if error <= limit]
-    share = float((errors <= limit).mean())
-    drawing.line([corner, *below, at(limit, share), at(limit, 0)], "none", 0, True, BLUE, opacity=0.22)
+    fraction = float((errors <= limit).mean())
+    drawing.line([corner, *below, at(limit, fraction), at(limit, 0)], "none", 0, True, BLUE, opacity=0.22)
     drawing.line([corner, *curve], BLUE, 2.5)
     drawing.arrow(corner, corner + [width + 20, 0], "currentColor", 1.5)
     drawing.arrow(corner, corner - [0, height + 25], "currentColor", 1.5)
     drawing.line([at(limit, 0), at(limit, 1)], RED, 1.5, dash="5 4")
-    drawing.line([at(limit, share), at(limit, 1)], RED, 4)
+    drawing.line([at(limit, fraction), at(limit, 1)], RED, 4)
     drawing.line([at(0, 1), at(10, 1)], "currentColor", 0.8, dash="3 4")
     drawing.text(*at(limit, 1) + [0, -9], "fail@7: above 7 %", RED, 13)
     drawing.text(*at(4.7, 0.3), "AUC@7", BLUE, 15, bold=True)

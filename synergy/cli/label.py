@@ -70,8 +70,9 @@ def build(
         list[str] | None,
         typer.Option(
             metavar="NAME=FRACTION",
-            help="Fixed share of a teacher besides the estimated weights, such as opentrack=0.3: of the rotation for a "
-            "teacher of the pose, of the rest for others. Repeat for more.",
+            help="Fixed fraction (0 to 1) of the weight of a teacher, such as opentrack=0.3: of the rotation for a "
+            "teacher that predicts only the pose, of everything else for others. All teachers divide the rest by their "
+            "estimated weights. Can be repeated.",
         ),
     ] = None,
     calibration: Annotated[Path | None, typer.Option(help="calibration.npz of another pack.")] = None,
@@ -109,7 +110,7 @@ def build(
             model=model,
             teachers=tuple(teacher or ()),
             teacher_weights=teacher_weights,
-            shares=_parse_fractions(share, "--share", "NAME=FRACTION"),
+            fixed_fractions=_parse_fractions(share, "--share", "NAME=FRACTION"),
             calibration=calibration,
             automatic=automatic,
             blendshapes=blendshapes,

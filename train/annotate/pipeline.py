@@ -52,8 +52,8 @@ class LabelOptions:
         teachers: prediction files (`train.annotate.predictions`). The first teacher with 3D landmarks is the base.
         teacher_weights: `teacher_weights.json` of another pack. By default the weights are estimated on the annotated
             faces of this data set. They must come from faces that no teacher was trained on.
-        shares: fixed shares of teachers by their names (`train.annotate.teachers.TeacherWeights.with_shares`), where
-            the weights are estimated.
+        fixed_fractions: fixed fractions of the weight by the names of teachers, where the weights are estimated
+            (`train.annotate.teachers.TeacherWeights.with_fixed_fractions`).
         calibration: `calibration.npz` of another pack. By default the calibration is estimated from this data set if
             there is a teacher.
         automatic: keep annotations that look like the output of an automatic fit (CFP's frontal images).
@@ -72,7 +72,7 @@ class LabelOptions:
     model: str | Path | None = None
     teachers: tuple[str | Path, ...] = ()
     teacher_weights: str | Path | None = None
-    shares: Mapping[str, float] = field(default_factory=dict)
+    fixed_fractions: Mapping[str, float] = field(default_factory=dict)
     calibration: str | Path | None = None
     automatic: bool = False
     blendshapes: str | Path | None = None
@@ -85,8 +85,8 @@ class LabelOptions:
     shard: Shard = ALL
 
     def __post_init__(self) -> None:
-        if self.shares and (self.teacher_weights is not None or not self.teachers):
-            raise UserError("shares of teachers need teachers, whose weights are estimated and not given")
+        if self.fixed_fractions and (self.teacher_weights is not None or not self.teachers):
+            raise UserError("fixed fractions of teachers need teachers, whose weights are estimated and not given")
         if self.profile_step_deg is not None and not 1 <= self.profile_step_deg <= 90:
             raise UserError(f"the step between profiled images is 1 to 90 degrees, not {self.profile_step_deg:g}")
 
@@ -235,7 +235,7 @@ def _predict(annotated: _Annotated, names: list[str], options: LabelOptions) -> 
         weights = TeacherWeights.load(options.teacher_weights, teachers.names)
     else:
         weights = estimate_weights(model, teachers[usable], points[usable])
-        weights = weights.with_shares(options.shares, teachers.pose_only)
+        weights = weights.with_fixed_fractions(options.fixed_fractions, teachers.pose_only)
     return _Predicted(combine_teachers(teachers, weights), measure_disagreement(model, teachers), weights)
 
 

@@ -96,25 +96,27 @@ class TeacherWeights:
         content = {"yaw_bounds_deg": ABSOLUTE_YAW_BOUNDS_DEG, "weights": table}
         Path(path).write_text(json.dumps(content, indent=1))
 
-    def with_shares(self, shares: Mapping[str, float], pose_only: Tensor) -> TeacherWeights:
-        """Return weights of which some teachers have a fixed share, and all teachers divide the rest as before.
+    def with_fixed_fractions(self, fractions: Mapping[str, float], pose_only: Tensor) -> TeacherWeights:
+        """Return weights of which some teachers have a fixed fraction, and all teachers divide the rest as before.
 
         Args:
-            shares: fraction by the name of a teacher. A teacher that predicts the pose only has this share of the
+            fractions: by the name of a teacher. A teacher that predicts the pose only has this fraction of the
                 rotation, any other teacher has it of the other coordinates.
             pose_only: (T,) whether a teacher predicts the rotation only.
 
         Raises:
-            UserError: a name is unknown, a share is not above 0, or the shares of the rotation or of the other
+            UserError: a name is unknown, a fraction is not above 0, or those of the rotation or of the other
                 coordinates exceed 1.
         """
-        if unknown := sorted(set(shares) - set(self.names)):
+        if unknown := sorted(set(fractions) - set(self.names)):
             names = ", ".join(self.names) or "none"
-            raise UserError(f"no share for the teacher {unknown[0]}: the teachers besides the base are {names}")
-        share = torch.tensor([shares.get(name, 0.0) for name in self.names], dtype=torch.float64)
-        of_rotation, of_shape = share * pose_only, share * ~pose_only
-        if not all(value > 0 for value in shares.values()) or max(of_rotation.sum(), of_shape.sum()) > 1:
-            raise UserError("the shares of the teachers must be above 0, and their sum must not exceed 1")
+            raise UserError(
+                f"no fixed fraction for the teacher {unknown[0]}: the teachers besides the base are {names}"
+            )
+        fixed = torch.tensor([fractions.get(name, 0.0) for name in self.names], dtype=torch.float64)
+        of_rotation, of_shape = fixed * pose_only, fixed * ~pose_only
+        if not all(value > 0 for value in fractions.values()) or max(of_rotation.sum(), of_shape.sum()) > 1:
+            raise UserError("the fixed fractions of the teachers must be above 0, and their sum must not exceed 1")
         rotation = (1 - of_rotation.sum()) * self.rotation + of_rotation
         return TeacherWeights(self.names, rotation, (1 - of_shape.sum()) * self.shape + of_shape)
 

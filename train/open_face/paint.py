@@ -154,10 +154,10 @@ def _distance_to_path(points: Floats, path: Floats) -> tuple[Floats, Floats]:
         step = path[i + 1] - path[i]
         offset = points - path[i]
         length = max(float((step**2).sum()), 1e-12)
-        share = (offset[:, 0] * step[0] + offset[:, 1] * step[1] + offset[:, 2] * step[2]) / length
-        share = np.clip(share, 0, 1)
-        rest = offset - share[:, None] * step
+        fraction = (offset[:, 0] * step[0] + offset[:, 1] * step[1] + offset[:, 2] * step[2]) / length
+        fraction = np.clip(fraction, 0, 1)
+        rest = offset - fraction[:, None] * step
         distance = np.sqrt(rest[:, 0] ** 2 + rest[:, 1] ** 2 + rest[:, 2] ** 2)
         nearer = distance < best
-        best, along = np.where(nearer, distance, best), np.where(nearer, i + share, along)
+        best, along = np.where(nearer, distance, best), np.where(nearer, i + fraction, along)
     return best, along

@@ -168,11 +168,13 @@ def test_shares_are_stored_with_the_weights(saved_model, pts_folder, make_truth,
     shares: dict[str, dict[str, float]] = {"without": {}, "with": {"pose": 0.4}}
     weights = {}
     for name, share in shares.items():
-        pack = build_pack(folder, tmp_path / name, LabelOptions(model=saved_model, teachers=teachers, shares=share))
+        pack = build_pack(
+            folder, tmp_path / name, LabelOptions(model=saved_model, teachers=teachers, fixed_fractions=share)
+        )
         weights[name] = np.array(json.loads((pack / "teacher_weights.json").read_text())["weights"]["pose"]["rotation"])
     np.testing.assert_allclose(weights["with"], 0.4 + 0.6 * weights["without"])
-    with pytest.raises(UserError, match="shares of teachers need teachers"):
-        LabelOptions(teacher_weights=tmp_path / "w.json", teachers=teachers, shares={"pose": 0.4})
+    with pytest.raises(UserError, match="fixed fractions of teachers need teachers"):
+        LabelOptions(teacher_weights=tmp_path / "w.json", teachers=teachers, fixed_fractions={"pose": 0.4})
 
 
 def test_people_above_a_number_are_for_validation(shared_data, tmp_path):

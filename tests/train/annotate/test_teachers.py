@@ -105,18 +105,20 @@ def test_shares_are_of_the_rotation_for_pose_teachers_and_of_the_rest_for_others
         ("pose", "flat"), torch.tensor([[0.5, 0.2]]).double(), torch.tensor([[0.0, 0.6]]).double()
     )
     pose_only = torch.tensor([True, False])
-    shared = estimated.with_shares({"pose": 0.3, "flat": 0.5}, pose_only)
+    shared = estimated.with_fixed_fractions({"pose": 0.3, "flat": 0.5}, pose_only)
     torch.testing.assert_close(shared.rotation, torch.tensor([[0.65, 0.14]]).double())
     torch.testing.assert_close(shared.shape, torch.tensor([[0.0, 0.8]]).double())
-    unchanged = estimated.with_shares({}, pose_only)
+    unchanged = estimated.with_fixed_fractions({}, pose_only)
     assert torch.equal(unchanged.rotation, estimated.rotation)
     assert torch.equal(unchanged.shape, estimated.shape)
-    with pytest.raises(UserError, match="no share for the teacher gone: the teachers besides the base are pose, flat"):
-        estimated.with_shares({"gone": 0.3}, pose_only)
+    with pytest.raises(
+        UserError, match="no fixed fraction for the teacher gone: the teachers besides the base are pose, flat"
+    ):
+        estimated.with_fixed_fractions({"gone": 0.3}, pose_only)
     with pytest.raises(UserError, match="must not exceed 1"):
-        estimated.with_shares({"flat": 1.1}, pose_only)
+        estimated.with_fixed_fractions({"flat": 1.1}, pose_only)
     with pytest.raises(UserError, match="must be above 0"):
-        estimated.with_shares({"flat": 0.0}, pose_only)
+        estimated.with_fixed_fractions({"flat": 0.0}, pose_only)
 
 
 def test_weights_are_saved_and_read(tmp_path):
