@@ -19,9 +19,10 @@ from bfm_assets import open_face
 from synergy.appearance import random_colours, region_colours
 from synergy.crop import landmark_box
 from synergy.data.sample import FaceSample
+from synergy.defaults import LEAST_MIN_FACE
 from synergy.demo import random_face
 from synergy.detect import CenterFace, Detection, Detector
-from synergy.detect.centerface import LEAST_MIN_FACE, SMALLEST_FACE
+from synergy.detect.centerface import SMALLEST_FACE
 from synergy.draw import draw_mesh
 
 Image = NDArray[np.uint8]

@@ -168,7 +168,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 def _has_more_than_eight_bits(image: Image.Image) -> bool:
     values = np.asarray(image)
-    return bool((values[np.isfinite(values)] > 255).any())
+    return bool(((values > 255) & np.isfinite(values)).any())
 
 
 def _strip_to_rgb(image: Image.Image, divisor: int) -> NDArray[np.uint8]:

@@ -113,13 +113,17 @@ class FaceModule(pl.LightningModule):
 
     def _elapsed_time(self) -> float:
         """Return the fraction of `max_time` that is over, by the clock of this process; 0 without `max_time`."""
-        timers = [item for item in self.trainer.callbacks if isinstance(item, Timer)]  # type: ignore[attr-defined]
-        return max((item.time_elapsed() / item._duration for item in timers if item._duration), default=0.0)
+        return max((timer.time_elapsed() / (timer._duration or 1) for timer in self._timers()), default=0.0)
+
+    def _timers(self) -> list[Timer]:
+        """Return the callbacks that limit the time of the run."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        return [callback for callback in callbacks if isinstance(callback, Timer) and callback._duration]
 
     @override
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Take the time of the first process in all processes, so that they have the same learning rate."""
-        if self.trainer.world_size > 1:
+        if self.trainer.world_size > 1 and self._timers():
             self._shared_time = self.trainer.strategy.broadcast(self._elapsed_time())
 
     def rate_factor(self, progress: float) -> float:

@@ -66,12 +66,12 @@ class TrainedNetwork:
             Whether architecture and morphable model are the same. Otherwise nothing is copied.
 
         Raises:
-            UserError: the file lacks weights that decide about predictions, or has others.
+            UserError: the file lacks weights that predictions need, or has others.
         """
         same = all(self.architecture.get(name) == net.architecture[name] for name in _ARCHITECTURE)
         if not same or self.model_digest != net.morphable_model.digest:
             return False
-        self._load_into(net, "uncertainty.")
+        self._load_into(net)
         return True
 
     def with_uncertainty(self, model: MorphableModel) -> SynergyNet:
@@ -85,21 +85,21 @@ class TrainedNetwork:
         """
         net = SynergyNet(model, **{**self.architecture, "uncertainty": True})
         try:
-            self._load_into(net, "uncertainty.")
+            self._load_into(net)
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(f"{self.path}: does not fit the morphable model '{model.name}' ({reason})") from None
         return net
 
-    def _load_into(self, net: SynergyNet, optional: str) -> None:
-        """Copy the state. Names that begin with `optional` may be missing or unknown.
+    def _load_into(self, net: SynergyNet) -> None:
+        """Copy the state. Only one of the two networks may have uncertainty heads.
 
         Raises:
-            UserError: another name that decides about predictions is missing, or unknown.
+            UserError: another weight that predictions need is missing, or unknown.
         """
         result = net.load_state_dict(self.state, strict=False)
         missing = [name for name in result.missing_keys if decides_predictions(name)]
-        if wrong := [name for name in (*missing, *result.unexpected_keys) if not name.startswith(optional)]:
+        if wrong := [name for name in (*missing, *result.unexpected_keys) if not name.startswith("uncertainty.")]:
             raise UserError(f"{self.path}: does not fit its architecture ({wrong[0]})")
 
 

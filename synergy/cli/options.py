@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from synergy.defaults import LEAST_MIN_FACE
 from synergy.errors import UserError
 from synergy.registry import BFM_HELP, MODEL_HELP
 
@@ -69,7 +70,7 @@ EngineOption = Annotated[
 MinFaceOption = Annotated[
     float | None,
     typer.Option(
-        min=10,
+        min=LEAST_MIN_FACE,
         help="Smallest face that is wanted: its longer side in pixels. Larger is faster. By default 32, or 1/48 of "
         "the longer side of large images.",
     ),

@@ -134,10 +134,15 @@ def execute(arguments: list[str]) -> None:
         status = root(arguments, standalone_mode=False)
     except ClickException as error:
         raise UserError(error.format_message()) from None
+    _check_status(status, "the command")
+
+
+def _check_status(status: int | None, what: str) -> None:
+    """Raise the error that an exit status of `synergy` means; None and 0 mean none."""
     if status == TimeLimitError.exit_status:
-        raise TimeLimitError("the command has stopped at its time limit")
+        raise TimeLimitError(f"{what} has stopped at its time limit")
     if status:
-        raise UserError(f"the command has ended with exit status {status}; the reason is printed above")
+        raise UserError(f"{what} has failed with exit status {status}; the reason is printed above")
 
 
 def _execute_apart(arguments: list[str]) -> None:
@@ -156,10 +161,7 @@ def _execute_apart(arguments: list[str]) -> None:
                 process.terminate()
     finally:
         signal.signal(signal.SIGTERM, previous)
-    if status == TimeLimitError.exit_status:
-        raise TimeLimitError("training has stopped at its time limit")
-    if status:
-        raise UserError(f"training has failed with exit status {status}; the reason is printed above")
+    _check_status(status, "training")
 
 
 def _run_lightning(arguments: list[str]) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synergy.defaults import LEAST_MIN_FACE
 from synergy.detect.base import Detection
 from synergy.detect.networks import centerface_network
 from synergy.errors import UserError
@@ -23,8 +24,6 @@ _MULTIPLE = 32
 
 # Longer side of the smallest face, in input pixels, that is found in about nine of ten cases (docs/performance.md).
 SMALLEST_FACE = 20
-# Faces of fewer image pixels are not found however much the image is enlarged.
-LEAST_MIN_FACE = 10
 # By default the smallest face that is wanted has this many image pixels, and large images are shrunk to this longer
 # side.
 _MIN_FACE = 32
