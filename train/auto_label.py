@@ -161,7 +161,7 @@ def _make_recipe(options: AutoOptions) -> tuple[Path, dict[str, Any]]:
         weights = f"{prefix}{{weights{number - 1}}}/net.safetensors"
         bfm = ["--bfm", *models] if models else []
         add(
-            f"predictions{number}", "label", "predict", photos, "--weights", weights, *bfm,
+            f"predictions{number}", "label", "predict", photos, "--model", weights, *bfm,
             "--keep", f"{options.keep:g}", "--out", "{out}/predictions.npz",
         )  # fmt: skip
         add(

@@ -27,13 +27,13 @@ RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-thre
 TERMS = ("LICENSE", "NOTICE", "MODEL_CARD.md")
 
 
-def build(out: Path, runtime: Path | None = None, weights: str | None = None) -> None:
+def build(out: Path, runtime: Path | None = None, model: str | None = None) -> None:
     """Write the folder.
 
     Args:
         out: the folder, which is created. Files of an earlier build are replaced.
         runtime: npm package file of onnxruntime-web. By default `npm pack` downloads it.
-        weights: `--weights` of `synergy export`.
+        model: `--model` of `synergy export`.
 
     Raises:
         UserError: onnxruntime-web cannot be had, or the network cannot be exported.
@@ -48,7 +48,7 @@ def build(out: Path, runtime: Path | None = None, weights: str | None = None) ->
         _unpack_runtime(_download_runtime(Path(folder)) if runtime is None else runtime, out / "vendor")
     write_detector(out / "models" / "centerface.onnx")
     command = [sys.executable, "-m", "synergy", "export", "onnx", "--out", str(out / "models" / "face.onnx")]
-    if subprocess.run([*command, *([] if weights is None else ["--weights", weights])], check=False).returncode:
+    if subprocess.run([*command, *([] if model is None else ["--model", model])], check=False).returncode:
         raise UserError("the network could not be exported")
 
 
@@ -86,10 +86,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Build the browser example into a folder for a static host.")
     parser.add_argument("--out", type=Path, default=HERE / "dist", help="the folder (default: %(default)s)")
     parser.add_argument("--onnxruntime-web", type=Path, metavar="FILE.tgz", help="its npm package, if npm cannot run")
-    parser.add_argument("--weights", help="as --weights of synergy export (default: the bundled ones)")
+    parser.add_argument("--model", help="as --model of synergy export (default: the bundled network)")
     arguments = parser.parse_args()
     try:
-        build(arguments.out, arguments.onnxruntime_web, arguments.weights)
+        build(arguments.out, arguments.onnxruntime_web, arguments.model)
     except UserError as error:
         sys.exit(f"error: {error}")
     sys.stdout.write(f"written: {arguments.out}. Show it: python -m http.server --directory {arguments.out}\n")

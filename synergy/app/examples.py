@@ -38,12 +38,12 @@ _PEOPLE = {
 
 @cache
 def examples() -> dict[str, Callable[[], bytes]]:
-    """Return the examples: name to a function that returns the content of a JPEG or PNG file."""
+    """Return the examples: name to a function that returns the content of a JPEG file."""
     found: dict[str, Callable[[], bytes]] = {name: partial(_picture, (name,)) for name in _PEOPLE}
     found["several faces"] = partial(_picture, tuple(_PEOPLE))
     # The photo comes with an optional package.
     with suppress(UserError):
-        found = {"photo": partial(encode_image, demo_photo(), "png"), **found}
+        found = {"photo": partial(encode_image, demo_photo()), **found}
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synergy.cli.options import BfmOption, MirrorOption, WeightsOption
+from synergy.cli.options import BfmOption, MirrorOption, NetworkOption
 from synergy.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class FormatName(StrEnum):
 def export(
     kind: Annotated[FormatName, typer.Argument(metavar="FORMAT", help="onnx, torchscript or openvino.")],
     out: Annotated[Path, typer.Option(help="The file to write. Its description FILE.json is written next to it.")],
-    weights: WeightsOption = "synergynet",
+    model: NetworkOption = "synergynet",
     bfm: BfmOption = None,
     mirror: MirrorOption = False,
     int8: Annotated[
@@ -73,10 +73,10 @@ def export(
         raise UserError(f"--out {out}: files of {kind.value} end in {suffix}")
     for path in (out, description_path(out), out.with_suffix(".bases.bin")):
         require_writable_file(path)
-    network = open_network(weights, bfm)
+    network = open_network(model, bfm)
     if not isinstance(network, nn.Module):
-        raise UserError(f"--weights {weights}: is an exported model already")
-    model = CropModel(network, mirror)
+        raise UserError(f"--model {model}: is an exported model already")
+    crop_model = CropModel(network, mirror)
     if kind is FormatName.ONNX:
         with needs_extra("onnx", "synergy export onnx"):
             import onnxruntime  # noqa: F401
@@ -84,12 +84,12 @@ def export(
             if calibrate is not None:
                 import onnx  # noqa: F401
     if calibrate is not None:
-        facts = export_onnx_int8(model, out, _read_crops(calibrate, model.size))
+        facts = export_onnx_int8(crop_model, out, _read_crops(calibrate, crop_model.size))
         errors, n_float = facts["nme_percent"], facts["convolutions_in_fp32"]
         typer.echo(f"NME on validation crops: fp32 {errors['fp32']} %, int8 {errors['int8']} % of the face box")
         typer.echo(f"the last {n_float} convolutions stay in fp32")
     else:
-        facts = export_fp32(kind.value, model, out, _noise(model.size))
+        facts = export_fp32(kind.value, crop_model, out, _noise(crop_model.size))
         typer.echo(f"largest distance of landmarks to torch's: {facts['largest_landmark_distance_px']} px")
     typer.echo(f"written: {out}, {description_path(out).name} and {out.with_suffix('.bases.bin').name}")
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from synergy.cli.console import error_console, say
-from synergy.cli.options import BfmOption, RedoOption, TimeLimitOption, WeightsOption
+from synergy.cli.options import BfmOption, NetworkOption, RedoOption, TimeLimitOption
 from synergy.errors import TimeLimitError, UserError
 from synergy.extras import needs_extra
 from synergy.outputs import require_writable_file
@@ -22,7 +22,7 @@ quality = typer.Typer(no_args_is_help=True, help="Print the quality tables of do
 app.add_typer(quality, name="quality")
 
 OutOption = Annotated[Path, typer.Option(help="Directory of the pack. An interrupted run continues.")]
-ModelOption = Annotated[Path | None, typer.Option(help="Morphable model; the bundled open face by default.")]
+MorphableModelOption = Annotated[Path | None, typer.Option(help="The bundled open face by default.")]
 
 
 @contextmanager
@@ -60,13 +60,13 @@ def _parse_fractions(texts: list[str] | None, option: str, form: str) -> dict[st
 def build(
     dataset: Annotated[Path, typer.Argument(help="Folder, tar or zip with annotations (.pts, .mat, AFLW crops).")],
     out: OutOption,
-    model: ModelOption = None,
+    morphable_model: MorphableModelOption = None,
     teacher: Annotated[
         list[Path] | None,
         typer.Option(help="Prediction file (.npz); repeat for more. The first one with 3D landmarks is the base."),
     ] = None,
     teacher_weights: Annotated[Path | None, typer.Option(help="teacher_weights.json of another pack.")] = None,
-    share: Annotated[
+    teacher_fraction: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=FRACTION",
@@ -107,10 +107,10 @@ def build(
         from train.annotate.pipeline import LabelOptions, build_pack
 
         options = LabelOptions(
-            model=model,
+            model=morphable_model,
             teachers=tuple(teacher or ()),
             teacher_weights=teacher_weights,
-            fixed_fractions=_parse_fractions(share, "--share", "NAME=FRACTION"),
+            fixed_fractions=_parse_fractions(teacher_fraction, "--teacher-fraction", "NAME=FRACTION"),
             calibration=calibration,
             automatic=automatic,
             blendshapes=blendshapes,
@@ -130,7 +130,7 @@ def build(
 def render(
     out: OutOption,
     faces: Annotated[int, typer.Option(min=1, help="Number of faces.")] = 5000,
-    model: ModelOption = None,
+    morphable_model: MorphableModelOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the random faces.")] = 0,
 ) -> None:
     """Render random faces with exact labels as a training pack, without photos."""
@@ -138,14 +138,15 @@ def render(
         from bfm_assets import open_face, read_model
         from train.packs.rendered import render_pack
 
-        say(f"written: {render_pack(out, open_face() if model is None else read_model(model), faces, seed, update)}")
+        model = open_face() if morphable_model is None else read_model(morphable_model)
+        say(f"written: {render_pack(out, model, faces, seed, update)}")
 
 
 @app.command()
 def find(
     photos: Annotated[Path, typer.Argument(help="Folder, tar or zip of photos.")],
     out: Annotated[Path, typer.Option(help="The .tar of crops to write; an .npz is written next to it.")],
-    weights: WeightsOption = "synergynet",
+    model: NetworkOption = "synergynet",
     bfm: BfmOption = None,
 ) -> None:
     """Find the faces of photos without annotations, and write them as crops that label build reads."""
@@ -155,7 +156,7 @@ def find(
         from synergy.registry import open_network
         from train.annotate.photos import find_faces
 
-        predictor = FacePredictor(open_network(weights, bfm))
+        predictor = FacePredictor(open_network(model, bfm))
         count = find_faces(photos, out, predictor, update, lambda line: say(line, "warning:", "yellow"))
         say(f"written: {out} with {count} faces, and {out.with_suffix('.npz')}")
 
@@ -164,7 +165,7 @@ def find(
 def predict(
     source: Annotated[Path, typer.Argument(help="A pack of photos, or a data set with boxes or annotations.")],
     out: Annotated[Path, typer.Option(help="The prediction file (.npz) to write.")] = Path("predictions.npz"),
-    weights: WeightsOption = "synergynet",
+    model: NetworkOption = "synergynet",
     bfm: BfmOption = None,
     keep: Annotated[
         float, typer.Option(min=0, max=1, help="Keep only this fraction, the predictions with the least uncertainty.")
@@ -178,7 +179,7 @@ def predict(
         from synergy.registry import open_network
         from train.annotate.predictions import predict_photos
 
-        kept, count = predict_photos(source, out, open_network(weights, bfm), update, keep, name)
+        kept, count = predict_photos(source, out, open_network(model, bfm), update, keep, name)
         say(f"written: {out} with {kept} of {count} predictions")
 
 
@@ -265,14 +266,11 @@ def export(
         say(f"written: {out}")
 
 
-QualityModelOption = Annotated[Path, typer.Option(help="Morphable model.")]
-
-
 @quality.command()
 def agreement(
     data: Annotated[Path, typer.Argument(help="Annotated crops.")],
     teacher: Annotated[list[Path], typer.Option(help="Prediction file (.npz); repeat for more.")],
-    model: QualityModelOption,
+    morphable_model: Annotated[Path, typer.Option(help="The model whose faces were fitted.")],
     pack: Annotated[Path, typer.Option(help="Training pack of the same source, for its calibration and weights.")],
     judge: Annotated[
         str | None, typer.Option(help="Teacher that is left out and judges rotations, such as opentrack.")
@@ -288,26 +286,28 @@ def agreement(
     from train.annotate.quality import QualityInputs, measure_agreement
 
     factors = FusionFactors(rotation_factor, noise_factor)
-    _print_table(measure_agreement(QualityInputs(data, teacher, model, pack, judge, identities_above, factors)))
+    _print_table(
+        measure_agreement(QualityInputs(data, teacher, morphable_model, pack, judge, identities_above, factors))
+    )
 
 
 @quality.command("aflw2000-3d")
 def aflw2000(
     data: Annotated[Path, typer.Argument(help="Folder of AFLW2000-3D.")],
     peer: Annotated[Path, typer.Option(help="A network's landmarks68 and the reannotated68 (.npz).")],
-    model: QualityModelOption,
+    morphable_model: Annotated[Path, typer.Option(help="The model whose faces were fitted.")],
     calibration: Annotated[Path, typer.Option(help="calibration.npz of the AFLW training pack.")],
 ) -> None:
     """Compare labels from AFLW's 21 points with AFLW2000-3D. It is a test set: choose nothing by this table."""
     from train.annotate.quality import measure_aflw2000
 
-    _print_table(measure_aflw2000(data, peer, model, calibration))
+    _print_table(measure_aflw2000(data, peer, morphable_model, calibration))
 
 
 @quality.command()
 def blendshapes(
     pack: Annotated[Path, typer.Argument(help="A pack with blendshape scores, or of rendered faces.")],
-    weights: WeightsOption = "synergynet",
+    model: NetworkOption = "synergynet",
     bfm: BfmOption = None,
     best: Annotated[
         int, typer.Option(min=1, help="Number of shapes in the mean correlation, those whose scores vary most.")
@@ -319,7 +319,7 @@ def blendshapes(
         from synergy.registry import open_network
         from train.blendshape_quality import measure_blendshapes
 
-        shapes = measure_blendshapes(pack, FacePredictor(open_network(weights, bfm)), update)
+        shapes = measure_blendshapes(pack, FacePredictor(open_network(model, bfm)), update)
     typer.echo("| shape | mean | standard deviation | correlation | mean absolute error | on neutral faces |")
     typer.echo("|---|---|---|---|---|---|")
     for shape in shapes:

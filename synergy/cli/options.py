@@ -50,8 +50,6 @@ TimeLimitOption = Annotated[
     float | None, typer.Option(help="Stop after this many seconds; exit status 3 if steps are left.")
 ]
 NetworkOption = Annotated[str, typer.Option(help=MODEL_HELP)]
-# In commands that call the network --weights, --model is accepted too.
-WeightsOption = Annotated[str, typer.Option("--weights", "--model", help=MODEL_HELP)]
 MirrorOption = Annotated[
     bool,
     typer.Option(

@@ -175,7 +175,7 @@ ENTRIES = {
     "predict": ("predict", "{photo}", "--model"),
     "bench": ("bench", "--model"),
     "eval": ("eval", "300w", "--data", "{data}", "--model"),
-    "label predict": ("label", "predict", "{data}", "--weights"),
+    "label predict": ("label", "predict", "{data}", "--model"),
 }
 
 
