@@ -79,7 +79,7 @@ def test_mesh_pose_and_landmarks_of_a_real_photo_belong_together(photo, mirror):
         own = face_of(predictor.net(crop), face.crop, predictor.net)
     before = np.linalg.norm(own.vertices()[own.morphable_model.landmarks] - own.landmarks68, axis=1).mean()
     after = np.linalg.norm(mesh - face.landmarks68, axis=1).mean()
-    assert after < 0.8 * before
+    assert after < 0.9 * before
 
 
 def test_vertices_follow_the_crop_back_to_the_image(face):
