@@ -109,22 +109,20 @@ class FaceModule(pl.LightningModule):
         trainer = self.trainer
         steps = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
         is_shared = trainer.training and trainer.world_size > 1
-        return min(1.0, max(steps, self._shared_time if is_shared else self._elapsed_time()))
+        time = self._shared_time if is_shared else self._elapsed_time()
+        return min(1.0, max(steps, time or 0.0))
 
-    def _elapsed_time(self) -> float:
-        """Return the fraction of `max_time` that is over, by the clock of this process; 0 without `max_time`."""
-        return max((timer.time_elapsed() / (timer._duration or 1) for timer in self._timers()), default=0.0)
-
-    def _timers(self) -> list[Timer]:
-        """Return the callbacks that limit the time of the run."""
-        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-        return [callback for callback in callbacks if isinstance(callback, Timer) and callback._duration]
+    def _elapsed_time(self) -> float | None:
+        """Return the fraction of `max_time` that is over, by the clock of this process; None without `max_time`."""
+        timers = [callback for callback in self.trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+        fractions = [timer.time_elapsed() / timer._duration for timer in timers if timer._duration]
+        return max(fractions, default=None)
 
     @override
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Take the time of the first process in all processes, so that they have the same learning rate."""
-        if self.trainer.world_size > 1 and self._timers():
-            self._shared_time = self.trainer.strategy.broadcast(self._elapsed_time())
+        if self.trainer.world_size > 1 and (time := self._elapsed_time()) is not None:
+            self._shared_time = self.trainer.strategy.broadcast(time)
 
     def rate_factor(self, progress: float) -> float:
         """Return the learning rate relative to its peak, 0..1, when the fraction `progress` of the run is over."""

@@ -23,6 +23,7 @@ app.add_typer(quality, name="quality")
 
 OutOption = Annotated[Path, typer.Option(help="Directory of the pack. An interrupted run continues.")]
 MorphableModelOption = Annotated[Path | None, typer.Option(help="The bundled open face by default.")]
+FittedModelOption = Annotated[Path, typer.Option(help="The model whose faces were fitted.")]
 
 
 @contextmanager
@@ -270,7 +271,7 @@ def export(
 def agreement(
     data: Annotated[Path, typer.Argument(help="Annotated crops.")],
     teacher: Annotated[list[Path], typer.Option(help="Prediction file (.npz); repeat for more.")],
-    morphable_model: Annotated[Path, typer.Option(help="The model whose faces were fitted.")],
+    morphable_model: FittedModelOption,
     pack: Annotated[Path, typer.Option(help="Training pack of the same source, for its calibration and weights.")],
     judge: Annotated[
         str | None, typer.Option(help="Teacher that is left out and judges rotations, such as opentrack.")
@@ -295,7 +296,7 @@ def agreement(
 def aflw2000(
     data: Annotated[Path, typer.Argument(help="Folder of AFLW2000-3D.")],
     peer: Annotated[Path, typer.Option(help="A network's landmarks68 and the reannotated68 (.npz).")],
-    morphable_model: Annotated[Path, typer.Option(help="The model whose faces were fitted.")],
+    morphable_model: FittedModelOption,
     calibration: Annotated[Path, typer.Option(help="calibration.npz of the AFLW training pack.")],
 ) -> None:
     """Compare labels from AFLW's 21 points with AFLW2000-3D. It is a test set: choose nothing by this table."""
