@@ -39,7 +39,7 @@ _SPREAD = 1.5
 
 
 class Identity(NamedTuple):
-    """What tells a face from another one.
+    """What distinguishes one face from another.
 
     Attributes:
         shape: (S,) shape coefficients in units of their standard deviations.
