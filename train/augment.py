@@ -46,7 +46,7 @@ class AugmentConfig:
         mirror: probability of mirroring.
         colour: probability of a change of contrast, brightness, saturation, hue and white balance.
         channels: largest shift of each colour channel alone, of 255; its sign and size are random in every image.
-        gray: probability of a grayscale image.
+        gray: probability of an image without colours. A change of white balance may still tint it.
         gamma: probability of a change of gamma.
         blur: probability of a Gaussian blur.
         low_resolution: probability of reducing the image to a lower resolution and enlarging it again.

@@ -43,6 +43,14 @@ class EMA(WeightAveraging):
         assert self._average_model is not None
         self._average_model.to(pl_module.device)
 
+    @override
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the weights that are being trained in the model.
+
+        Lightning would replace them by the average before the last checkpoint is written. A run that has stopped at a
+        time limit could then not continue with its own weights.
+        """
+
 
 class Checkpoints(Checkpoint):
     """Write `checkpoints/last.ckpt` in the folder of the run at regular times and at the end.
@@ -86,19 +94,20 @@ class Checkpoints(Checkpoint):
 
 
 class TimeLimit(Callback):
-    """Stop training when a time has passed since the callback was made. The run can be resumed from its checkpoint.
+    """Stop training after a time. The run can be resumed from its checkpoint.
 
     Unlike Trainer's `max_time`, the limit is no part of the learning rate's schedule.
 
     Args:
         seconds: the time.
+        begun: `time.monotonic()` from which it counts; by default now.
 
     Attributes:
         is_reached: whether the limit has stopped the run.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.end, self.is_reached = time.monotonic() + seconds, False
+    def __init__(self, seconds: float, begun: float | None = None) -> None:
+        self.end, self.is_reached = (time.monotonic() if begun is None else begun) + seconds, False
 
     @override
     def on_train_batch_end(

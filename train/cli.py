@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -70,20 +71,22 @@ class TrainCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.begun = time.monotonic()
         self.config = parser.parse_args(args)
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         folder = self._get(self.config, "trainer.default_root_dir") or "."
         is_online = self._get(self.config, "wandb") == "online"
-        logger = make_logger(self._get(self.config, "logger"), folder, is_online)
+        is_continued = bool(self._get(self.config, "ckpt_path"))
+        logger = make_logger(self._get(self.config, "logger"), folder, is_online, is_continued)
         plugins = [*_as_list(self._get(self.config_init, "trainer.plugins")), SafeCheckpointIO()]
         callbacks = _as_list(self._get(self.config_init, "trainer.callbacks"))
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if self._get(self.config, "trainer.enable_progress_bar") is not False and not has_bar:
             callbacks.append(RunProgressBar())
         if (seconds := self._get(self.config, "time_limit")) is not None:
-            callbacks.append(TimeLimit(seconds))
+            callbacks.append(TimeLimit(seconds, self.begun))
         return super().instantiate_trainer(logger=logger, plugins=plugins, callbacks=callbacks, **kwargs)
 
     def _parse_ckpt_path(self) -> None:

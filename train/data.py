@@ -150,7 +150,11 @@ class FaceDataModule(pl.LightningDataModule):
             self.frequency, self.batch_size, self.seed, lambda: trainer.global_step,
             trainer.global_rank, trainer.world_size,
         )  # fmt: skip
-        return DataLoader(self.train_set, batch_size=None, sampler=sampler, num_workers=self.workers)
+        # Workers that stay keep the faces that they have rendered.
+        stay = self.workers > 0
+        return DataLoader(
+            self.train_set, batch_size=None, sampler=sampler, num_workers=self.workers, persistent_workers=stay
+        )
 
     @override
     def val_dataloader(self) -> list[DataLoader[Batch]]:

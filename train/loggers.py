@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
 import trimesh
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from synergy.errors import UserError
 
 LoggerName = Literal["wandb", "csv", "tensorboard"]
 
 
-def make_logger(name: LoggerName, folder: str | Path, online: bool = False) -> Logger:
+class _ContinuedCSVLogger(CSVLogger):
+    """Lightning's CSVLogger, but the `metrics.csv` of the run that is continued stays, and new rows follow its rows.
+
+    Lightning deletes the file. A run that was killed repeats the steps since its last checkpoint, so these steps occur
+    twice in the file.
+    """
+
+    @property
+    @override
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            path = Path(self.log_dir, "metrics.csv")
+            before = path.read_bytes() if path.is_file() else b""
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of files that will be deleted
+                writer = super().experiment
+            if before:
+                path.write_bytes(before)
+                writer.metrics_keys = before.decode().splitlines()[0].split(",")
+        return self._experiment
+
+
+def make_logger(name: LoggerName, folder: str | Path, online: bool = False, is_continued: bool = False) -> Logger:
     """Create a logger.
 
     Args:
@@ -25,12 +51,14 @@ def make_logger(name: LoggerName, folder: str | Path, online: bool = False) -> L
         folder: folder of the run; the logger writes there.
         online: let wandb send the run to its server. Runs contain images of faces, so they stay in the folder by
             default.
+        is_continued: a run in this folder is continued. A CSV file then keeps its rows.
 
     Raises:
         UserError: `online`, but nobody is logged in at wandb.
     """
     if name == "csv":
-        return CSVLogger(folder, name="", version="", flush_logs_every_n_steps=50)
+        logger = _ContinuedCSVLogger if is_continued else CSVLogger
+        return logger(folder, name="", version="", flush_logs_every_n_steps=50)
     if name == "tensorboard":
         return TensorBoardLogger(folder, name="", version="")
     import wandb

@@ -131,6 +131,7 @@ class Calibrate(Callback):
     The errors of the network on the stored crops are therefore smaller than those on new photos.
 
     It runs before the last checkpoint is written, because Lightning calls callbacks that write checkpoints last.
+    Training itself has temperatures of 1. A run that has stopped early, at a time limit, is therefore not calibrated.
     """
 
     @override
@@ -144,8 +145,16 @@ class Calibrate(Callback):
             raise UserError("no faces are kept out of training to fit the temperatures; give --data.calibration 0.1")
 
     @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, UncertaintyModule)
+        assert pl_module.net.uncertainty is not None
+        pl_module.net.uncertainty.temperature.fill_(1)
+
+    @override
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, UncertaintyModule)
+        if pl_module.progress() < 1:
+            return
         pl_module.eval()
         faces = validation_loader(trainer.datamodule.calibration_set)  # type: ignore[attr-defined]
         fit_temperatures(pl_module.net, augmented_batches(pl_module.augment, faces))

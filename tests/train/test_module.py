@@ -400,10 +400,20 @@ def test_a_run_that_stops_at_its_time_limit_continues_with_the_same_weights(
         trainer.save_checkpoint(tmp_path / name)
         return trainer.global_step
 
+    class AfterThreeSteps(TimeLimit):
+        def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+            if trainer.global_step == 3:
+                self.end = 0.0
+            super().on_train_batch_end(trainer, *arguments)
+
     fit("whole.ckpt")
-    limit = TimeLimit(0)
-    assert fit("part.ckpt", limit) == 1
+    limit = AfterThreeSteps(1e9)
+    assert fit("part.ckpt", limit) == 3
     assert limit.is_reached
+    # The average and the weights that are being trained differ by now, and both are in the checkpoint.
+    part = read_checkpoint(tmp_path / "part.ckpt")
+    head = "net.pose_head.weight"
+    assert (part["state_dict"][head] - part["current_model_state"][head]).abs().max() > 1e-4
     assert fit("parts.ckpt", resume=tmp_path / "part.ckpt") == 6
     whole, parts = (read_checkpoint(tmp_path / name) for name in ("whole.ckpt", "parts.ckpt"))
     for name, value in whole["state_dict"].items():

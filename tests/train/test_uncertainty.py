@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.stats import multivariate_t
 
 from bfm_assets import MorphableModel, open_face
 from synergy.checkpoints import read_checkpoint
-from synergy.errors import UserError
+from synergy.errors import TimeLimitError, UserError
 from synergy.geometry import compose_pose
 from synergy.models import SynergyNet, SynergyOutput
 from synergy.weights import load, save_weights
@@ -205,15 +206,23 @@ def test_the_stage_from_a_checkpoint_to_calibrated_weights(
     net.set_whitening(mean, torch.ones(22))
     save_weights(net.eval(), tmp_path / "start.safetensors", {}, symmetric)
     run = tmp_path / "run"
-    main(
-        [
-            "fit", "--config", "uncertainty", "--model.start", str(tmp_path / "start.safetensors"),
-            "--model.model", str(model_file), "--data.pack", str(pack), "--data.batch_size", "16",
-            "--data.calibration", "0.3", "--trainer.default_root_dir", str(run), "--trainer.max_steps", "4",
-            "--trainer.val_check_interval", "2", "--trainer.enable_progress_bar", "false",
-        ]
-    )  # fmt: skip
+    command = [
+        "fit", "--config", "uncertainty", "--model.start", str(tmp_path / "start.safetensors"),
+        "--model.model", str(model_file), "--data.pack", str(pack), "--data.batch_size", "16",
+        "--data.calibration", "0.3", "--trainer.default_root_dir", str(run), "--trainer.max_steps", "4",
+        "--trainer.val_check_interval", "2", "--trainer.enable_progress_bar", "false",
+        "--trainer.log_every_n_steps", "1",
+    ]  # fmt: skip
     checkpoint = run / "checkpoints" / "last.ckpt"
+    with pytest.raises(TimeLimitError, match="25% of the run"):
+        main([*command, "--time_limit", "0"])
+    # A run that is to be continued is not calibrated yet.
+    state = read_checkpoint(checkpoint)["state_dict"]
+    assert torch.equal(state["net.uncertainty.temperature"], torch.ones(3))
+    main([*command, "--ckpt_path", str(checkpoint)])
+    # The rows of the first part of the run stay.
+    with (run / "metrics.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file) if row["loss"]] == ["0", "1", "2", "3"]
     figures = export_checkpoint(checkpoint, pack, tmp_path / "out.safetensors")["validation"]["helen_test"]
     assert {"landmarks_within1", "rotation_within2", "faces_kept", "negatives_kept", "nme_all"} <= set(figures)
     exported = load(tmp_path / "out.safetensors", symmetric)
