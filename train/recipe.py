@@ -18,7 +18,7 @@ A recipe is a YAML file:
         run: train export {net}/checkpoints/last.ckpt --pack {merge} --out {out}/net.safetensors
         results: net.json
 
-`run` is a command of `synergy` without the word `synergy`. It may contain
+`run` is a command of `synergy` without the word `synergy`. It may contain values and, once in each argument,
 
     {data}      the folder of the data files. `*` in the rest of the argument stands for all files that match
     {out}       the folder of the step, `OUT/NAME`. A step writes to this folder alone
@@ -126,31 +126,45 @@ def read_recipe(name: str, scale: str = "") -> Recipe:
         raise UserError(f"{path}: not a recipe ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict) or not isinstance(content.get("steps"), dict) or set(content) - _ENTRIES:
         raise UserError(f"{path}: not a recipe; it has the entry 'steps', and may have 'data', 'values' and 'scales'")
-    scales = content.get("scales") or {}
+    scales = _mapping(path, "scales", content.get("scales"))
     if scale and scale not in scales:
         raise UserError(f"{path}: no scale '{scale}'; it has {', '.join(scales) or 'none'}")
-    values = {**(content.get("values") or {}), **(scales[scale] if scale else {})}
+    values = _mapping(path, "values", content.get("values")) | _mapping(path, f"scale {scale}", scales.get(scale))
     steps: list[Step] = []
-    for template, options in content["steps"].items():
+    for template, options in _mapping(path, "steps", content["steps"]).items():
         for step in _steps(path, template, options, values):
             if step.name in values:
                 raise UserError(f"{path}: {step.name} is the name of a step and of a value")
             _check_references(path, step, [earlier.name for earlier in steps])
             steps.append(step)
-    return Recipe(path, tuple(steps), content.get("data") or {})
+    return Recipe(path, tuple(steps), _mapping(path, "data", content.get("data")))
 
 
-def _steps(path: Path, template: str, options: Any, values: Mapping[str, str]) -> Iterator[Step]:
+def _mapping(path: Path, name: str, content: Any) -> dict[str, Any]:
+    """Return an entry of a recipe that may be missing, with texts as its keys.
+
+    Raises:
+        UserError: it is no mapping.
+    """
+    if content is not None and not isinstance(content, dict):
+        raise UserError(f"{path}: {name} has lines 'NAME: ...', not {content!r}")
+    return {str(key): value for key, value in (content or {}).items()}
+
+
+def _steps(path: Path, template: str, options: Any, values: Mapping[str, Any]) -> Iterator[Step]:
     """Return the steps of one entry of a recipe."""
     if not isinstance(options, dict) or "run" not in options or set(options) - {"run", "for", "results"}:
         raise UserError(f"{path}: step {template} has the entry 'run', and may have 'for' and 'results'")
+    if not isinstance(options["run"], str):
+        raise UserError(f"{path}: step {template}: 'run' is a command, not {options['run']!r}")
 
-    def fill(text: str, texts: Mapping[str, str]) -> str:
+    def fill(text: str, texts: Mapping[str, Any]) -> str:
         for name, value in texts.items():
-            text = text.replace(f"{{{name}}}", str(value or ""))
+            text = text.replace(f"{{{name}}}", "" if value is None else str(value))
         return text
 
-    for name, more in (options.get("for") or {"": ""}).items():
+    variants = _mapping(path, f"step {template}: 'for'", options.get("for")) or {"": ""}
+    for name, more in variants.items():
         # {more} may contain values, so it is filled in first.
         texts = {"set": name, "more": more, **values}
         try:
@@ -164,7 +178,10 @@ def _check_references(path: Path, step: Step, earlier: Sequence[str]) -> None:
     if step.name in earlier or _PLACEHOLDER.search(step.name):
         raise UserError(f"{path}: there are two steps {step.name}, or its name has a placeholder that is not {{set}}")
     for argument in step.arguments:
-        for name in _PLACEHOLDER.findall(argument):
+        names = _PLACEHOLDER.findall(argument)
+        if len(names) > 1:
+            raise UserError(f"{path}: step {step.name}: '{argument}' has more than one placeholder")
+        for name in names:
             if name not in ("data", "out") and not any(fnmatch(known, name) for known in earlier):
                 raise UserError(f"{path}: step {step.name} uses {{{name}}}, which is not an earlier step")
 

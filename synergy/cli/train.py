@@ -127,7 +127,8 @@ def execute(arguments: list[str]) -> None:
 
     from synergy.cli import app as root
 
-    if arguments[:2] == ["train", "fit"] and "--trainer.devices" in arguments:
+    has_devices = any(argument.partition("=")[0] == "--trainer.devices" for argument in arguments)
+    if arguments[:2] == ["train", "fit"] and has_devices:
         _execute_apart(arguments)
         return
     try:

@@ -254,6 +254,10 @@ def test_two_processes_cannot_share_a_folder(fake: Fake) -> None:
         ('steps: {a: {run: "x \'"}}', "step a: No closing quotation"),
         ("values: {a: x}\nsteps: {a: {run: x}}", "a is the name of a step and of a value"),
         ("steps: {'a-{sort}': {run: x}}", "a placeholder that is not"),
+        ("steps: {a: {run: [x, y]}}", "step a: 'run' is a command, not"),
+        ("steps: {a: {run: x, for: [b, c]}}", "step a: 'for' has lines 'NAME: ...', not"),
+        ("steps: {a: {run: x}, b: {run: x}, c: {run: '{a}/{b}'}}", "'{a}/{b}' has more than one placeholder"),
+        ("values: [a]\nsteps: {a: {run: x}}", "values has lines 'NAME: ...', not"),
     ],
 )
 def test_a_wrong_recipe_is_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -262,6 +266,16 @@ def test_a_wrong_recipe_is_one_line(tmp_path: Path, text: str, message: str) -> 
     with pytest.raises(UserError, match=message) as caught:
         read_recipe(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_values_may_be_zero_or_nothing_and_names_may_be_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.yaml"
+    path.write_text(
+        "values: {seed: 0, few: }\nsteps: {'net-{set}': {for: {1: 0.0}, run: 'fit --seed {seed} {few} {more}'}}"
+    )
+    (step,) = read_recipe(str(path)).steps
+    assert step.name == "net-1"
+    assert step.arguments == ("fit", "--seed", "0", "0.0")
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -384,9 +398,10 @@ def test_the_exit_status_of_training_in_a_process_of_its_own(
     program.write_text(f"#!/bin/sh\necho $* > {tmp_path}/arguments\nexit {status}\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    with error:
-        execute(["train", "fit", "--trainer.devices", "2"])
-    assert (tmp_path / "arguments").read_text() == "-m synergy train fit --trainer.devices 2\n"
+    for devices in (["--trainer.devices", "2"], ["--trainer.devices=2"]):
+        with error:
+            execute(["train", "fit", *devices])
+        assert (tmp_path / "arguments").read_text() == f"-m synergy train fit {' '.join(devices)}\n"
 
 
 @pytest.mark.slow
