@@ -184,13 +184,14 @@ def _is_data_set(photos: Path) -> bool:
 
 
 def read_curve(out: Path) -> list[dict[str, float]]:
-    """Return one row for each finished round of a run.
+    """Return one row for each finished round of a run, none before its first step.
 
     Returns:
         Rows with `round`; `labels`, the number of automatic labels that were trained on; and the figures of each
         validation set, for example `aflw_val/nme_all` (`train.validation.FaceScores`).
     """
-    steps = json.loads((out / "manifest.json").read_text())["steps"]
+    manifest = out / "manifest.json"
+    steps = json.loads(manifest.read_text())["steps"] if manifest.exists() else {}
     rows = []
     for number in itertools.count():
         if "results" not in (record := steps.get(f"weights{number}", {})):

@@ -176,6 +176,9 @@ def predict(
     ] = "network",
 ) -> None:
     """Predict photos with a network, for --teacher of the next round of labels."""
+    if out.suffix != ".npz":
+        raise UserError(f"--out {out}: predictions are written as .npz")
+    require_writable_file(out)
     with _progress("Predicting") as (update, say):
         from synergy.registry import open_network
         from train.annotate.predictions import predict_photos

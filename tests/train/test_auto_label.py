@@ -143,6 +143,7 @@ def test_a_real_run_stops_at_its_time_limit_and_continues(photos: Path, labelled
         "label", "auto", str(photos), "--labelled", str(labelled), "--out", str(out), "--rounds", "1",
         "--train", training,
     ]  # fmt: skip
+    assert CliRunner().invoke(app, [*command, "--time-limit", "1"]).exit_code == 3  # before the first step
     stopped = CliRunner().invoke(app, [*command, "--time-limit", "6"])
     assert stopped.exit_code == 3, stopped.output
     finished = CliRunner().invoke(app, command)

@@ -58,6 +58,7 @@ def find_faces(
     if not names:
         raise UserError(f"{photos}: no photos in it ({', '.join(DATASET_IMAGE_SUFFIXES)})")
     found: list[str] = []
+    used: set[str] = set()
     with tarfile.open(out, "w") as archive:
         for done, name in enumerate(names, 1):
             try:
@@ -65,8 +66,12 @@ def find_faces(
             except (OSError, ValueError) as error:
                 warn(f"{name}: {error}")
                 continue
+            stem = name.rpartition(".")[0].replace("/", "_")
+            while stem in used:  # a.png next to a.jpg, or a_b.jpg next to a/b.jpg
+                stem += "_"
+            used.add(stem)
             for number, crop in enumerate(_crops(image, predictor)):
-                found.append(f"{name.rpartition('.')[0].replace('/', '_')}_{number}.jpg")
+                found.append(f"{stem}_{number}.jpg")
                 content = encode_jpeg(crop)
                 entry = tarfile.TarInfo(found[-1])
                 entry.size = len(content)

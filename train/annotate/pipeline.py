@@ -17,7 +17,7 @@ from torch import Tensor
 import synergy
 from bfm_assets import MorphableModel, open_face, read_model
 from synergy.crop import square_crop, warp
-from synergy.data import open_reader
+from synergy.data import FaceReader, open_reader
 from synergy.errors import UserError
 from synergy.shards import ALL, Shard
 from train.annotate.blendshapes import estimate_scores, scored_rows
@@ -126,26 +126,34 @@ def build_pack(
     if failed := int((labelled.labels.weight < _FAILED_WEIGHT).sum()):
         warn(f"{failed} of {len(observations)} faces could not be labelled well; they have a weight below 0.05")
     rows = RowMaker(model, labelled, {"sources": name, "split": split}, options.profile_step_deg)
+    reader = observations.reader
+    problems = _lines(reader)
     for part, start in enumerate(range(0, len(observations), _PART)):
         stop = min(start + _PART, len(observations))
         if not writer.has(part):
-            writer.write(part, rows.make(range(start, stop)))
+            n_before = len(reader.problems)
+            made = rows.make(range(start, stop))
+            writer.write(part, made, _lines(reader)[n_before:])
         if progress:
             progress(stop, len(observations))
     drop, dropped = _rows_to_drop(*writer.hashes(), options)
-    reader = observations.reader
     manifest = {
         "sources": {name: {"path": str(dataset), "licence": reader.licence, "digest": reader.digest()}},
         **describe_contents(model),
-        "problems": [f"{problem.name}: {problem.reason}" for problem in reader.problems],
+        "problems": [*problems, *writer.problems()],
         "dropped": dropped,
         "statistics": _statistics(labelled.labels),
     }
-    pack = writer.finish(manifest, drop)
-    estimates.calibration.save(pack.path / "calibration.npz")
+    # A directory with a manifest is complete, so these files come first.
+    estimates.calibration.save(writer.path / "calibration.npz")
     if estimates.weights is not None:
-        estimates.weights.save(pack.path / "teacher_weights.json")
-    return pack.path
+        estimates.weights.save(writer.path / "teacher_weights.json")
+    return writer.finish(manifest, drop).path
+
+
+def _lines(reader: FaceReader) -> list[str]:
+    """Return one line for each file that the reader could not use so far."""
+    return [f"{problem.name}: {problem.reason}" for problem in reader.problems]
 
 
 def _identity(observations: Observations, model: MorphableModel, options: LabelOptions) -> dict[str, Any]:
@@ -243,7 +251,13 @@ def _calibrate(annotated: _Annotated, predicted: _Predicted | None, path: str | 
     """Read the calibration at `path`; without one, estimate it if there are predictions, or take the default."""
     model, points, usable = annotated
     if path is not None:
-        return Calibration.load(path)
+        calibration = Calibration.load(path)
+        if (known := len(calibration.mean_coefficients)) != model.n_coefficients:
+            raise UserError(
+                f"{path}: it belongs to a morphable model with {known} coefficients, but this one has "
+                f"{model.n_coefficients}"
+            )
+        return calibration
     if predicted is None:
         return Calibration.default(model)
     used = usable & predicted.faces.log_scale.isfinite()

@@ -13,6 +13,7 @@ Landmarks are in pixels of the stored image, y down, larger z nearer. Rotations 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -60,11 +61,12 @@ def read_predictions(paths: Sequence[str | Path], names: Sequence[str]) -> list[
     """Read the predictions of all networks in some files.
 
     Args:
-        paths: prediction files. Their names match by the last component.
-        names: names of the N faces of the data set.
+        paths: prediction files.
+        names: names of the N faces of the data set. `_match` says which row belongs to a name.
 
     Raises:
-        UserError: a file is not a prediction file, or two networks have one name.
+        UserError: a file is not a prediction file, two networks have one name, or it is not clear which row belongs to
+            a face.
     """
     found: dict[str, Prediction] = {}
     for path in paths:
@@ -80,7 +82,7 @@ def _read_file(path: str | Path, names: Sequence[str]) -> list[Prediction]:
         arrays = read_arrays(path, ("names",), "prediction file")
     except ModelFileError as error:
         raise UserError(str(error)) from None
-    order, n = _match(arrays["names"].tolist(), names), len(arrays["names"])
+    order, n = _match(path, arrays["names"].tolist(), names), len(arrays["names"])
     columns: dict[str, dict[str, Floats]] = {}
     for key, array in arrays.items():
         for suffix, shape in _SHAPES.items():
@@ -109,7 +111,7 @@ def read_blendshapes(
         path: an `.npz` with one array (M, 52) per data set. Its key is the file name of the data set without suffixes.
         dataset: the data set.
         teachers: prediction files. The rows of the array are those of the one called `DATASET_teachers.npz`.
-        names: names of the N faces, matched by their last component.
+        names: names of the N faces, matched as in `read_predictions`.
 
     Returns:
         Scores (N, 52), NaN where unknown.
@@ -128,14 +130,35 @@ def read_blendshapes(
         raise UserError(str(error)) from None
     if scores.shape != (len(labelled), N_BLENDSHAPES):
         raise UserError(f"{path}: {key} is {scores.shape}, expected {(len(labelled), N_BLENDSHAPES)}")
-    order = _match(labelled, names)
+    order = _match(rows_of, labelled, names)
     return np.where(order[:, None] < 0, np.float16(np.nan), scores[order])
 
 
-def _match(stored: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the row (N,) of each name in a file, -1 for none. Names match by their last component."""
-    rows = {PurePosixPath(name).name: row for row, name in enumerate(stored)}
-    return np.array([rows.get(PurePosixPath(name).name, -1) for name in names])
+def _match(path: str | Path, stored: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the row (N,) of each name in a file, -1 for none.
+
+    Args:
+        path: the file, for the error message.
+        stored: names of its rows.
+        names: a name matches the row of the same name. If there is none, it matches the row whose last component is the
+            same.
+
+    Raises:
+        UserError: only the last component matches, and several rows or several names have it.
+    """
+    exact = {name: row for row, name in enumerate(stored)}
+    by_last: dict[str, list[int]] = {}
+    for row, name in enumerate(stored):
+        by_last.setdefault(PurePosixPath(name).name, []).append(row)
+    frequency = Counter(PurePosixPath(name).name for name in names)
+    order = np.full(len(names), -1)
+    for i, name in enumerate(names):
+        last = PurePosixPath(name).name
+        rows = [exact[name]] if name in exact else by_last.get(last, [])
+        if len(rows) > 1 or (rows and name not in exact and frequency[last] > 1):
+            raise UserError(f"{path}: it is not clear which row belongs to {name}: '{last}' occurs several times")
+        order[i] = rows[0] if rows else -1
+    return order
 
 
 def predict_photos(

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,18 +164,21 @@ class PackWriter:
         identity_file = self._parts / "identity.json"
         if identity_file.exists() and json.loads(identity_file.read_text()) != self.identity:
             raise UserError(f"{self.path} holds parts of a pack made from other data or options; remove it first")
-        identity_file.write_text(json.dumps(self.identity, sort_keys=True))
+        temporary = identity_file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self.identity, sort_keys=True))
+        temporary.replace(identity_file)
 
     def has(self, part: int) -> bool:
         """Return whether part number `part` is written."""
         return (self._parts / f"{part:06d}.npz").exists()
 
-    def write(self, part: int, rows: list[Row]) -> None:
+    def write(self, part: int, rows: list[Row], problems: Sequence[str] = ()) -> None:
         """Write part number `part`.
 
         Args:
             part: its number.
             rows: each with the keys of `ROW`, and "image", (120, 120, 3) uint8 RGB.
+            problems: one line for each image of this part that could not be used.
         """
         images = [encode_jpeg(row["image"]) for row in rows]
         arrays: Row = {name: np.array([row[name] for row in rows]).astype(kind) for name, kind in ROW.items()}
@@ -184,6 +187,7 @@ class PackWriter:
         temporary = self._parts / f"{part:06d}.tmp.npz"
         arrays["lengths"] = np.array([len(image) for image in images], np.int64)
         arrays["hashes"] = np.array(hashes, np.int8)
+        arrays["problems"] = np.array(problems, np.str_)
         np.savez(temporary, **arrays)
         temporary.rename(self._parts / f"{part:06d}.npz")
 
@@ -192,10 +196,16 @@ class PackWriter:
         parts = [np.load(file) for file in self._files()]
         return np.concatenate([p["names"] for p in parts]), np.concatenate([p["hashes"] for p in parts])
 
+    def problems(self) -> list[str]:
+        """Return the problems of all written parts, one line each."""
+        return [line for file in self._written() for line in np.load(file)["problems"].tolist()]
+
+    def _written(self) -> list[Path]:
+        return sorted(file for file in self._parts.glob("*.npz") if ".tmp" not in file.name)
+
     def _files(self) -> list[Path]:
         """Return the files of the parts that have rows."""
-        files = sorted(file for file in self._parts.glob("*.npz") if ".tmp" not in file.name)
-        if not (files := [file for file in files if file.with_suffix(".bin").stat().st_size]):
+        if not (files := [file for file in self._written() if file.with_suffix(".bin").stat().st_size]):
             raise UserError(f"{self.path}: nothing to write, no usable face was found")
         return files
 
@@ -207,12 +217,14 @@ class PackWriter:
             drop: (N,) rows to leave out.
 
         Raises:
-            UserError: there is no row.
+            UserError: there is no row, or all rows are left out.
         """
         files = self._files()
         loaded = [dict(np.load(file)) for file in files]
         joined = {name: np.concatenate([part[name] for part in loaded]) for name in (*ROW, "lengths")}
         keep = np.ones(len(joined["lengths"]), bool) if drop is None else ~drop
+        if not keep.any():
+            raise UserError(f"{self.path}: nothing to write, all {len(keep)} faces are held out or repeated")
         self._join_images(files, [part["lengths"] for part in loaded], keep)
         arrays = {name: joined[name][keep] for name in ROW}
         arrays["offsets"] = np.concatenate([[0], np.cumsum(joined["lengths"][keep])]).astype(np.int64)

@@ -33,7 +33,7 @@ def split_pack(
         The folders of the parts.
 
     Raises:
-        UserError: an unknown source, or a folder that already holds a part.
+        UserError: an unknown source, no row is left, or a folder already holds a part.
     """
     pack = Pack.open(pack_path)
     rows = _kept_rows(pack, fractions or {})
@@ -70,4 +70,6 @@ def _kept_rows(pack: Pack, fractions: Mapping[str, float]) -> NDArray[np.intp]:
             names = ", ".join(np.unique(pack.sources).tolist())
             raise UserError(f"--fraction {source}={fraction}: sources are {names}, fractions 0 to 1")
         keep[found] = np.diff(np.floor(fraction * np.arange(len(found) + 1))) > 0
+    if not keep.any():
+        raise UserError("--fraction: no row of the pack is left")
     return np.flatnonzero(keep)

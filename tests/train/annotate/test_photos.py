@@ -41,6 +41,16 @@ def test_faces_of_photos_become_crops_without_annotations(tmp_path: Path) -> Non
     assert np.abs(stored.astype(float) - expected).mean() < 2
 
 
+def test_photos_of_one_name_keep_their_faces_apart(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "a").mkdir(parents=True)
+    for name in ("a.jpg", "a.png", "a/b.png", "a_b.png"):
+        cv2.imwrite(str(photos / name), np.zeros((200, 200, 3), np.uint8))
+    face = FacePredictor()(np.zeros((200, 200, 3), np.uint8), boxes=[[50, 50, 150, 150]])
+    assert find_faces(photos, tmp_path / "faces.tar", lambda image: face, lambda *_: None, print) == 4
+    assert len(open_reader(tmp_path / "faces.tar").names) == 4
+
+
 def test_photos_without_a_face_are_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -39,6 +39,31 @@ def test_a_folder_of_photos_becomes_a_pack(pts_folder, tmp_path, saved_model):
     assert pack.weight.min() > 0.9
 
 
+def test_a_continued_run_names_the_broken_photos_of_its_first_part(pts_folder, tmp_path, saved_model, monkeypatch):
+    monkeypatch.setattr("train.annotate.pipeline._PART", 2)
+    folder, _ = pts_folder()
+    broken = min(file for file in folder.iterdir() if file.suffix != ".pts")
+    broken.write_bytes(b"no image")
+    options = LabelOptions(model=saved_model)
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_pack(folder, tmp_path / "pack", options, stop)
+    pack = Pack.open(build_pack(folder, tmp_path / "pack", options))
+    assert len(pack) == 5
+    (problem,) = pack.manifest["problems"]
+    assert problem.startswith(f"{broken.name}: ")
+
+
+def test_a_calibration_of_another_morphable_model_is_one_line(pts_folder, tmp_path, saved_model):
+    folder, _ = pts_folder()
+    other = build_pack(folder, tmp_path / "open", LabelOptions()) / "calibration.npz"
+    with pytest.raises(UserError, match=r"calibration\.npz: it belongs to a morphable model with \d+ coefficients"):
+        build_pack(folder, tmp_path / "few", LabelOptions(model=saved_model, calibration=other))
+
+
 def test_profiled_images_follow_their_photo(pts_folder, tmp_path, saved_model):
     options = LabelOptions(model=saved_model, profile_step_deg=15, limit=2)
     pack = Pack.open(build_pack(pts_folder()[0], tmp_path / "pack", options))

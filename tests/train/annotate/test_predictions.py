@@ -142,6 +142,19 @@ def test_a_file_may_hold_several_networks_and_names_match_by_their_last_componen
         read_predictions([file, file], ["two.jpg"])
 
 
+def test_photos_of_the_same_name_in_several_folders(tmp_path):
+    file = tmp_path / "a.npz"
+    np.savez(file, names=["a/1.png", "b/1.png", "b/2.png"], net68=np.arange(3.0)[:, None, None] * np.ones((3, 68, 2)))
+
+    def values(*names):
+        return read_predictions([file], names)[0].landmarks[:, 0, 0].tolist()
+
+    assert values("b/1.png", "a/1.png", "2.png") == [1, 0, 2]
+    for names in (["1.png"], ["c/1.png"], ["a/2.png", "c/2.png"]):
+        with pytest.raises(UserError, match=rf"a\.npz: it is not clear which row belongs to {names[0]}"):
+            values(*names)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -176,6 +189,9 @@ def test_command_writes_predictions_of_the_bundled_weights(pts_folder, tmp_path)
     folder, _ = pts_folder()
     build_pack(folder, tmp_path / "pack")
     out = tmp_path / "predictions.npz"
+    for wrong, message in ((tmp_path / "predictions", "written as .npz"), (tmp_path / "no" / "p.npz", "no folder")):
+        with pytest.raises(UserError, match=message):
+            CliRunner().invoke(app, ["predict", "none", "--out", str(wrong)], catch_exceptions=False)
     result = CliRunner().invoke(app, ["predict", str(tmp_path / "pack"), "--out", str(out)])
     assert result.exit_code == 0, result.output
     arrays = np.load(out)

@@ -82,6 +82,13 @@ def test_dropped_rows_leave_no_trace(tmp_path):
     assert np.abs(pack.image(1).astype(int) - 20).max() <= 2
 
 
+def test_a_pack_without_faces_is_an_error_and_can_be_made_again(tmp_path):
+    for _ in range(2):
+        with pytest.raises(UserError, match="all 3 faces are held out or repeated"):
+            write(tmp_path / "p", 0, [3]).finish(MANIFEST, np.ones(3, bool))
+    assert len(write(tmp_path / "p", 0, [3]).finish(MANIFEST)) == 3
+
+
 def damaged(path, what):
     pack = write(path, 0, [2]).finish(MANIFEST)
     file = pack.path / what

@@ -49,6 +49,6 @@ def test_quality_and_fraction(whole: Path, tmp_path: Path) -> None:
     assert np.diff(rows).tolist() == [4] * 5
     assert len(small.encoded(0)) < len(original.encoded(rows[0]))
     assert np.abs(small.image(0).astype(int) - original.image(rows[0])).mean() < 12
-    for text in ("none=0.5", "synthetic=2", "synthetic"):
+    for text in ("none=0.5", "synthetic=2", "synthetic", "synthetic=0"):
         with pytest.raises(UserError, match="--fraction"):
             CliRunner().invoke(app, [*command[:-2], "--fraction", text], catch_exceptions=False)
