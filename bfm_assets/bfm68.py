@@ -16,6 +16,7 @@ from bfm_assets.safe_files import read_arrays, reading
 from bfm_assets.schema import N_LANDMARKS, MorphableModel
 from bfm_assets.whitening import read_coefficient_std
 
+MODEL_NAME = "bfm-68"
 ASSUMPTIONS = (
     "units are micrometres",
     "standard deviations are those of 300W-LP's fits, from the whitening",
@@ -55,7 +56,7 @@ def read_bfm68(path: str | Path, keypoints: str | Path | None = None) -> Morphab
         expression_basis = convert.numbers(arrays["expression_basis"], "expression_basis")
         shape_std, expression_std = read_coefficient_std(path, shape_basis.shape[-1], expression_basis.shape[-1])
         return MorphableModel(
-            name="bfm-68",
+            name=MODEL_NAME,
             licence=LICENCE,
             mean=convert.numbers(arrays["mean"], "mean"),
             shape_basis=shape_basis,

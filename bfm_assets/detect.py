@@ -47,6 +47,10 @@ FACE3D = Format("face3d BFM.mat", face3d.read_face3d, face3d.ASSUMPTIONS)
 
 FORMATS = (OWN, BFM2009, BFM2017, TDDFA, TDDFA_V2, FACE3D, ICT_FOLDER, ICT, BFM68)
 
+# Names of the models with 3DDFA's shape and expression modes. An imported .npz keeps the name, and the name of a
+# `landmark_model` begins with it.
+_WITH_3DDFA_MODES = (tddfa.MODEL_NAME, tddfa_v2.MODEL_NAME, face3d.MODEL_NAME, bfm68.MODEL_NAME)
+
 OPEN_FACE = "open_face"  # the name of the bundled model
 
 # The first of these files that is in a folder tells its format.
@@ -95,6 +99,14 @@ def read_model(path: str | Path, keypoints: str | Path | None = None) -> Morphab
 
         return open_face()
     return detect_format(path).read(Path(path), None if keypoints is None else Path(keypoints))
+
+
+def has_3ddfa_modes(model: MorphableModel) -> bool:
+    """Return whether the coefficients of 3DDFA, 300W-LP and AFLW2000-3D describe faces of a model.
+
+    They do for the forms of the Basel Face Model that have 3DDFA's modes, which are known by their names.
+    """
+    return model.name.startswith(_WITH_3DDFA_MODES)
 
 
 def _format_of_file(path: Path, head: bytes) -> Format | None:

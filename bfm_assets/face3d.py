@@ -17,6 +17,7 @@ from bfm_assets.schema import MorphableModel
 
 _FIELDS = ("shapeMU", "shapePC", "shapeEV", "expMU", "expPC", "expEV", "tri", "kpt_ind")
 
+MODEL_NAME = "bfm-face3d"
 ASSUMPTIONS = (
     "units are micrometres",
     "shapeEV and expEV are standard deviations",
@@ -44,7 +45,7 @@ def read_face3d(path: str | Path, keypoints: str | Path | None = None) -> Morpha
         shape_basis = convert.modes(struct["shapePC"], len(mean), "shapePC")
         expression_basis = convert.modes(struct["expPC"], len(mean), "expPC")
         return MorphableModel(
-            name="bfm-face3d",
+            name=MODEL_NAME,
             licence=LICENCE,
             mean=mean,
             shape_basis=shape_basis,

@@ -19,6 +19,7 @@ from bfm_assets.safe_files import read_array, reading
 from bfm_assets.schema import MorphableModel
 from bfm_assets.whitening import read_coefficient_std
 
+MODEL_NAME = "bfm-3ddfa"
 ASSUMPTIONS = (
     "units are micrometres",
     "standard deviations are those of 300W-LP's fits, from the whitening",
@@ -46,7 +47,7 @@ def read_3dmm_data(path: str | Path, keypoints: str | Path | None = None) -> Mor
             folder / "param_whitening.pkl", shape_basis.shape[2], expression_basis.shape[2]
         )
         return MorphableModel(
-            name="bfm-3ddfa",
+            name=MODEL_NAME,
             licence=LICENCE,
             mean=mean,
             shape_basis=shape_basis,

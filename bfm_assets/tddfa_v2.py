@@ -19,6 +19,7 @@ from bfm_assets.schema import MorphableModel
 from bfm_assets.unpickle import read_pickle
 from bfm_assets.whitening import N_EXPRESSION, N_SHAPE, read_coefficient_std
 
+MODEL_NAME = "bfm-noneck"
 ASSUMPTIONS = (
     "units are micrometres",
     "standard deviations are those of 300W-LP's fits, from the whitening",
@@ -55,7 +56,7 @@ def read_noneck(path: str | Path, keypoints: str | Path | None = None) -> Morpha
         has_triangle_file = triangle_file.is_file()
         triangles = read_pickle(triangle_file) if has_triangle_file else content.get("tri")
         return MorphableModel(
-            name="bfm-noneck",
+            name=MODEL_NAME,
             licence=LICENCE,
             mean=mean,
             shape_basis=shape_basis,

@@ -17,7 +17,7 @@ from eval import metrics
 from eval.baselines import AFLW2000_DENSE, Baseline
 from eval.result import ProtocolResult, comparison_table, summarize_by_yaw
 from synergy.data.sample import FaceSample
-from synergy.data.w300lp_format import project_vertices
+from synergy.data.w300lp_format import project_vertices, require_3ddfa_modes
 from synergy.errors import UserError
 from synergy.face import Face
 
@@ -30,7 +30,7 @@ def dense_errors(sample: FaceSample, face: Face, model: MorphableModel) -> tuple
     Args:
         sample: with image and fitted parameters.
         face: the prediction, whose mesh has the vertices of `model`.
-        model: Basel Face Model of the sample's parameters.
+        model: Basel Face Model with 3DDFA's modes, which the sample's parameters describe.
 
     Raises:
         ValueError: the sample has no fitted parameters.
@@ -70,15 +70,17 @@ def add_dense_scores(
 
 
 def require_same_mesh(bfm: MorphableModel, predicted: MorphableModel) -> None:
-    """Check that the meshes of two models have the same vertices.
+    """Check that a network predicts the mesh that the parameters of AFLW2000-3D describe.
 
     Args:
         bfm: the Basel Face Model of the true meshes.
         predicted: the morphable model of the network.
 
     Raises:
-        UserError: they do not, or the Basel Face Model has landmark vertices only.
+        UserError: the meshes have other vertices, or the Basel Face Model has other modes than 3DDFA's or landmark
+            vertices only.
     """
+    require_3ddfa_modes(bfm)
     if not bfm.is_dense:
         raise UserError(f"'{bfm.name}' has landmark vertices only: dense errors need a BFM with its mesh")
     if bfm.n_vertices != predicted.n_vertices:

@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,12 @@ def tiny_model() -> MorphableModel:
         landmarks=rng.permutation(v)[:68].astype(np.int32),
         expression_names=("a", "b", "c"),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_bfm(tiny_model: MorphableModel) -> MorphableModel:
+    """The tiny model under a name that stands for 3DDFA's modes."""
+    return replace(tiny_model, name="bfm-3ddfa")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from bfm_assets.unpickle import read_pickle
 from synergy.compat.whitening import N_PARAMS, N_SHAPE, read_whitening, to_zero_based
 from synergy.data.reader import CROP_SIZE, FaceReader, box_of_crop, checked_points
 from synergy.data.sample import FaceSample
-from synergy.data.w300lp_format import project_vertices
+from synergy.data.w300lp_format import project_vertices, require_3ddfa_modes
 from synergy.errors import UserError
 
 
@@ -30,8 +30,11 @@ class DDFAReader(FaceReader):
         list_file: text file with one image name per line.
         params_file: the pickle of (N, 62) whitened parameters.
         whitening_file: mean and standard deviation of the parameters (`param_whitening.pkl`).
-        model: a BFM, dense or of 68 points, to compute the landmarks (68, 3) from the parameters. Without it the
-            landmarks are NaN.
+        model: a BFM with 3DDFA's modes, dense or of 68 points, to compute the landmarks (68, 3) from the parameters.
+            Without it the landmarks are NaN.
+
+    Raises:
+        UserError: there is nothing to read, a file is not what it should be, or the model has other modes.
     """
 
     source = "3ddfa-train-aug"
@@ -45,6 +48,8 @@ class DDFAReader(FaceReader):
         whitening_file: str | Path,
         model: MorphableModel | None = None,
     ) -> None:
+        if model is not None:
+            require_3ddfa_modes(model)
         self._model = model.landmark_model() if model is not None else None
         self._list_file = Path(list_file)
         self._params = _read_params(params_file, whitening_file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bfm_assets import MorphableModel
+from bfm_assets.detect import has_3ddfa_modes
 from synergy.data.aflw2000 import AFLW2000Reader
 from synergy.data.annotated_crops import AnnotatedCropsReader
 from synergy.data.pts300w import PtsReader
@@ -18,7 +19,7 @@ def open_reader(path: str | Path, model: MorphableModel | None = None, automatic
 
     Args:
         path: annotated crops (an .npz next to the archive), .pts files, AFLW2000-3D or 300W-LP (.mat).
-        model: a BFM, from which 300W-LP's rotated images get their landmarks.
+        model: a BFM with 3DDFA's modes, from which 300W-LP's rotated images get their landmarks. Others are not used.
         automatic: keep annotations that look like the output of an automatic fit (`AnnotatedCropsReader`).
 
     Raises:
@@ -29,8 +30,9 @@ def open_reader(path: str | Path, model: MorphableModel | None = None, automatic
         raise UserError(f"{path}: no such file or folder")
     if not path.is_dir() and path.with_suffix(".npz").exists():
         return AnnotatedCropsReader(path, automatic=automatic)
+    basel = model if model is not None and has_3ddfa_modes(model) else None
     opened: list[FaceReader] = []
-    for make in (PtsReader, AFLW2000Reader, lambda where: W300LPReader(where, model)):
+    for make in (PtsReader, AFLW2000Reader, lambda where: W300LPReader(where, basel)):
         try:
             opened.append(make(path))
         except UserError:

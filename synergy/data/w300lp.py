@@ -23,7 +23,14 @@ from bfm_assets.schema import MorphableModel
 from synergy.data.pairs import pair_up
 from synergy.data.reader import FaceReader, checked_points, stem
 from synergy.data.sample import FaceSample
-from synergy.data.w300lp_format import MATLAB_ORIGIN, VARIABLES, project_vertices, read_parameters, read_pose_deg
+from synergy.data.w300lp_format import (
+    MATLAB_ORIGIN,
+    VARIABLES,
+    project_vertices,
+    read_parameters,
+    read_pose_deg,
+    require_3ddfa_modes,
+)
 from synergy.landmarks import FLIP68, OUTER_EYE_CORNERS
 
 _UNROTATED = re.compile(r"_0$")
@@ -35,13 +42,18 @@ class W300LPReader(FaceReader):
 
     Args:
         path: folder, tar or zip of the data set.
-        model: a BFM, dense or of 68 points, to compute landmarks from the parameters.
+        model: a BFM with 3DDFA's modes, dense or of 68 points, to compute landmarks from the parameters.
+
+    Raises:
+        UserError: there is nothing to read, or the model has other modes.
     """
 
     source = "300w-lp"
     licence = "300W-LP: academic research only, see http://www.cbsr.ia.ac.cn/users/xiangyuzhu/"
 
     def __init__(self, path: str | Path, model: MorphableModel | None = None) -> None:
+        if model is not None:
+            require_3ddfa_modes(model)
         self._model = model.landmark_model() if model is not None else None
         super().__init__(path)
 

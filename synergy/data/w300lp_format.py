@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bfm_assets.detect import has_3ddfa_modes
 from bfm_assets.schema import MorphableModel
 from synergy.camera import project_plain
 from synergy.compat.whitening import to_zero_based
 from synergy.data.reader import SampleError
+from synergy.errors import UserError
 from synergy.geometry import centre_depth, compose_pose, euler_to_matrix
 from synergy.parameters import join_parameters, split_parameters
 
@@ -55,6 +57,19 @@ def read_parameters(mat: dict[str, NDArray[np.float64]], name: str) -> NDArray[n
     return to_zero_based(join_parameters(composed, shape, expression)).astype(np.float32)
 
 
+def require_3ddfa_modes(model: MorphableModel) -> None:
+    """Check that the parameters of the files describe faces of a model. With other modes they give wrong faces.
+
+    Raises:
+        UserError: they do not.
+    """
+    if not has_3ddfa_modes(model):
+        raise UserError(
+            "the parameters of 300W-LP, AFLW2000-3D and 3DDFA need a Basel Face Model with 3DDFA's modes (3dmm_data, "
+            f"bfm_noneck_v3.pkl, face3d's BFM.mat or the 68-point basis); '{model.name}' has others"
+        )
+
+
 def project_vertices(
     params: NDArray[np.float32], model: MorphableModel, height: int, n_shape: int = _N_SHAPE
 ) -> NDArray[np.float32]:
@@ -62,7 +77,7 @@ def project_vertices(
 
     Args:
         params: (12 + n_shape + E,).
-        model: a BFM, dense or of 68 points. Coefficients beyond its number of modes are ignored.
+        model: a BFM with 3DDFA's modes, dense or of 68 points. Coefficients beyond its number of modes are ignored.
         height: height of the image in pixels.
         n_shape: number of shape coefficients in `params`.
 

@@ -11,20 +11,20 @@ from bfm_assets import ModelFileError, MorphableModel, detect, read_model
 
 
 @pytest.mark.parametrize(
-    ("writer", "expected"),
+    ("writer", "expected", "has_3ddfa_modes"),
     [
-        ("write_bfm2009", detect.BFM2009),
-        ("write_bfm2017", detect.BFM2017),
-        ("write_3dmm_data", detect.TDDFA),
-        ("write_noneck", detect.TDDFA_V2),
-        ("write_face3d", detect.FACE3D),
-        ("write_ict_folder", detect.ICT_FOLDER),
-        ("write_ict", detect.ICT),
-        ("write_bfm68", detect.BFM68),
+        ("write_bfm2009", detect.BFM2009, False),
+        ("write_bfm2017", detect.BFM2017, False),
+        ("write_3dmm_data", detect.TDDFA, True),
+        ("write_noneck", detect.TDDFA_V2, True),
+        ("write_face3d", detect.FACE3D, True),
+        ("write_ict_folder", detect.ICT_FOLDER, False),
+        ("write_ict", detect.ICT, False),
+        ("write_bfm68", detect.BFM68, True),
     ],
 )
 def test_every_format_is_recognised_read_and_saved(
-    request: pytest.FixtureRequest, tmp_path: Path, writer: str, expected: detect.Format
+    request: pytest.FixtureRequest, tmp_path: Path, writer: str, expected: detect.Format, has_3ddfa_modes: bool
 ) -> None:
     path = request.getfixturevalue(writer)()
     assert detect.detect_format(path) is expected
@@ -32,7 +32,10 @@ def test_every_format_is_recognised_read_and_saved(
     model = read_model(path)
     model.save(tmp_path / "out.npz")
     assert detect.detect_format(tmp_path / "out.npz") is detect.OWN
-    assert read_model(tmp_path / "out.npz").digest == model.digest
+    saved = read_model(tmp_path / "out.npz")
+    assert saved.digest == model.digest
+    for same in (model, saved, saved.landmark_model()):
+        assert detect.has_3ddfa_modes(same) is has_3ddfa_modes
     if path.is_file():
         renamed = path.rename(path.with_name("renamed.bin"))
         assert detect.detect_format(renamed) is expected

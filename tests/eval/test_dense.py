@@ -49,9 +49,15 @@ def test_a_sample_without_parameters_is_an_error(samples: list[FaceSample], tiny
         dense_errors(samples[0], FaceWithMesh(np.zeros((100, 3))), tiny_model)  # type: ignore[arg-type]
 
 
-def test_meshes_must_have_the_same_vertices(tiny_model: MorphableModel) -> None:
-    require_same_mesh(tiny_model, tiny_model)
+def test_meshes_must_have_the_same_vertices(tiny_bfm: MorphableModel) -> None:
+    require_same_mesh(tiny_bfm, tiny_bfm)
     with pytest.raises(UserError, match="these predict 'open-face"):
-        require_same_mesh(tiny_model, open_face())
+        require_same_mesh(tiny_bfm, open_face())
     with pytest.raises(UserError, match="landmark vertices only"):
-        require_same_mesh(tiny_model.landmark_model(), tiny_model)
+        require_same_mesh(tiny_bfm.landmark_model(), tiny_bfm)
+
+
+def test_the_true_mesh_needs_3ddfa_s_modes(tiny_bfm: MorphableModel) -> None:
+    """BFM 2009 with Guo's expressions has as many vertices as 3DDFA's model."""
+    with pytest.raises(UserError, match=r"3DDFA's modes .*; 'bfm-2009' has others"):
+        require_same_mesh(replace(tiny_bfm, name="bfm-2009"), tiny_bfm)

@@ -118,7 +118,7 @@ def test_dense_errors_are_part_of_the_result(
 ) -> None:
     monkeypatch.setattr(evaluation, "open_network", lambda model, bfm: small_net)
     reader = AFLW2000Reader(aflw2000_folder)
-    model = small_net.morphable_model
+    model = replace(small_net.morphable_model, name="bfm-3ddfa")
     config = EvaluationConfig(AFLW2000Protocol(reader, None), model="small", dense_model=model)
     dense = evaluate(reader, config, console).scores["dense"]
     assert (dense["counts"], dense["model"]) == (6, model.name)
@@ -127,15 +127,15 @@ def test_dense_errors_are_part_of_the_result(
 
 
 def test_landmark_models_have_no_dense_errors(
-    aflw2000_folder: Path, small_net: SynergyNet, tiny_model: MorphableModel, monkeypatch: pytest.MonkeyPatch
+    aflw2000_folder: Path, small_net: SynergyNet, tiny_bfm: MorphableModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluation, "open_network", lambda model, bfm: small_net)
     reader = AFLW2000Reader(aflw2000_folder)
-    config = EvaluationConfig(AFLW2000Protocol(reader, None), model="small", dense_model=tiny_model.landmark_model())
+    config = EvaluationConfig(AFLW2000Protocol(reader, None), model="small", dense_model=tiny_bfm.landmark_model())
     with pytest.raises(UserError, match="landmark vertices only"):  # the network has a mesh, the BFM has none
         evaluation.open_predictor(config)
     with pytest.raises(UserError, match="leave out --bfm"):
-        evaluation.open_predictor(replace(config, dense_model=tiny_model))
+        evaluation.open_predictor(replace(config, dense_model=tiny_bfm))
 
 
 def test_errors_of_the_user_come_before_the_work(pts_folder: Path, tmp_path: Path, console: Console) -> None:

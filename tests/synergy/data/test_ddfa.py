@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bfm_assets import ModelFileError, read_bfm68
+from bfm_assets import ModelFileError, open_face, read_bfm68
 from synergy.data import DDFAReader
 from synergy.errors import UserError
 
@@ -67,6 +67,11 @@ def test_list_and_parameters_must_agree(files: dict[str, Path]) -> None:
     files["list_file"].write_text("a.jpg\nb.jpg\nc.jpg\n")
     with pytest.raises(UserError, match=r"looked for the images that train_aug_120x120\.list\.train names"):
         DDFAReader(**files)
+
+
+def test_a_model_with_other_modes_is_refused(files: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match="need a Basel Face Model with 3DDFA's modes"):
+        DDFAReader(**files, model=open_face())
 
 
 def test_landmarks_of_the_teacher_are_rebuilt(shared_data: Path, tmp_path: Path, files: dict[str, Path]) -> None:

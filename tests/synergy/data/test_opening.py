@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from bfm_assets import open_face
 from synergy.data import AFLW2000Reader, AnnotatedCropsReader, PtsReader, W300LPReader, open_reader
 from synergy.errors import UserError
 
@@ -25,6 +26,12 @@ def test_arrays_next_to_an_archive_are_annotated_crops(shared_data):
 @pytest.mark.parametrize(("folder", "kind"), [("aflw2000_3d_sample", AFLW2000Reader), ("300w_lp_sample", W300LPReader)])
 def test_mat_files_are_told_apart(shared_data, folder, kind):
     assert type(open_reader(shared_data / folder)) is kind
+
+
+def test_only_a_model_with_3ddfa_s_modes_gives_landmarks(tmp_path, write_pair, points68, tiny_bfm):
+    write_pair(tmp_path / "AFW" / "AFW_1_0", pt2d=points68.T)
+    for model, dimensions in ((tiny_bfm, 3), (open_face(), 2)):
+        assert open_reader(tmp_path, model).read(0).landmarks68.shape == (68, dimensions)
 
 
 def test_one_broken_file_does_not_hide_the_layout(tmp_path, write_image, points68):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from bfm_assets import MorphableModel, read_bfm68
+from bfm_assets import MorphableModel, open_face, read_bfm68
 from synergy.data import W300LPReader
 from synergy.errors import UserError
 from synergy.landmarks import FLIP68
@@ -36,7 +36,7 @@ def test_flipped_points_are_renumbered(folder: Path, points68: np.ndarray) -> No
     assert flipped.landmarks68 == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_landmarks_folder_comes_first(folder: Path, points68: np.ndarray, tiny_model: MorphableModel) -> None:
+def test_the_landmarks_folder_comes_first(folder: Path, points68: np.ndarray, tiny_bfm: MorphableModel) -> None:
     where = folder / "landmarks" / "AFW"
     where.mkdir(parents=True)
     savemat(where / "AFW_1_1_pts.mat", {"pts_3d": points68 + 5, "pts_2d": points68})
@@ -44,17 +44,22 @@ def test_the_landmarks_folder_comes_first(folder: Path, points68: np.ndarray, ti
     samples = {sample.name: sample for sample in reader}
     assert samples["AFW/AFW_1_1.jpg"].landmarks68 == pytest.approx(points68 + 4, abs=1e-5)
     assert reader.problems == []
-    with_depth = {sample.name: sample for sample in W300LPReader(folder, tiny_model)}["AFW/AFW_1_1.jpg"]
+    with_depth = {sample.name: sample for sample in W300LPReader(folder, tiny_bfm)}["AFW/AFW_1_1.jpg"]
     assert with_depth.landmarks68.shape == (68, 3)
     assert with_depth.landmarks68[:, :2] == pytest.approx(points68 + 4, abs=1e-5)
 
 
-def test_a_bfm_rebuilds_all(folder: Path, tiny_model: MorphableModel) -> None:
-    reader = W300LPReader(folder, tiny_model)
+def test_a_bfm_rebuilds_all(folder: Path, tiny_bfm: MorphableModel) -> None:
+    reader = W300LPReader(folder, tiny_bfm)
     samples = list(reader)
     assert len(samples) == 3
     assert all(sample.landmarks68.shape == (68, 3) for sample in samples)
     assert reader.problems == []
+
+
+def test_a_model_with_other_modes_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"3dmm_data, .* the 68-point basis\); 'open-face-\d' has others"):
+        W300LPReader(folder, open_face())
 
 
 def test_images_without_their_landmarks_are_counted(tmp_path: Path, write_pair: Callable[..., None]) -> None:

@@ -13,7 +13,7 @@ def test_export_is_read_back_by_the_reader(pts_folder, tmp_path, few_modes):
     """A model in BFM's units, micrometres, fits the files of 300W-LP."""
     model = replace(
         few_modes,
-        name="bfm-like",
+        name="bfm-3ddfa",
         mean=few_modes.mean * 1000,
         shape_basis=few_modes.shape_basis * 1000,
         expression_basis=few_modes.expression_basis * 1000,
