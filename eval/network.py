@@ -64,7 +64,8 @@ class NetworkPredictor:
         affine = square_crop(face_box(sample), net.size, net.margin)
         crop = torch.from_numpy(warp(sample.image, affine, net.size)).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            output = net.stages(crop.to(self.predictor.device))
+            # The engine has a copy of the network. The network itself may be on another device.
+            output = net.stages(crop.to(next(net.parameters()).device))
         if output.volumes is None:
             return None
         predicted = output.volumes[-1][0].float().cpu()

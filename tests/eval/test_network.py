@@ -2,10 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from bfm_assets import open_face
 from eval.network import NetworkPredictor
 from synergy.data.sample import FaceSample
 from synergy.models import SynergyNet
+from synergy.networks import build_network
 from synergy.predictor import FacePredictor
 
 
@@ -28,6 +31,17 @@ def test_crops_are_the_benchmark_s(samples: list[FaceSample], small_net: Synergy
         assert angles == pytest.approx([face.pose.pitch, face.pose.yaw, face.pose.roll], abs=1e-2)
         assert matrix == pytest.approx(face.pose.matrix, abs=1e-4)
     assert np.isfinite(landmarks).all()
+
+
+def test_volumes_are_computed_where_the_network_is(samples: list[FaceSample]) -> None:
+    torch.manual_seed(0)
+    predictor = FacePredictor(build_network("jvcr", open_face(), variant="tiny").eval(), engine="torch")
+    predictor.device = "meta"  # as after FacePredictor(device=...), whose engine alone moves to the device
+    volumes = NetworkPredictor(predictor).volumes(samples[0])
+    assert volumes is not None
+    true, predicted = volumes
+    assert true.shape == predicted.shape
+    assert np.isfinite(predicted).all()
 
 
 def test_dense_errors_are_computed_with_a_dense_model(samples: list[FaceSample], small_net: SynergyNet) -> None:
