@@ -92,13 +92,13 @@ def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> Proto
     """Score the NME of the visible points over the side of the crop's face box, by |yaw|.
 
     Args:
-        samples: with box and yaw.
+        samples: with box and yaw. At least one has a visible point (`has_68`).
         predictions: in the order of the samples.
 
     Returns:
         Its scores have keys such as `nme2d.visible68.mean` and `nme2d.visible51.bins`. `nme2d.open51` and
         `nme2d.covered51` are of the inner 51 points of faces with at most 8, and with more than 8, occluded points of
-        the 68. A group without faces is left out.
+        the 68. A group without visible points is left out.
 
     Raises:
         UserError: a sample has no box or no yaw.
@@ -110,13 +110,15 @@ def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> Proto
         raise UserError("AFLW's protocol needs the face box and the yaw of each sample")
     side = np.array([sample.box[2] - sample.box[0] for sample in samples if sample.box is not None], np.float64)
     yaw = np.array([sample.pose_deg[1] for sample in samples if sample.pose_deg is not None])
-    errors = {
-        "visible68": metrics.nme(predicted, true, side),
-        "visible51": metrics.nme(predicted[:, INNER51], true[:, INNER51], side),
-    }
+    inner = metrics.nme(predicted[:, INNER51], true[:, INNER51], side)
     is_covered = np.stack([(sample.visibility68 == OCCLUDED).sum() > _MAX_OCCLUDED for sample in samples])
-    groups = {"open51": ~is_covered, "covered51": is_covered}
-    errors |= {key: np.where(mask, errors["visible51"], np.nan) for key, mask in groups.items() if mask.any()}
+    groups = {
+        "visible68": metrics.nme(predicted, true, side),
+        "visible51": inner,
+        "open51": np.where(is_covered, np.nan, inner),
+        "covered51": np.where(is_covered, inner, np.nan),
+    }
+    errors = {key: group for key, group in groups.items() if np.isfinite(group).any()}
     nme2d = {key: summarize_by_yaw(value, yaw) for key, value in errors.items()}
     rows = tuple(yaw_row(_AFLW_ROWS[key], value) for key, value in nme2d.items())
     return ProtocolResult(

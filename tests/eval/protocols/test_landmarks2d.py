@@ -63,6 +63,17 @@ def test_aflw_tells_covered_faces_apart(samples: list[FaceSample]) -> None:
     assert nme2d["open51"]["sample_mean"] == pytest.approx(100 * 5 / 80, rel=1e-5)
 
 
+def test_aflw_leaves_out_groups_without_visible_inner_points(samples: list[FaceSample]) -> None:
+    """The jaw of the only covered face is visible, and its inner points are not."""
+    visibility = np.full(68, 2, np.int8)
+    visibility[17:] = 1
+    covered = replace(samples[0], visibility68=visibility)
+    scores = score_aflw([covered, *samples[1:]], shifted(samples, (3, 4))).scores
+    assert set(scores["nme2d"]) == {"visible68", "visible51", "open51"}
+    assert scores["counts"]["samples"] == 6
+    assert set(score_aflw([covered], shifted(samples[:1], (3, 4))).scores["nme2d"]) == {"visible68"}
+
+
 def test_aflw_samples_without_68_labels_are_of_no_use(samples: list[FaceSample]) -> None:
     assert has_68(samples[0])
     assert not has_68(replace(samples[0], visibility68=np.full(68, -1, np.int8)))
