@@ -130,7 +130,7 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
     if config.predictions_file:
         predictions.save(config.predictions_file)
     if config.json_file:
-        config.json_file.write_text(json.dumps(_json_ready(result.scores), indent=2) + "\n")
+        config.json_file.write_text(json.dumps(json_ready(result.scores), indent=2) + "\n")
     if config.report_folder:
         from eval.report.gallery import MeshOverlay
         from eval.report.page import write_report
@@ -141,7 +141,7 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
         volumes_of = predictor.volumes if predictor is not None and has_volumes else lambda _: None
         page = write_report(result, reader, dataset.rows, config.report_folder, overlay, volumes_of)
         console.print(f"report: {page}", markup=False, soft_wrap=True)
-    _report_problems(reader, console)
+    report_problems(reader, console)
     return result
 
 
@@ -220,7 +220,12 @@ def _rich_table(table: Table) -> RichTable:
     return rich
 
 
-def _report_problems(reader: FaceReader, console: Console) -> None:
+def report_problems(reader: FaceReader, console: Console) -> None:
+    """Print the files of a data set that were skipped.
+
+    Raises:
+        UserError: there are some.
+    """
     problems = reader.problems
     for problem in problems[:MAX_LISTED]:
         console.print(f"skipped: {problem.name}: {problem.reason}", style="yellow", markup=False, soft_wrap=True)
@@ -231,12 +236,12 @@ def _report_problems(reader: FaceReader, console: Console) -> None:
         )
 
 
-def _json_ready(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
     """Return nested values with plain numbers, and None instead of NaN."""
     if isinstance(value, dict):
-        return {key: _json_ready(item) for key, item in value.items()}
+        return {key: json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json_ready(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, (float, np.floating)):
         return None if math.isnan(value) else float(value)
     return int(value) if isinstance(value, np.integer) else value

@@ -238,19 +238,23 @@ def detector(
     pixels large. The photos of --data are tested alone, too.
     """
     import json
+    import math
 
     from eval.detection import crowds, photos, recall_table, rendered_faces, sweep
+    from eval.evaluation import json_ready, report_problems
     from synergy.data import PtsReader
     from synergy.outputs import require_writable_file
 
     if json_file is not None:
         require_writable_file(json_file)
     lengths = positive_numbers("--sides", sides)
+    reader = None if data is None else PtsReader(data)
     sets = {"rendered crowds": crowds(rendered_faces(count, seed=0), seed=0)}
-    if data is not None:
-        reader = PtsReader(data)
-        step = max(1, len(reader.names) // count)
-        pictures = photos(reader.read(i) for i in range(0, len(reader.names), step))
+    if reader is not None:
+        reader.names = reader.names[:: math.ceil(len(reader) / count)]
+        pictures = photos(reader)
+        if not pictures:
+            raise UserError(f"{data}: none of its photos can be used; {reader.problems[0].reason}")
         sets |= {"crowds of photos": crowds(pictures, seed=0), "photos": pictures}
     console = table_console()
     results = {}
@@ -260,7 +264,9 @@ def detector(
         console.print(recall_table(name, results[name]))
     if json_file is not None:
         rows = {name: {side: vars(recall) for side, recall in found.items()} for name, found in results.items()}
-        json_file.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        json_file.write_text(json.dumps(json_ready(rows), indent=2) + "\n", encoding="utf-8")
+    if reader is not None:
+        report_problems(reader, console)
 
 
 @app.command()

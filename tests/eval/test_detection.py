@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from eval.detection import CROWD_SIZE, SIZES, Picture, crowds, match_detections, recall_table, rendered_faces, sweep
+from eval.detection import (
+    CROWD_SIZE,
+    SIZES,
+    Picture,
+    Recall,
+    crowds,
+    match_detections,
+    recall_table,
+    rendered_faces,
+    sweep,
+)
 from synergy.cli import app
 from synergy.detect import Detection
+from synergy.errors import UserError
 
 
 class Square:
@@ -58,6 +69,31 @@ def test_a_larger_input_finds_smaller_faces(faces):
     large = [share for share in results[960].by_size[6:] if not np.isnan(share)]
     assert np.mean(large) > 0.9
     assert recall_table("crowds", results).row_count == 2
+
+
+def test_photos_are_at_most_count_and_broken_ones_are_reported(pts_folder, tmp_path, monkeypatch):
+    tested = {}
+
+    def count_pictures(pictures, sides):
+        tested[len(tested)] = len(pictures)
+        return {side: Recall(0.5, (float("nan"),) * len(SIZES), 0.0, 1.0, 1.0) for side in sides}
+
+    monkeypatch.setattr("eval.detection.rendered_faces", lambda count, seed: [])
+    monkeypatch.setattr("eval.detection.sweep", count_pictures)
+    (pts_folder / "image00002.pts").write_text("")
+    file = tmp_path / "recall.json"
+    arguments = ["eval", "detector", "--count", "4", "--sides", "320", "--json", str(file), "--data", str(pts_folder)]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception).startswith("1 files of")
+    assert "skipped: image00002.jpg" in result.output
+    assert tested[2] == 2  # of six photos every second one, without the broken one
+    assert "NaN" not in file.read_text()
+    assert json.loads(file.read_text())["photos"]["320"]["by_size"] == [None] * len(SIZES)
+    for path in pts_folder.glob("*.pts"):
+        path.write_text("")
+    with pytest.raises(UserError, match="none of its photos can be used; image00000"):
+        raise CliRunner().invoke(app, arguments).exception
 
 
 def test_the_command_writes_its_figures(tmp_path):
