@@ -31,7 +31,8 @@ class LandmarkFitResult:
         rotation: (N, 3, 3) from model space to the space of the target.
         translation: (N, 3), or (N, 2) for a fit to 2D points.
         points: (N, K, 3) or (N, K, 2) fitted points in the space of the target.
-        residual: (N,) mean distance to the target in percent of `box_size` of the target.
+        residual: (N,) mean distance to the target, in percent of the square root of width times height of the box
+            around the target.
     """
 
     shape: Array
@@ -41,12 +42,6 @@ class LandmarkFitResult:
     translation: Array
     points: Array
     residual: Array
-
-
-def box_size(points: Array) -> Array:
-    """Return the square root (...) of width times height of the box around points (..., K, 2) or (..., K, 3)."""
-    extent = points[..., :2].max(-2) - points[..., :2].min(-2)
-    return np.asarray(np.sqrt(extent[..., 0] * extent[..., 1]))
 
 
 def similarity(source: Array, target: Array) -> tuple[Array, Array, Array]:
@@ -208,6 +203,7 @@ def _result(
     targets: Array,
 ) -> LandmarkFitResult:  # fmt: skip
     distance = np.linalg.norm(points - targets, axis=2).mean(1)
+    box = np.ptp(targets[..., :2], axis=1)
     return LandmarkFitResult(
         shape=coefficients[:, : model.n_shape],
         expression=coefficients[:, model.n_shape :],
@@ -215,5 +211,5 @@ def _result(
         rotation=rotation,
         translation=translation,
         points=points,
-        residual=100 * distance / box_size(targets),
+        residual=100 * distance / np.sqrt(box.prod(1)),
     )

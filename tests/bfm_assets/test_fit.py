@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from bfm_assets import MorphableModel, open_face
-from bfm_assets.fit import box_size, fit_landmarks_2d, fit_landmarks_3d, orthographic, similarity
+from bfm_assets.fit import fit_landmarks_2d, fit_landmarks_3d, orthographic, similarity
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,12 @@ def test_stronger_prior_stays_nearer_to_the_mean(model: MorphableModel) -> None:
     assert strict.residual.mean() > loose.residual.mean()
 
 
-def test_face_size_is_the_root_of_the_box() -> None:
-    assert box_size(np.array([[0, 0, 5], [4, 9, 1.0]])) == 6
+def test_residuals_are_relative_to_the_box_of_the_target(model: MorphableModel) -> None:
+    faces = people(model, 3) + np.random.default_rng(0).normal(0, 3, (3, 68, 3))
+    fit = fit_landmarks_3d(model, faces, iterations=2)
+    width, height = faces[..., 0].max(1) - faces[..., 0].min(1), faces[..., 1].max(1) - faces[..., 1].min(1)
+    distance = np.linalg.norm(fit.points - faces, axis=2).mean(1)
+    assert fit.residual == pytest.approx(100 * distance / np.sqrt(width * height))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bfm_assets import MorphableModel, read_bfm68, read_ict
-from bfm_assets.fit import LandmarkFitResult, box_size, fit_landmarks_2d, fit_landmarks_3d, similarity
+from bfm_assets.fit import LandmarkFitResult, fit_landmarks_2d, fit_landmarks_3d, similarity
+from eval.metrics import box_size
 from synergy.data import PtsReader
 from synergy.landmarks import INNER51
 from train.open_face.arrays import Floats
