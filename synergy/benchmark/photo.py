@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from synergy.appearance import random_colours, region_colours
-from synergy.benchmark.timing import Timing, join_timings, time_calls
+from synergy.benchmark.timing import Timing, join_timings, time_calls, wait_until_idle
 from synergy.crop import square_crop, warp
 from synergy.demo import random_face
 from synergy.draw import draw_mesh, mesh_overlay, overlay
@@ -59,6 +59,7 @@ def measure_stages(predictor: FacePredictor, photo: bytes, repeats: int) -> dict
     times: dict[str, list[Timing]] = {name: [] for name in (*STAGES, TOTAL)}
     for _ in range(repeats):
         for name, call in _stages(predictor, photo):
+            wait_until_idle()
             times[name].append(time_calls(call, seconds=0, min_calls=1))
     return {name: join_timings(measured) for name, measured in times.items()}
 

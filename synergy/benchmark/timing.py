@@ -14,6 +14,11 @@ Progress = Callable[[int, int], None]
 Opener = Callable[[], Callable[[], object]]
 
 _WARM_UP_CALLS = 2
+# A process is idle if its threads use less than this fraction of a core for this time in seconds.
+_IDLE_FRACTION = 0.1
+_IDLE_SECONDS = 0.02
+# It is waited for this long at most.
+_LONGEST_WAIT = 1.0
 # The turn of a candidate with slow calls ends after this time in seconds, with fewer calls than others have.
 _LONGEST_TURN = 1.0
 
@@ -116,6 +121,20 @@ def time_calls(call: Callable[[], object], seconds: float, min_calls: int) -> Ti
         cpu.append(time.process_time() - cpu_start)
         wall.append(time.perf_counter() - start)
     return Timing((tuple(wall),), (tuple(cpu),))
+
+
+def wait_until_idle() -> None:
+    """Wait until the threads of this process are idle, so that their work does not count as that of the next call.
+
+    The CPU time of a call is that of all threads. numpy's threads for matrix products keep a core busy for some 30 ms
+    after a product.
+    """
+    end = time.perf_counter() + _LONGEST_WAIT
+    while time.perf_counter() < end:
+        start = time.process_time()
+        time.sleep(_IDLE_SECONDS)
+        if time.process_time() - start < _IDLE_FRACTION * _IDLE_SECONDS:
+            break
 
 
 def join_timings(timings: Sequence[Timing]) -> Timing:

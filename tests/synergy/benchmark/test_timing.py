@@ -1,8 +1,16 @@
 import time
+from threading import Thread
 
 import pytest
 
-from synergy.benchmark.timing import join_timings, linear_growth, measure_in_turns, ratio, time_calls
+from synergy.benchmark.timing import (
+    join_timings,
+    linear_growth,
+    measure_in_turns,
+    ratio,
+    time_calls,
+    wait_until_idle,
+)
 
 
 def sleeper(seconds):
@@ -57,6 +65,19 @@ def test_slow_calls_end_the_turn_early(monkeypatch):
     timing = time_calls(lambda: calls.append(time.sleep(0.02)), seconds=0, min_calls=5)
     assert len(timing.rounds[0]) == 1
     assert len(calls) == 2  # one of them to warm up
+
+
+def test_other_threads_are_waited_for():
+    end = time.perf_counter() + 0.3
+
+    def work():
+        while time.perf_counter() < end:
+            pass
+
+    busy = Thread(target=work)
+    busy.start()
+    wait_until_idle()
+    assert not busy.is_alive()
 
 
 def test_growth_beyond_linear():
