@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synergy.cli.console import table_console
+from synergy.cli.console import error_console, say, table_console
 from synergy.cli.options import (
     BfmOption,
     EngineName,
@@ -183,7 +183,7 @@ def voxels(
 
     readers: dict[str, Callable[[Path], FaceReader]] = {
         "aflw2000-3d": AFLW2000Reader,
-        "300w-lp": partial(W300LPReader, model=_read_bfm(options)),
+        "300w-lp": lambda path: W300LPReader(path, _read_bfm(options)),
         "jvcr": JVCRReader,
     }
     if dataset not in readers:
@@ -315,10 +315,22 @@ def video(
 
 
 def _read_bfm(options: Options) -> MorphableModel | None:
-    """Read the Basel Face Model of --bfm, if there is one."""
-    from bfm_assets import read_model
+    """Read the Basel Face Model of --bfm, to which the parameters in files of 3DDFA's form belong.
 
-    return None if options["bfm"] is None else read_model(options["bfm"])
+    A model with other modes may be that of the network, but says nothing about these parameters. It is left out here,
+    and a line says so.
+    """
+    from bfm_assets import read_model
+    from bfm_assets.detect import has_3ddfa_modes
+
+    if options["bfm"] is None:
+        return None
+    model = read_model(options["bfm"])
+    if has_3ddfa_modes(model):
+        return model
+    text = f"'{model.name}' has other modes than 3DDFA's, so nothing is compared with the parameters of the files"
+    say(error_console(), text, "note:", "yellow")
+    return None
 
 
 def _evaluate(reader: FaceReader, score: ScoreFunction, options: Options, **more_options: Any) -> None:

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from synergy.cli.evaluate import app
+from bfm_assets import MorphableModel
+from synergy.cli.evaluate import _read_bfm, app
 from synergy.errors import UserError
 
 COMMANDS = ("aflw2000-3d", "300w-lp", "300w", "aflw", "voxels", "facesynthetics")
@@ -93,3 +94,17 @@ def test_video_prints_a_table_and_writes_the_figures(tmp_path: Path, monkeypatch
 def test_people_who_cross_are_at_least_two(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least two people"):
         call("video", "--photo", tmp_path / "a.png")
+
+
+def test_a_model_with_other_modes_is_only_that_of_the_network(
+    tiny_model: MorphableModel, tiny_bfm: MorphableModel, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = {}
+    for model in (tiny_model, tiny_bfm):
+        model.save(tmp_path / f"{model.name}.npz")
+        found[model.name] = _read_bfm({"bfm": tmp_path / f"{model.name}.npz"})
+        notes = capfd.readouterr().err
+        assert ("note: 'tiny' has other modes than 3DDFA's" in notes) == (model is tiny_model)
+    assert found["tiny"] is None
+    assert found["bfm-3ddfa"] is not None
+    assert _read_bfm({"bfm": None}) is None
