@@ -22,6 +22,8 @@ Image = NDArray[np.uint8]
 _COPIED_SOUND = frozenset({"aac", "mp3"})
 # A video whose frames end this much before its stated end was cut off: in seconds, and in frame intervals.
 _CUT_OFF = (0.2, 3)
+# A time that lies this many seconds before the one before it comes from a clock that has started again.
+_RESTART = Fraction(1, 2)
 # yuv420p has one colour sample for 2 x 2 pixels, so sides are even.
 _EVEN = 2
 
@@ -32,12 +34,47 @@ class Frame(NamedTuple):
     Attributes:
         image: (H, W, 3) uint8 RGB, upright.
         seconds: time since the first frame.
-        ticks: the same time as the file states it, in units of `VideoReader.time_base`.
+        ticks: time as the file states it, in units of `VideoReader.time_base`. Few files begin at 0. Where the clock of
+            the file starts again, the times go on.
     """
 
     image: Image
     seconds: float
     ticks: int
+
+
+class _Clock:
+    """Make the times of one stream of a file increase, also where the clock of the file starts again.
+
+    The clock starts again in files that were joined byte by byte (`cat a.ts b.ts`). What comes after such a place
+    follows directly on what was before.
+
+    Args:
+        time_base: seconds per tick.
+        start: the time in seconds that becomes 0.
+    """
+
+    def __init__(self, time_base: Fraction, start: Fraction = Fraction(0)) -> None:
+        self._restart = _RESTART / time_base
+        self._shift = -round(start / time_base)
+        self._last: int | None = None
+        self._end = 0
+
+    def __call__(self, ticks: int | None, duration: int) -> int:
+        """Return the time of the next picture or piece of sound, in ticks.
+
+        Args:
+            ticks: its time in the file; None if the file does not state it.
+            duration: its length in ticks.
+        """
+        ticks = self._end if ticks is None else ticks + self._shift
+        if self._last is not None:
+            if self._last - ticks > self._restart:
+                self._shift += self._end - ticks
+                ticks = self._end
+            ticks = max(ticks, self._last + 1)
+        self._last, self._end = ticks, ticks + duration
+        return ticks
 
 
 class VideoReader:
@@ -119,18 +156,17 @@ class VideoReader:
         Raises:
             UserError: the file has no frame that can be read, or a frame has too many pixels.
         """
-        first = last = end = None
+        first = end = None
         n_damaged = 0
         interval = max(1, round(1 / (self.rate * self.time_base)))
+        clock = _Clock(self.time_base)
         for decoded in self._decode():
             if decoded is None:
                 n_damaged += 1
                 continue
-            ticks = decoded.pts if decoded.pts is not None else (0 if last is None else last + interval)
-            if last is not None and ticks <= last:
-                ticks = last + 1
+            ticks = clock(decoded.pts, interval)
             first = ticks if first is None else first
-            last, end = ticks, ticks + (decoded.duration or interval)
+            end = ticks + (decoded.duration or interval)
             # The decoded size counts, which may differ from the size that the file states.
             self._check_pixels(decoded.width, decoded.height)
             image = _upright(decoded.to_ndarray(format="rgb24"), decoded.rotation)
@@ -178,7 +214,7 @@ class VideoWriter:
     """Write an mp4 file that plays in browsers: H.264, yuv420p, index at the start. A context manager.
 
     The times of the frames and the sound are those of another video, or the frames have a constant rate and no sound.
-    The file is complete after the `with` block.
+    The first frame is at time 0, as `Frame.seconds` counts. The file is complete after the `with` block.
 
     Args:
         path: file to write, ending in .mp4.
@@ -202,6 +238,7 @@ class VideoWriter:
             self._time_base = 1 / self._rate
         self._sound_path = source.path if isinstance(source, VideoReader) else None
         self._stream: Any = None
+        self._start = 0
         self._sound: Any = None
         self._sound_packets: Iterator[Any] = iter(())
         self._waiting: Any = None
@@ -232,13 +269,14 @@ class VideoWriter:
 
         even = np.pad(image, ((0, image.shape[0] % _EVEN), (0, image.shape[1] % _EVEN), (0, 0)), "edge")
         if self._stream is None:
+            self._start = ticks
             self._open_streams(even.shape[1], even.shape[0])
         frame = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
             self._stream.width, self._stream.height, "yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
-        frame.pts, frame.time_base = ticks, self._time_base
+        frame.pts, frame.time_base = ticks - self._start, self._time_base
         self._container.mux(self._stream.encode(frame))
-        self._copy_sound(ticks * self._time_base)
+        self._copy_sound(frame.pts * self._time_base)
 
     def _open_streams(self, width: int, height: int) -> None:
         """Add the video stream, and a sound stream where the source has sound."""
@@ -263,17 +301,25 @@ class VideoWriter:
                 target = self._container.add_stream("aac", rate=stream.codec_context.sample_rate)
                 self._sound_packets = self._encoded(stream, target)
 
+    def _sound_clock(self, stream: Any) -> _Clock:
+        """Return a clock for a sound stream that counts from the first frame of the video."""
+        return _Clock(stream.time_base, self._start * self._time_base)
+
     def _copied(self, stream: Any, target: Any) -> Iterator[Any]:
         """Yield the packets of a sound stream for another file. What is damaged is left out."""
+        clock = self._sound_clock(stream)
         for packet in _undamaged(self._sound.demux(stream)):
             if packet.dts is not None:
+                packet.pts = packet.dts = clock(packet.dts, packet.duration or 0)
                 packet.stream = target
                 yield packet
 
     def _encoded(self, stream: Any, target: Any) -> Iterator[Any]:
         """Yield a sound stream's packets, encoded again. What is damaged is left out."""
+        clock = self._sound_clock(stream)
         for packet in _undamaged(self._sound.demux(stream)):
             for frame in _undamaged(_frames_of(packet)):
+                frame.pts = clock(frame.pts, round(frame.samples / frame.sample_rate / frame.time_base))
                 yield from target.encode(frame)
         yield from target.encode(None)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from synergy.errors import UserError
-from synergy.video import VideoReader, VideoWriter
+from synergy.video import VideoReader, VideoWriter, _Clock
 
 av = pytest.importorskip("av")
 
@@ -28,22 +28,23 @@ def picture(i):
     return image
 
 
-def make_clip(path, times, sound=None, codec="libx264"):
-    """Write a clip with frames at given times in seconds, and a tone in a given codec."""
+def make_clip(path, times, sound=None, codec="libx264", sample_rate=44100):
+    """Write a clip with frames at given times in seconds, and a tone of the same length in a given codec."""
     with av.open(str(path), "w", options={"movflags": "+faststart"} if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
-        audio = container.add_stream(sound, rate=44100) if sound else None
+        audio = container.add_stream(sound, rate=sample_rate) if sound else None
         for i, seconds in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(i), format="rgb24")
             frame.pts, frame.time_base = round(seconds * 1000), Fraction(1, 1000)
             container.mux(stream.encode(frame))
         if audio:
-            tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(44100 * (times[-1] + 1 / RATE))) / 44100)
+            n_samples = int(sample_rate * (times[-1] - times[0] + 1 / RATE))
+            tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(n_samples) / sample_rate)
             frame = av.AudioFrame.from_ndarray((tone * 32767).astype(np.int16)[None], format="s16", layout="mono")
-            frame.sample_rate, frame.pts = 44100, 0
-            for resampled in av.AudioResampler(audio.format.name, "mono", 44100).resample(frame):
+            frame.sample_rate, frame.pts = sample_rate, round(times[0] * sample_rate)
+            for resampled in av.AudioResampler(audio.format.name, "mono", sample_rate).resample(frame):
                 container.mux(audio.encode(resampled))
             container.mux(audio.encode(None))
         container.mux(stream.encode(None))
@@ -58,6 +59,9 @@ CLIPS = [
     ("a.mp4", UNEVEN, None, None),
     ("a.mkv", UNEVEN, "pcm_s16le", "aac"),
     ("a.mov", STEADY, "aac", "aac"),
+    # The clock of these files does not begin at 0, as in most transport streams.
+    ("a.ts", 40_000 + STEADY, "aac", "aac"),
+    ("a.ts", 5 + STEADY, "mp2", "aac"),
 ]
 
 
@@ -79,13 +83,39 @@ def test_a_copy_has_the_times_and_the_sound_and_plays_in_browsers(tmp_path, name
         assert [stream.codec_context.name for stream in container.streams.audio] == ([copied] if copied else [])
         for stream in container.streams.audio:
             n_samples = sum(frame.samples for frame in container.decode(stream))
-            assert n_samples / 44100 == pytest.approx(times[-1] + 1 / RATE, abs=0.1)
+            assert n_samples / 44100 == pytest.approx(times[-1] - times[0] + 1 / RATE, abs=0.1)
+        assert [stream.start_time for stream in container.streams] == [0] * len(container.streams)
     with VideoReader(out) as video:
         frames = list(video)
     np.testing.assert_allclose([frame.seconds for frame in frames], times - times[0], atol=2e-3)
     assert np.abs(frames[0].image[40, 20].astype(int) - [255, 0, 0]).max() < 20
     data = out.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize("sound", ["aac", "mp2"])
+def test_a_clock_that_starts_again_goes_on(tmp_path, sound):
+    one, joined, out = make_clip(tmp_path / "one.ts", STEADY, sound), tmp_path / "joined.ts", tmp_path / "out.mp4"
+    joined.write_bytes(one.read_bytes() * 2)
+    with VideoReader(joined) as video, VideoWriter(out, video) as writer:
+        for i, frame in enumerate(video):
+            assert frame.seconds == pytest.approx(i / RATE, abs=2e-3)
+            writer.write(frame.image, frame.ticks)
+        assert i == 2 * len(STEADY) - 1
+    with VideoReader(out) as video:
+        assert [frame.seconds for frame in video] == pytest.approx(np.arange(40) / RATE, abs=2e-3)
+    with av.open(str(out)) as container:
+        pieces = [(frame.time, frame.samples / 44100) for frame in container.decode(audio=0)]
+    starts, lengths = np.transpose(pieces)
+    np.testing.assert_allclose(starts[1:], (starts + lengths)[:-1], atol=0.05)
+    assert lengths.sum() == pytest.approx(4, abs=0.1)
+
+
+def test_a_small_step_back_in_time_is_not_a_clock_that_starts_again():
+    clock = _Clock(Fraction(1, 1000), Fraction(2))
+    stated = [2000, 2100, 2200, 2150, 2300, 2300, 2400, 1000, 1100, None]
+    expected = [0, 100, 200, 201, 300, 301, 400, 500, 600, 700]
+    assert [clock(ticks, 100) for ticks in stated] == expected
 
 
 def test_odd_sides_become_even(tmp_path):
