@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +19,8 @@ from synergy.images import check_pixels
 
 Image = NDArray[np.uint8]
 
-# Sound in these codecs is copied, because every browser plays them in an mp4 file. Other sound becomes AAC.
-_COPIED_SOUND = frozenset({"aac", "mp3"})
+# Sound in this codec is copied, because every browser plays it in an mp4 file. Other sound is encoded in it.
+_SOUND_CODEC = "aac"
 # A video whose frames end this much before its stated end was cut off: in seconds, and in frame intervals.
 _CUT_OFF = (0.2, 3)
 # A time that lies this many seconds before the one before it comes from a clock that has started again.
@@ -220,6 +221,9 @@ class VideoWriter:
         path: file to write, ending in .mp4.
         source: the video whose times and sound are taken, or the number of frames per second.
 
+    Attributes:
+        problem: one line about sound that is left out; empty if there is none. It is known after the first frame.
+
     Example:
         with VideoReader("clip.mp4") as video, VideoWriter("out.mp4", video) as writer:
             for frame in video:
@@ -238,6 +242,7 @@ class VideoWriter:
             self._time_base = 1 / self._rate
         self._sound_path = source.path if isinstance(source, VideoReader) else None
         self._stream: Any = None
+        self.problem = ""
         self._start = 0
         self._sound: Any = None
         self._sound_packets: Iterator[Any] = iter(())
@@ -293,13 +298,17 @@ class VideoWriter:
         if self._sound_path is None:
             return
         self._sound = av.open(str(self._sound_path), metadata_errors="replace")
-        if self._sound.streams.audio:
-            stream = self._sound.streams.audio[0]
-            if stream.codec_context.name in _COPIED_SOUND:
-                self._sound_packets = self._copied(stream, self._container.add_stream_from_template(stream))
-            else:
-                target = self._container.add_stream("aac", rate=stream.codec_context.sample_rate)
-                self._sound_packets = self._encoded(stream, target)
+        streams = self._sound.streams.audio
+        # A stream of an unknown codec has no context.
+        stream = next((one for one in streams if one.codec_context is not None), None)
+        if stream is None:
+            self.problem = "the sound is left out, its codec is not known" if streams else ""
+        elif stream.codec_context.name == _SOUND_CODEC:
+            self._sound_packets = self._copied(stream, self._container.add_stream_from_template(stream))
+        else:
+            rates, rate = av.Codec(_SOUND_CODEC, "w").audio_rates, stream.codec_context.sample_rate
+            nearest = min(rates, key=lambda one: abs(one - rate))
+            self._sound_packets = self._encoded(stream, self._container.add_stream(_SOUND_CODEC, rate=nearest))
 
     def _sound_clock(self, stream: Any) -> _Clock:
         """Return a clock for a sound stream that counts from the first frame of the video."""
@@ -316,11 +325,21 @@ class VideoWriter:
 
     def _encoded(self, stream: Any, target: Any) -> Iterator[Any]:
         """Yield a sound stream's packets, encoded again. What is damaged is left out."""
+        import av
+
         clock = self._sound_clock(stream)
+        # The rate and the channels may change within a stream. Each kind needs a resampler of its own.
+        resamplers: dict[tuple[str, str, int], Any] = defaultdict(
+            lambda: av.AudioResampler(target.format, target.layout, target.rate)
+        )
         for packet in _undamaged(self._sound.demux(stream)):
             for frame in _undamaged(_frames_of(packet)):
-                frame.pts = clock(frame.pts, round(frame.samples / frame.sample_rate / frame.time_base))
-                yield from target.encode(frame)
+                ticks = clock(frame.pts, round(frame.samples / frame.sample_rate / frame.time_base))
+                frame.pts = round(ticks * frame.time_base * target.rate)
+                frame.time_base = Fraction(1, target.rate)
+                kind = frame.format.name, frame.layout.name, frame.sample_rate
+                for resampled in resamplers[kind].resample(frame):
+                    yield from target.encode(resampled)
         yield from target.encode(None)
 
     def _copy_sound(self, until: Fraction | None) -> None:

@@ -196,7 +196,9 @@ def _analyse(path: Path, name: str, predictor: FacePredictor, limits: Limits, jo
                         animation = animations.setdefault(_id_of(face), FaceAnimation())
                         animation.add(frame.seconds, face, frame.image)
                 job.report(min(1.0, frame.seconds / (video.duration or limits.clip_seconds)))
-        return Clip(name, target.read_bytes(), lines, series, animations, width, height, video.problem)
+        return Clip(
+            name, target.read_bytes(), lines, series, animations, width, height, video.problem or writer.problem
+        )
 
 
 def _id_of(face: Face) -> int:

@@ -53,7 +53,7 @@ def track_video(
         on_duration: called once with the length of the video in seconds, or None where it is not known.
 
     Returns:
-        Number of frames, number of faces in them, and one line about what could not be read ("" if nothing).
+        Number of frames, number of faces in them, and one line about what could not be read or written ("" if nothing).
 
     Raises:
         UserError: the file is no video, or none of it can be read.
@@ -94,7 +94,8 @@ def track_video(
             n_frames, n_faces = n_frames + 1, n_faces + len(faces)
     for track_id, animation in animations.items():
         animation.write(f"{stem}_{track_id}.glb")
-    return n_frames, n_faces, video.problem
+    problem = video.problem or next((writer.problem for writer in writers.values()), "")
+    return n_frames, n_faces, problem
 
 
 def track_camera(index: int, predictor: FacePredictor, paint: Painter) -> None:

@@ -93,6 +93,42 @@ def test_a_copy_has_the_times_and_the_sound_and_plays_in_browsers(tmp_path, name
     assert data.index(b"moov") < data.index(b"mdat")
 
 
+def copied_sound(path, out):
+    """Copy a clip, and return the sample rate and the seconds of the copy's sound."""
+    with VideoReader(path) as video, VideoWriter(out, video) as writer:
+        for frame in video:
+            writer.write(frame.image, frame.ticks)
+        assert (video.problem, writer.problem) == ("", "")
+    with av.open(str(out)) as container:
+        rate = container.streams.audio[0].sample_rate
+        return rate, sum(frame.samples for frame in container.decode(audio=0)) / rate
+
+
+@pytest.mark.parametrize(("rate", "copied"), [(192_000, 96_000), (37_000, 32_000), (4_000, 7_350)])
+def test_sound_at_a_rate_that_aac_lacks_gets_the_nearest(tmp_path, rate, copied):
+    path = make_clip(tmp_path / "a.mov", STEADY[:5], "pcm_s16le", sample_rate=rate)
+    assert copied_sound(path, tmp_path / "out.mp4") == (copied, pytest.approx(0.5, abs=0.2))
+
+
+def test_sound_whose_rate_changes(tmp_path):
+    clips = [make_clip(tmp_path / f"{rate}.ts", STEADY[:10], "mp2", sample_rate=rate) for rate in (44100, 48000)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(clip.read_bytes() for clip in clips))
+    assert copied_sound(joined, tmp_path / "out.mp4")[1] == pytest.approx(2, abs=0.1)
+
+
+def test_sound_of_an_unknown_codec_is_left_out(tmp_path):
+    path, out = make_clip(tmp_path / "a.mp4", STEADY[:3], "aac"), tmp_path / "out.mp4"
+    path.write_bytes(path.read_bytes().replace(b"mp4a", b"zzzz").replace(b"esds", b"xsds"))
+    with VideoReader(path) as video, VideoWriter(out, video) as writer:
+        for frame in video:
+            writer.write(frame.image, frame.ticks)
+        assert video.problem == ""
+        assert writer.problem == "the sound is left out, its codec is not known"
+    with VideoReader(out) as video:
+        assert len(list(video)) == 3
+
+
 @pytest.mark.parametrize("sound", ["aac", "mp2"])
 def test_a_clock_that_starts_again_goes_on(tmp_path, sound):
     one, joined, out = make_clip(tmp_path / "one.ts", STEADY, sound), tmp_path / "joined.ts", tmp_path / "out.mp4"
