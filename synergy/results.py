@@ -396,10 +396,11 @@ def _staging_prefix(pid: int) -> str:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove the hidden folders of processes of this machine that no longer run."""
-    start = f".partial-{socket.gethostname()}-"
-    for folder in path.glob(f"{start}*"):
-        pid = folder.name.removeprefix(start).partition("-")[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not _is_running(int(pid)):
+    for folder in path.glob(".partial-*-*-*"):
+        # The name of a machine may have hyphens, the other parts have none.
+        host, pid, _ = folder.name.removeprefix(".partial-").rsplit("-", 2)
+        is_ours = host == socket.gethostname() and pid.isdigit()
+        if is_ours and int(pid) != os.getpid() and not _is_running(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
 
 

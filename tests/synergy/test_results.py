@@ -164,6 +164,17 @@ def test_only_staged_folders_are_moved_and_removed(tmp_path, results, monkeypatc
     assert (tmp_path / "a" / "photo.jpg").exists()
 
 
+def test_hidden_folders_of_other_machines_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "node")
+    monkeypatch.setattr("synergy.results._is_running", lambda pid: pid == 5)
+    folders = [".partial-node-4-abc_1", ".partial-node-5-abc_1", ".partial-node-7-5-abc_1", ".partial-node-7-4-abc_1"]
+    for name in [*folders, ".partial-x"]:
+        (tmp_path / name).mkdir()
+    with ResultFolder(tmp_path):
+        pass
+    assert {path.name for path in tmp_path.glob(".partial*")} == {*folders[1:], ".partial-x"}
+
+
 def work(folder, sources, content, pause):
     with ResultFolder(folder) as results:
         for source in sources:
