@@ -217,7 +217,8 @@ def poses_from_params(params: Floats, crops: NDArray[np.floating]) -> list[Pose]
     """
     scale, rotation, _ = decompose_pose(torch.from_numpy(split_pose(params)[0]).double())
     angles = torch.from_numpy(likely_angles(rotation.numpy()))
-    rows = np.flatnonzero(crops[:, 0, 1] != 0)
+    # A crop that is rotated by exactly 180 degrees has zeros there, too.
+    rows = np.flatnonzero((crops[:, 0, 1] != 0) | (crops[:, 0, 0] < 0))
     to_image = torch.from_numpy(rotation_to_image(crops[rows]))
     angles[rows] = matrix_to_euler(to_image @ euler_to_matrix(angles[rows]))
     rotation[rows] = to_image @ rotation[rows]

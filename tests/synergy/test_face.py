@@ -84,6 +84,20 @@ def test_mesh_pose_and_landmarks_of_a_real_photo_belong_together(photo, mirror):
     np.testing.assert_allclose(mesh.mean(0)[:2], face.landmarks68.mean(0)[:2], atol=1e-3)
 
 
+def test_the_pose_in_a_crop_that_is_upside_down(face):
+    """A crop that is rotated by exactly 180 degrees has the pose of one that is rotated by a little less."""
+    exact, almost = (pose_from_params(face.params, rotated_crop(degrees)) for degrees in (180, 179.999))
+    np.testing.assert_allclose(exact.matrix, almost.matrix, atol=1e-4)
+    assert (exact.pitch, exact.yaw, exact.roll) == pytest.approx((almost.pitch, almost.yaw, almost.roll), abs=0.01)
+    np.testing.assert_allclose(exact.matrix, np.diag([-1, -1, 1]) @ face.pose.matrix, atol=1e-6)
+
+
+def rotated_crop(degrees):
+    """The map to a crop that is rotated in the image plane, without rounding errors at 180 degrees."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees)) if degrees % 180 else 0.0
+    return np.array([[cos, -sin, 100], [sin, cos, 100]])
+
+
 def test_vertices_follow_the_crop_back_to_the_image(face):
     """The same crop taken from a place 100 px to the right in an image twice as large."""
     moved = dataclasses.replace(face, crop=np.array([[0.5, 0, -50], [0, 0.5, 0]]))
