@@ -60,8 +60,8 @@ def images_in_archive(path: str | Path) -> Iterator[tuple[str, bytes]]:
         path: a file with one of `ARCHIVE_SUFFIXES`.
 
     Yields:
-        Name in the archive and content of the image's file. An image of a Parquet file is named by the number of its
-        row, with nine digits, from 0. Of several files of one name only the first is read.
+        Name in the archive, without slashes in front, and content of the image's file. An image of a Parquet file is
+        named by the number of its row, with nine digits, from 0. Of several files of one name only the first is read.
 
     Raises:
         UserError: the archive cannot be read, or not to its end. What was readable has been yielded before.
@@ -71,6 +71,8 @@ def images_in_archive(path: str | Path) -> Iterator[tuple[str, bytes]]:
     names: set[str] = set()
     try:
         for name, content in read(path):
+            # Leading slashes, and parts that are ".", make no difference, as for programs that unpack archives.
+            name = str(PurePosixPath(name)).lstrip("/")
             if name not in names:
                 names.add(name)
                 yield name, content
@@ -112,7 +114,7 @@ def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
                 content = b"" if file is None else file.read()
                 if len(content) != member.size:
                     raise EOFError("a file ends too early")
-                yield member.name.removeprefix("./"), content
+                yield member.name, content
             # tarfile keeps what it knows of every member, which grows with the archive.
             archive.members.clear()  # type: ignore[attr-defined]
         assert archive.fileobj is not None

@@ -117,6 +117,13 @@ def test_of_files_with_one_name_the_first_is_read(tmp_path):
     assert list(images_in_archive(tmp_path / "x.tar")) == [("a.jpg", b"1")]
 
 
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_names_that_unpack_to_one_file_are_one_name(tmp_path, write):
+    files = {"/a.jpg": b"1", "a.jpg": b"2", "./a.jpg": b"3", "/sub//b.jpg": b"4", "./c.jpg": b"5", "../a.jpg": b"6"}
+    path = write(tmp_path / ("x.zip" if write is write_zip else "x.tar"), files)
+    assert list(images_in_archive(path)) == [("a.jpg", b"1"), ("sub/b.jpg", b"4"), ("c.jpg", b"5"), ("../a.jpg", b"6")]
+
+
 def write_parquet(path, columns):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
