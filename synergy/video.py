@@ -306,8 +306,8 @@ class VideoWriter:
         elif stream.codec_context.name == _SOUND_CODEC:
             self._sound_packets = self._copied(stream, self._container.add_stream_from_template(stream))
         else:
-            rates, rate = av.Codec(_SOUND_CODEC, "w").audio_rates, stream.codec_context.sample_rate
-            nearest = min(rates, key=lambda one: abs(one - rate))
+            rate = stream.codec_context.sample_rate
+            nearest = min(av.Codec(_SOUND_CODEC, "w").audio_rates or [rate], key=lambda one: abs(one - rate))
             self._sound_packets = self._encoded(stream, self._container.add_stream(_SOUND_CODEC, rate=nearest))
 
     def _sound_clock(self, stream: Any) -> _Clock:
