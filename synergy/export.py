@@ -285,7 +285,7 @@ class FaceMesh:
         text, files = trimesh.exchange.obj.export_obj(
             mesh, include_normals=True, return_texture=True, mtl_name=f"{path.stem}.mtl"
         )
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         for name, data in files.items():
             (path.parent / name).write_bytes(data)
 

@@ -220,7 +220,7 @@ def card(
     text = "\n\n".join(map(markdown, make_card(data, upright, progress_bar, limit, rotated))) + "\n"
     typer.echo(text)
     if out is not None:
-        out.write_text(text)
+        out.write_text(text, encoding="utf-8")
 
 
 @app.command("detector")

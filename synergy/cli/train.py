@@ -89,7 +89,7 @@ def table(
     text = make_table(sources)
     typer.echo(text)
     if out is not None:
-        out.write_text(text)
+        out.write_text(text, encoding="utf-8")
 
 
 @app.command()

@@ -57,7 +57,7 @@ class DDFAReader(FaceReader):
 
     def _find(self) -> list[str]:
         try:
-            names = self._list_file.read_text().split("\n")
+            names = self._list_file.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{self._list_file}: cannot be read as a list of images ({error})") from None
         names = [name.strip() for name in names if name.strip()]

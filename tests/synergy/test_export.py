@@ -155,6 +155,12 @@ def test_textures_at_the_landmarks_are_the_photo(tmp_path, face, photo, kind):
         np.testing.assert_allclose(seen[:2], face.vertices()[vertex, :2], atol=4, err_msg=str(number))
 
 
+def test_an_obj_is_utf8_whatever_the_locale(tmp_path, face, photo, monkeypatch):
+    monkeypatch.setattr("io.text_encoding", lambda encoding, *_: encoding or "ascii")
+    write_mesh(tmp_path / "café.obj", face, photo)
+    assert "mtllib café.mtl" in (tmp_path / "café.obj").read_bytes().decode("utf-8")
+
+
 def test_an_obj_names_its_material_and_texture(tmp_path, face, photo):
     write_mesh(tmp_path / "a b.obj", face, photo)
     assert {path.name for path in tmp_path.iterdir()} >= {"a b.obj", "a b.mtl"}
