@@ -133,7 +133,8 @@ def _camera_frames(index: int) -> Iterator[tuple[Image, float]]:
     capture = cv2.VideoCapture(index)
     if not capture.isOpened():
         raise UserError(f"--camera {index}: no such camera, or another program uses it")
-    start = time.monotonic()
+    # On Windows, time.monotonic() stays the same for up to 16 ms.
+    start = time.perf_counter()
     n_frames = 0
     try:
         while True:
@@ -141,7 +142,7 @@ def _camera_frames(index: int) -> Iterator[tuple[Image, float]]:
             if not is_read:
                 raise UserError(f"--camera {index}: the camera gave no more pictures after {n_frames} frames")
             n_frames += 1
-            yield np.ascontiguousarray(image[..., ::-1], np.uint8), time.monotonic() - start
+            yield np.ascontiguousarray(image[..., ::-1], np.uint8), time.perf_counter() - start
     finally:
         capture.release()
 

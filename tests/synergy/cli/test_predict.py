@@ -1,5 +1,6 @@
 import csv
 import io
+import itertools
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 from bfm_assets import open_face
 from synergy.cli import app
 from synergy.cli.predict import _settings_key
+from synergy.cli.predict_video import _camera_frames
 from synergy.detect import CenterFace, Detection
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
@@ -432,6 +434,13 @@ def test_a_camera_with_a_display_is_shown_until_a_key_is_pressed(model, clip, mo
     shown = []
     monkeypatch.setattr(cv2, "VideoCapture", lambda _: Camera(9))
     monkeypatch.setattr(cv2, "imshow", lambda _, image: shown.append(image))
+def test_the_times_of_camera_frames_increase_where_the_clock_is_coarse(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Camera(4))
+    monkeypatch.setattr(time, "monotonic", lambda: 5.0)
+    seconds = [seconds for _, seconds in itertools.islice(_camera_frames(0), 4)]
+    assert sorted(set(seconds)) == seconds
+
+
     monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 3 else -1)
     monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
     monkeypatch.setattr("synergy.cli.predict_video._has_display", lambda: True)
