@@ -155,7 +155,8 @@ def predict(
 
     The files of photos/a.jpg are called photos/a.jpg_overlay.jpg, photos/a.jpg_0.glb and so on; 0 is the face's number.
     Of a video, clip.mp4_1.glb is the person with id 1; pts and other meshes are one file per face in clip.mp4_frames.
-    All numbers of all runs with the same --out are in predictions.json and predictions.csv.
+    The numbers of all runs with the same --out are in predictions.jsonl. A run makes the tables of its --format from
+    it, predictions.json and so on; other tables stay as they are.
 
     A file that cannot be used is named, listed in skipped.csv and skipped; the exit status is then 2. Results are
     written as they come: the same command continues after it was stopped or killed, and skips what is finished.

@@ -268,11 +268,13 @@ def test_a_second_run_does_only_what_is_missing(tmp_path, photos, model, calls):
 
 def test_runs_with_one_out_add_up(tmp_path, photos, model):
     out = tmp_path / "out"
-    for name in ("photos/a.jpg", "photos/more"):
-        assert run(name, "--out", out, "--model", model, "--format", "json,csv").exit_code == 0
+    for name, tables in (("photos/a.jpg", "json,csv"), ("photos/more", "json")):
+        assert run(name, "--out", out, "--model", model, "--format", tables).exit_code == 0
     assert list(images_of(out)) == ["photos/a.jpg", "photos/more/b.png"]
 
 
+    # A table that the last run was not asked for stays as it is.
+    assert "photos/more/b.png" not in (out / "predictions.csv").read_text()
 BAD_BOXES = ["none", 5, [[1, 2]], [[0, 0, None, 4]], {"x": 1}, [[500, 500, 600, 600]], [[9, 9, 1, 1]], [[1, 2], [3]]]
 
 
