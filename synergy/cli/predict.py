@@ -178,10 +178,14 @@ def predict(
         tally.skipped += 1
         say(console, problem, "skipped:", "red")
 
+    def leave_out(problem: str) -> None:
+        tally.left_out += 1
+        say(console, problem, "skipped:", "red")
+
     if (camera is None) == (not inputs):
         raise UserError("give files or folders, or --camera" + (", not both" if inputs else ""))
     part = ALL if shard is None else Shard.parse(shard)
-    sources = find_sources(inputs or [], skip, part)
+    sources = find_sources(inputs or [], leave_out, partial(say, console), part)
     given = _read_boxes(boxes, sources, part)
     if camera is None:
         require_writable_folder(out)
@@ -267,7 +271,7 @@ def _summarise(tally: Tally, console: Console, out: Path, min_confidence: float)
     """Say what was done.
 
     Raises:
-        UserError: some inputs could not be used, or in part only.
+        UserError: some inputs could not be used, or in part only, or were left out.
     """
     from synergy.cli.predict_job import MAX_LISTED
     from synergy.results import SKIPPED
@@ -284,6 +288,8 @@ def _summarise(tally: Tally, console: Console, out: Path, min_confidence: float)
         raise UserError(f"{tally.skipped} of {total} inputs could not be used, see {out / SKIPPED}")
     if tally.incomplete:
         raise UserError(f"{tally.incomplete} of {tally.inputs} inputs could be read in part only; those parts are kept")
+    if tally.left_out:
+        raise UserError(f"{tally.left_out} folder(s) or file(s) were left out, see the lines above")
 
 
 def _count_images(sources: Sequence[Source]) -> int:

@@ -47,6 +47,7 @@ class Tally:
         empty: inputs without a face.
         first_empty: names of the first of them.
         skipped: inputs that could not be used.
+        left_out: folders and files that were left out while inputs were searched.
         incomplete: inputs that could be read in part only.
     """
 
@@ -58,6 +59,7 @@ class Tally:
     empty: int = 0
     first_empty: list[str] = field(default_factory=list)
     skipped: int = 0
+    left_out: int = 0
     incomplete: int = 0
 
     def add(self, name: str, finished: Finished) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
@@ -80,7 +81,9 @@ class Source:
         return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def find_sources(inputs: list[str], problem: Callable[[str], None], shard: Shard = ALL) -> list[Source]:
+def find_sources(
+    inputs: list[str], problem: Callable[[str], None], note: Callable[[str], None], shard: Shard = ALL
+) -> list[Source]:
     """Find all inputs; folders are searched recursively, without results of earlier runs.
 
     Archives are not opened: each is one source. Files in folders and lists are not opened either.
@@ -89,13 +92,14 @@ def find_sources(inputs: list[str], problem: Callable[[str], None], shard: Shard
         inputs: paths of images, videos, folders and archives; of text files (.txt) with one path per line; and "-" for
             standard input. Paths in a list are relative to the working folder, as on the command line.
         problem: called with one line per folder or file that cannot be read and is left out.
+        note: called with one line per folder with files that are left out because they have names of our results.
         shard: files that belong to other parts are left out. Archives are not, because their images are divided.
 
     Returns:
         Sources with unique names. A million files take about 200 MB of memory.
 
     Raises:
-        UserError: an input does not exist, or a folder or list has no images or videos.
+        UserError: an input is empty or does not exist, or a folder or list has no images or videos.
     """
     paths: dict[str, str | bytes] = {}
 
@@ -105,10 +109,12 @@ def find_sources(inputs: list[str], problem: Callable[[str], None], shard: Shard
             problem(f"{name}: another input has the same name")
 
     def add_input(item: str) -> None:
+        if not item:
+            raise UserError("one of the inputs is empty; the working folder is called .")
         if item == "-":
             paths[STDIN] = sys.stdin.buffer.read()
         elif Path(item).is_dir():
-            files = _images_below(item, problem)
+            files = _images_below(item, problem, note)
             if not files:
                 raise UserError(_nothing_in(item))
             for file in files:
@@ -132,7 +138,8 @@ def find_sources(inputs: list[str], problem: Callable[[str], None], shard: Shard
 def _read_list(path: str) -> list[str]:
     """Read a text file with one path per line, or raise `UserError`. Empty lines are left out."""
     try:
-        lines = os.fsdecode(Path(path).read_bytes()).splitlines()
+        # Some editors of Windows write a byte order mark first.
+        lines = os.fsdecode(Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)).splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({describe(error)})") from None
     files = [str(Path(line)) for line in lines if line.strip()]
@@ -141,7 +148,7 @@ def _read_list(path: str) -> list[str]:
     return files
 
 
-def _images_below(folder: str, problem: Callable[[str], None]) -> list[str]:
+def _images_below(folder: str, problem: Callable[[str], None], note: Callable[[str], None]) -> list[str]:
     """List the files of a folder that have a suffix of images or videos and are no results of ours."""
     from synergy.folders import files_below
 
@@ -149,11 +156,11 @@ def _images_below(folder: str, problem: Callable[[str], None]) -> list[str]:
         problem(f"{error.filename}: cannot be read ({describe(error)})")
 
     suffixes = tuple(_suffixes())
-    return [
-        file
-        for file in files_below(folder, unreadable)
-        if file.lower().endswith(suffixes) and not is_own_output(file.rpartition(os.sep)[2])
-    ]
+    files = [file for file in files_below(folder, unreadable) if file.lower().endswith(suffixes)]
+    inputs = [file for file in files if not is_own_output(file.rpartition(os.sep)[2])]
+    if n_results := len(files) - len(inputs):
+        note(f"{folder}: {n_results} file(s) with names of our results, like a.jpg_overlay.jpg, were left out")
+    return inputs
 
 
 def _nothing_in(folder: str) -> str:
@@ -173,10 +180,12 @@ def _suffixes() -> frozenset[str]:
 
 
 def is_own_output(file_name: str) -> bool:
-    """Say whether a file name is one that `output_stem` and its endings make.
+    """Say whether a file name is one that `output_stem` and its endings make, for an image or a video.
 
     Example:
         >>> is_own_output("a.jpg_overlay.jpg"), is_own_output("a_overlay.jpg")
+        (True, False)
+        >>> is_own_output("a.jpg_0.png"), is_own_output("clip.mp4_0001.jpg")
         (True, False)
     """
     return _own_output().search(file_name) is not None
@@ -187,7 +196,8 @@ def _own_output() -> re.Pattern[str]:
     """Return the pattern of `is_own_output`."""
     endings = "|".join(suffix[1:] for suffix in sorted(_suffixes()))
     pictures = "|".join(PICTURE_FORMATS)
-    pattern = rf"(^{STDIN}|\.({endings})(~[0-9a-f]{{8}})?)_({pictures}|[0-9]+(_[0-9]+)?)\.[a-z0-9]+$"
+    # Of the files with the number of a face, only the texture of an .obj mesh is an image.
+    pattern = rf"(^{STDIN}|\.({endings})(~[0-9a-f]{{8}})?)_(({pictures})\.[a-z0-9]+|[0-9]+(_[0-9]+)?\.png)$"
     return re.compile(pattern, re.IGNORECASE)
 
 

@@ -58,9 +58,9 @@ def test_data_sets_and_predict_count_images_once(folder: Path, monkeypatch: pyte
         Path(image).with_suffix(".pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
     (folder / "self").symlink_to(".")
     assert len(PtsReader(folder)) == 2
-    assert len(find_sources([str(folder)], pytest.fail)) == 2
+    assert len(find_sources([str(folder)], pytest.fail, pytest.fail)) == 2
     shutil.rmtree(folder / "a")
-    assert len(find_sources([str(folder)], pytest.fail)) == 1
+    assert len(find_sources([str(folder)], pytest.fail, pytest.fail)) == 1
 
 
 def test_folders_that_cannot_be_read_are_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,5 +74,5 @@ def test_folders_that_cannot_be_read_are_reported(folder: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "scandir", refuse)
     problems: list[str] = []
-    assert len(find_sources([str(folder)], problems.append)) == 1
+    assert len(find_sources([str(folder)], problems.append, pytest.fail)) == 1
     assert problems == [f"{folder / 'a'}: cannot be read (Permission denied)"]

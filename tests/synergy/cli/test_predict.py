@@ -239,6 +239,8 @@ def test_results_in_the_scanned_folder_are_not_read_again(tmp_path, photos, mode
     assert result.exit_code == 0, result.output
     assert "in 2 image(s)" in result.stderr
     assert "2 input(s) were finished before" in result.stderr
+    # The overlay of each photo, and the mesh picture and the texture of the face.
+    assert ".: 4 file(s) with names of our results" in result.stderr
 
 
 def test_a_second_run_does_only_what_is_missing(tmp_path, photos, model, calls):
@@ -271,10 +273,10 @@ def test_runs_with_one_out_add_up(tmp_path, photos, model):
     for name, tables in (("photos/a.jpg", "json,csv"), ("photos/more", "json")):
         assert run(name, "--out", out, "--model", model, "--format", tables).exit_code == 0
     assert list(images_of(out)) == ["photos/a.jpg", "photos/more/b.png"]
-
-
     # A table that the last run was not asked for stays as it is.
     assert "photos/more/b.png" not in (out / "predictions.csv").read_text()
+
+
 BAD_BOXES = ["none", 5, [[1, 2]], [[0, 0, None, 4]], {"x": 1}, [[500, 500, 600, 600]], [[9, 9, 1, 1]], [[1, 2], [3]]]
 
 
@@ -432,10 +434,6 @@ def test_a_camera_without_windows_gives_lines_of_json(model, clip, monkeypatch, 
     assert sorted(line["seconds"] for line in lines) == [line["seconds"] for line in lines]
 
 
-def test_a_camera_with_a_display_is_shown_until_a_key_is_pressed(model, clip, monkeypatch):
-    shown = []
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Camera(9))
-    monkeypatch.setattr(cv2, "imshow", lambda _, image: shown.append(image))
 def test_the_times_of_camera_frames_increase_where_the_clock_is_coarse(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda _: Camera(4))
     monkeypatch.setattr(time, "monotonic", lambda: 5.0)
@@ -443,6 +441,10 @@ def test_the_times_of_camera_frames_increase_where_the_clock_is_coarse(monkeypat
     assert sorted(set(seconds)) == seconds
 
 
+def test_a_camera_with_a_display_is_shown_until_a_key_is_pressed(model, clip, monkeypatch):
+    shown = []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Camera(9))
+    monkeypatch.setattr(cv2, "imshow", lambda _, image: shown.append(image))
     monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 3 else -1)
     monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
     monkeypatch.setattr("synergy.cli.predict_video._has_display", lambda: True)
@@ -527,6 +529,20 @@ def test_broken_files_are_listed_until_they_are_fixed(tmp_path, photos, model):
     reasons = skipped_of(tmp_path / "out")
     assert len(reasons) == 11
     assert reasons["photos/broken04.jpg"] == "No such file or directory"
+
+
+def test_folders_that_cannot_be_read_are_named_and_not_in_the_list_of_inputs(tmp_path, photos, model, monkeypatch):
+    def walk(top, onerror):
+        onerror(PermissionError(13, "Permission denied", "photos/secret"))
+        return original(top, onerror=onerror)
+
+    original = os.walk
+    monkeypatch.setattr(os, "walk", walk)
+    result = run("photos", "--model", model, "--format", "json")
+    assert "skipped: photos/secret: cannot be read (Permission denied)" in result.stderr
+    assert str(result.exception) == "1 folder(s) or file(s) were left out, see the lines above"
+    assert not (tmp_path / "out" / "skipped.csv").exists()
+    assert len(images_of(tmp_path / "out")) == 2
 
 
 def test_shards_together_are_the_whole(tmp_path, shard, model):

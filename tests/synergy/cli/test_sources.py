@@ -26,14 +26,20 @@ def test_different_paths_have_different_outputs_inside_the_folder(names):
         assert max(len(part.encode()) for part in stem.split("/")) < 230
 
 
-@pytest.mark.parametrize("ending", ["_overlay.jpg", "_pncc.png", "_pose.mp4", "_0.jpg", "_12.png", "_overlay.mp4"])
+@pytest.mark.parametrize(
+    "ending", ["_overlay.jpg", "_pncc.png", "_pose.mp4", "_0.png", "_000012_1.png", "_overlay.mp4"]
+)
 @pytest.mark.parametrize("name", ["a.jpg", "photos/b c.PNG", "stdin", "clip.mp4", "x" * 250 + ".jpeg", "caf\\xe9.tif"])
 def test_our_own_files_are_known_by_their_name(name, ending):
     assert is_own_output(Path(output_stem(name) + ending).name)
 
 
 @pytest.mark.parametrize(
-    "name", ["a.jpg", "a_overlay.jpg", "a_0.jpg", "stdin.jpg", "my_mesh.jpg", "a.jpg.png", "b.c_0.png"]
+    "name",
+    [
+        *("a.jpg", "a_overlay.jpg", "a_0.jpg", "stdin.jpg", "my_mesh.jpg", "a.jpg.png", "b.c_0.png"),
+        *("clip.mp4_0001.jpg", "a.png_1.webp", "a.jpg_0.mp4"),
+    ],
 )
 def test_other_files_are_not(name):
     assert not is_own_output(name)
@@ -49,10 +55,10 @@ def test_pipes_broken_links_and_loops_do_not_stop_a_scan(tmp_path, monkeypatch):
     (tmp_path / "folder" / "up").symlink_to("..")
     (tmp_path / "folder.jpg").mkdir()
     problems = []
-    names = [source.name for source in find_sources(["."], problems.append)]
+    names = [source.name for source in find_sources(["."], problems.append, pytest.fail)]
     assert names == ["a.jpg", "gone.jpg", "pipe.jpg", "self.jpg"]
     assert problems == []
-    (pipe,) = [source for source in find_sources(["."], pytest.fail) if source.name == "pipe.jpg"]
+    (pipe,) = [source for source in find_sources(["."], pytest.fail, pytest.fail) if source.name == "pipe.jpg"]
     with pytest.raises(UserError, match=r"^pipe\.jpg: not a regular file$"):
         pipe.version()
 
@@ -61,7 +67,8 @@ def test_a_file_is_listed_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a.jpg").write_bytes(b"x")
-    assert [source.name for source in find_sources(["d", "d/a.jpg", "./d/a.jpg"], pytest.fail)] == ["d/a.jpg"]
+    (source,) = find_sources(["d", "d/a.jpg", "./d/a.jpg"], pytest.fail, pytest.fail)
+    assert source.name == "d/a.jpg"
 
 
 def test_two_names_that_are_the_same_when_escaped(tmp_path, monkeypatch):
@@ -70,20 +77,37 @@ def test_two_names_that_are_the_same_when_escaped(tmp_path, monkeypatch):
         with open(name, "wb") as file:
             file.write(b"x")
     problems = []
-    assert len(find_sources(["."], problems.append)) == 1
+    assert len(find_sources(["."], problems.append, pytest.fail)) == 1
     assert problems == [r"caf\xe9.jpg: another input has the same name"]
+
+
+def test_the_number_of_left_out_results_is_said(tmp_path):
+    for name in ("a.jpg", "a.jpg_0.png", "a.jpg_mesh.jpg", "a.jpg_0.obj"):
+        (tmp_path / name).write_bytes(b"x")
+    notes = []
+    assert len(find_sources([str(tmp_path)], pytest.fail, notes.append)) == 1
+    assert notes == [f"{tmp_path}: 2 file(s) with names of our results, like a.jpg_overlay.jpg, were left out"]
+
+
+def test_an_empty_input_is_not_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"^one of the inputs is empty; the working folder is called \.$"):
+        find_sources(["a.jpg", ""], pytest.fail, pytest.fail)
 
 
 def test_nothing_to_do_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no images or videos"):
-        find_sources([str(tmp_path)], pytest.fail)
+        find_sources([str(tmp_path)], pytest.fail, pytest.fail)
 
 
-def test_a_list_gives_its_paths_as_they_are_written(tmp_path, monkeypatch):
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "byte order mark"])
+def test_a_list_gives_its_paths_as_they_are_written(tmp_path, monkeypatch, mark):
     monkeypatch.chdir(tmp_path)
     odd = os.fsdecode(b"caf\xe9.jpg")
-    (tmp_path / "list.txt").write_bytes(b"b.jpg\r\n\n./a b.png\n  \n" + os.fsencode(odd) + b"\ngone.jpg\nx.tar\nb.jpg")
-    found = find_sources(["list.txt"], pytest.fail)
+    paths = b"b.jpg\r\n\n./a b.png\n  \n" + os.fsencode(odd) + b"\ngone.jpg\nx.tar\nb.jpg"
+    (tmp_path / "list.txt").write_bytes(mark + paths)
+    found = find_sources(["list.txt"], pytest.fail, pytest.fail)
     assert [source.name for source in found] == ["b.jpg", "a b.png", "caf\\xe9.jpg", "gone.jpg", "x.tar"]
     assert [source.is_archive for source in found] == [False] * 4 + [True]
     assert found[2].content == Path(odd)
@@ -93,7 +117,7 @@ def test_a_list_gives_its_paths_as_they_are_written(tmp_path, monkeypatch):
 def test_an_empty_list_is_one_line(tmp_path, content):
     (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(UserError, match=r"list\.txt: the list is empty, expected one path per line$"):
-        find_sources([str(tmp_path / "list.txt")], pytest.fail)
+        find_sources([str(tmp_path / "list.txt")], pytest.fail, pytest.fail)
 
 
 def test_shards_divide_files_and_keep_archives(tmp_path, monkeypatch):
@@ -102,13 +126,13 @@ def test_shards_divide_files_and_keep_archives(tmp_path, monkeypatch):
     for i in range(40):
         (tmp_path / "d" / f"{i}.jpg").write_bytes(b"x")
     (tmp_path / "x.tar").write_bytes(b"x")
-    parts = [[s.name for s in find_sources(["d", "x.tar"], pytest.fail, Shard(i, 3))] for i in (1, 2, 3)]
+    parts = [[s.name for s in find_sources(["d", "x.tar"], pytest.fail, pytest.fail, Shard(i, 3))] for i in (1, 2, 3)]
     assert all(part[-1] == "x.tar" and 5 < len(part) < 25 for part in parts)
     joined = [name for part in parts for name in part[:-1]]
-    assert sorted(joined) == sorted(s.name for s in find_sources(["d"], pytest.fail))
+    assert sorted(joined) == sorted(s.name for s in find_sources(["d"], pytest.fail, pytest.fail))
 
 
 def test_a_folder_with_archives_only_says_how_they_are_read(tmp_path):
     (tmp_path / "faces-0.tar").write_bytes(b"x")
     with pytest.raises(UserError, match=r"archives are read if they are named, as in .*faces-0\.tar$"):
-        find_sources([str(tmp_path)], pytest.fail)
+        find_sources([str(tmp_path)], pytest.fail, pytest.fail)
