@@ -26,7 +26,7 @@ from synergy.detect import CenterFace, Detection
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
 from synergy.result_formats import MESH_FORMATS, PICTURE_FORMATS, RESULT_FORMATS
-from synergy.video import VideoReader
+from synergy.video import VideoReader, VideoWriter
 from synergy.weights import save_weights
 
 BOX = [40, 30, 120, 110]
@@ -383,6 +383,13 @@ def test_a_truncated_video_keeps_what_was_read_and_says_how_much(tmp_path, model
     assert str(again.exception) == str(result.exception)
     assert line in again.stderr.splitlines()
     assert "1 input(s) were finished before" in again.stderr
+
+
+def test_sound_that_is_left_out_is_said(model, clip, monkeypatch):
+    monkeypatch.setattr(VideoWriter, "problem", property(lambda _: "no sound", lambda *_: None), raising=False)
+    result = run("clip.mp4", "--model", model, "--format", "overlay")
+    assert "incomplete: clip.mp4: no sound" in result.stderr.splitlines()
+    assert str(result.exception) == "1 of 1 inputs could be read in part only; those parts are kept"
 
 
 def test_a_video_that_cannot_be_read_leaves_the_others(tmp_path, model, clip):
