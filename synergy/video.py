@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
@@ -25,6 +26,8 @@ _SOUND_CODEC = "aac"
 _CUT_OFF = (0.2, 3)
 # A time that lies this many seconds before the one before it comes from a clock that has started again.
 _RESTART = Fraction(1, 2)
+# The time at which a stream of a Matroska file ends, for example 00:00:02.700000000.
+_MATROSKA_END = re.compile(r"(\d+):(\d+):([\d.]+)")
 # yuv420p has one colour sample for 2 x 2 pixels, so sides are even.
 _EVEN = 2
 
@@ -92,7 +95,7 @@ class VideoReader:
         path: the video file.
         time_base: seconds per tick.
         rate: mean number of frames per second, as the file states it; 25 if it does not.
-        duration: length of the video in seconds; None where the file does not state it.
+        duration: length in seconds of the pictures, or of the whole file where only that is stated; None if unknown.
         problem: one line about what could not be read; empty if everything could. It is known after the last frame.
 
     Raises:
@@ -130,19 +133,23 @@ class VideoReader:
             raise
         self.time_base = Fraction(self._stream.time_base or Fraction(1, 1000))
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
-        self.duration = self._stated_duration()
+        self.duration, self._is_of_pictures = self._stated_duration()
         self.problem = ""
 
     def _check_pixels(self, width: int, height: int) -> None:
         """Refuse frames that are too large."""
         check_pixels(width, height, self._max_pixels, str(self.path))
 
-    def _stated_duration(self) -> float | None:
-        """Return the duration of the video stream, or else that of the file, in seconds."""
+    def _stated_duration(self) -> tuple[float | None, bool]:
+        """Return the duration in seconds that the file states, and whether it is that of the pictures alone."""
+        if tag := _MATROSKA_END.fullmatch(self._stream.metadata.get("DURATION", "")):
+            hours, minutes, seconds = (float(part) for part in tag.groups())
+            return 3600 * hours + 60 * minutes + seconds - float((self._stream.start_time or 0) * self.time_base), True
         if self._stream.duration:
-            return float(self._stream.duration * self.time_base)
-        # The file's own unit is the microsecond.
-        return self._container.duration / 1e6 if self._container.duration else None
+            return float(self._stream.duration * self.time_base), True
+        # The duration of the whole file, whose sound may be longer. The file's own unit is the microsecond.
+        whole = self._container.duration / 1e6 if self._container.duration else None
+        return whole, len(self._container.streams) == 1
 
     def __enter__(self) -> VideoReader:
         return self
@@ -199,7 +206,7 @@ class VideoReader:
     def _describe_problem(self, seconds: float, n_damaged: int) -> str:
         """Say how much was read, where that is not all."""
         tolerance = max(_CUT_OFF[0], _CUT_OFF[1] / float(self.rate))
-        if self.duration is not None and seconds < self.duration - tolerance:
+        if self.duration is not None and self._is_of_pictures and seconds < self.duration - tolerance:
             return f"cut off or damaged, {seconds:.2f} of {self.duration:.2f} s could be read"
         if n_damaged:
             return f"{n_damaged} damaged part(s) were left out, {seconds:.2f} s could be read"

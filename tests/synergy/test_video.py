@@ -206,6 +206,38 @@ def test_a_truncated_file_says_how_much_was_read(tmp_path):
         assert len(list(copy)) == n
 
 
+@pytest.mark.parametrize(("suffix", "sound"), [(".mkv", "pcm_s16le"), (".flv", "pcm_s16le"), (".mp4", "aac")])
+def test_sound_that_is_longer_than_the_pictures_does_not_mean_that_these_are_cut_off(tmp_path, suffix, sound):
+    """The pictures begin 0.7 s after the sound and end 2 s before it."""
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=RATE)
+        pictures.width, pictures.height, pictures.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        pictures.codec_context.time_base = Fraction(1, 1000)
+        tone = container.add_stream(sound, rate=44100, layout="mono")
+        for i in range(20):
+            frame = av.VideoFrame.from_ndarray(picture(i), format="rgb24")
+            frame.pts, frame.time_base = 700 + 1000 * i // RATE, Fraction(1, 1000)
+            container.mux(pictures.encode(frame))
+        resampler = av.AudioResampler(tone.format.name, "mono", 44100, frame_size=1024)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 44100 * 47 // 10), np.int16), format="s16", layout="mono")
+        silence.sample_rate, silence.pts = 44100, 0
+        for frame in resampler.resample(silence):
+            container.mux(tone.encode(frame))
+        container.mux(tone.encode(None))
+        container.mux(pictures.encode(None))
+    with VideoReader(path) as video:
+        assert len(list(video)) == 20
+        assert video.problem == ""
+    if suffix == ".mkv":
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) * 3 // 10])
+        with VideoReader(path) as video:
+            assert 0 < len(list(video)) < 20
+            assert video.problem.startswith("cut off or damaged, ")
+            assert video.problem.endswith(" of 2.00 s could be read")
+
+
 NO_VIDEOS = [
     # content, what is said
     (b"", "cannot be read as a video"),
