@@ -184,7 +184,7 @@ def _is_data_set(photos: Path) -> bool:
 
 
 def read_curve(out: Path) -> list[dict[str, float]]:
-    """Return one row for each finished round of a run, none before its first step.
+    """Return one row for each finished round of a run. A run that has not begun has none.
 
     Returns:
         Rows with `round`; `labels`, the number of automatic labels that were trained on; and the figures of each

@@ -62,7 +62,8 @@ def read_predictions(paths: Sequence[str | Path], names: Sequence[str]) -> list[
 
     Args:
         paths: prediction files.
-        names: names of the N faces of the data set. `_match` says which row belongs to a name.
+        names: names of the N faces of the data set. A face has the row of the same name. If there is none, it has the
+            row whose name has the same last component.
 
     Raises:
         UserError: a file is not a prediction file, two networks have one name, or it is not clear which row belongs to
@@ -140,25 +141,29 @@ def _match(path: str | Path, stored: Sequence[str], names: Sequence[str]) -> NDA
     Args:
         path: the file, for the error message.
         stored: names of its rows.
-        names: a name matches the row of the same name. If there is none, it matches the row whose last component is the
-            same.
+        names: see `read_predictions`.
 
     Raises:
         UserError: only the last component matches, and several rows or several names have it.
     """
-    exact = {name: row for row, name in enumerate(stored)}
-    by_last: dict[str, list[int]] = {}
-    for row, name in enumerate(stored):
-        by_last.setdefault(PurePosixPath(name).name, []).append(row)
-    frequency = Counter(PurePosixPath(name).name for name in names)
-    order = np.full(len(names), -1)
-    for i, name in enumerate(names):
-        last = PurePosixPath(name).name
-        rows = [exact[name]] if name in exact else by_last.get(last, [])
-        if len(rows) > 1 or (rows and name not in exact and frequency[last] > 1):
+    by_name = {name: row for row, name in enumerate(stored)}
+    by_last = {_last(name): row for row, name in enumerate(stored)}
+    n_rows, n_names = Counter(map(_last, stored)), Counter(map(_last, names))
+
+    def row_of(name: str) -> int:
+        last = _last(name)
+        if name in by_name or last not in by_last:
+            return by_name.get(name, -1)
+        if n_rows[last] > 1 or n_names[last] > 1:
             raise UserError(f"{path}: it is not clear which row belongs to {name}: '{last}' occurs several times")
-        order[i] = rows[0] if rows else -1
-    return order
+        return by_last[last]
+
+    return np.array([row_of(name) for name in names])
+
+
+def _last(name: str) -> str:
+    """Return the last component of a path."""
+    return PurePosixPath(name).name
 
 
 def predict_photos(
