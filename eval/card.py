@@ -180,22 +180,13 @@ def group_row(name: str, errors: Floats) -> tuple[str, ...]:
     return (name, str(len(known)), f"{known.mean():.2f}", standard_error)
 
 
-def make_card(
-    data: Path,
-    predictor: Predictor,
-    progress: Progress,
-    limit: int | None = None,
-    rotated_predictor: Predictor | None = None,
-) -> list[Table]:
-    """Score a predictor on the validation data.
+def open_card_data(data: Path, limit: int | None = None) -> dict[str, FaceReader]:
+    """Open the data sets of the model card.
 
     Args:
         data: folder with aflw_val.tar, helen_test.tar, cfp_train.tar and scut_part.tar and their annotations. A missing
             set is left out.
-        predictor: the predictor.
-        progress: for a description, wraps row numbers to show progress.
         limit: use only the first so many files of each set.
-        rotated_predictor: predicts the rotated images; by default `predictor`.
 
     Raises:
         UserError: there is none of the sets.
@@ -211,7 +202,24 @@ def make_card(
         raise UserError(f"{data}: has none of {', '.join(f'{name}.tar' for name in readers)}")
     for reader in found.values():
         reader.names = reader.names[:limit]
-    scored = {name: score(reader, predictor, _keep(name), progress) for name, reader in found.items()}
+    return found
+
+
+def make_card(
+    readers: Mapping[str, FaceReader],
+    predictor: Predictor,
+    progress: Progress,
+    rotated_predictor: Predictor | None = None,
+) -> list[Table]:
+    """Score a predictor on the data sets of the model card.
+
+    Args:
+        readers: see `open_card_data`. Files that are skipped are added to their `problems`.
+        predictor: the predictor.
+        progress: for a description, wraps row numbers to show progress.
+        rotated_predictor: predicts the rotated images; by default `predictor`.
+    """
+    scored = {name: score(reader, predictor, _keep(name), progress) for name, reader in readers.items()}
     tables = []
     if "aflw_val" in scored:
         tables.append(_aflw_table(scored["aflw_val"]))
@@ -228,7 +236,7 @@ def make_card(
         for key in sets:
             used = rotated_predictor if variant.angle_deg and rotated_predictor else predictor
             changed = VariantPredictor(used, variant)
-            result = scored[key] if name == "as they are" else score(found[key], changed, _keep(key), progress)
+            result = scored[key] if name == "as they are" else score(readers[key], changed, _keep(key), progress)
             errors[name].append(group_row("", result.errors)[2])
     if sets:
         tables.append(Table("Changed images", ("images", *sets), tuple((name, *row) for name, row in errors.items())))

@@ -28,6 +28,7 @@ from eval.uncertainty import add_uncertainty
 from synergy.camera import preferred_projection
 from synergy.data.reader import FaceReader
 from synergy.data.sample import FaceSample
+from synergy.device import require_device
 from synergy.errors import UserError
 from synergy.extras import needs_extra
 from synergy.models import SynergyNet
@@ -60,7 +61,7 @@ class EvaluationConfig:
             are then predicted (`FacePredictor`'s roll "any").
         command: the command line, for the record.
         dense_model: Basel Face Model of the true meshes, to compute dense errors, or None.
-        keep: selects the samples that the protocol can score.
+        keep: see `eval.inference.predict_dataset`.
         with_cost: add the size of the network to the first table.
     """
 
@@ -98,6 +99,7 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
             written.
     """
     console = console or Console(highlight=False)
+    require_device(config.device)
     rasterize = rasterizer(config.renderer)
     for path in (config.predictions_file, config.json_file):
         if path is not None:
@@ -141,7 +143,7 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
         volumes_of = predictor.volumes if predictor is not None and has_volumes else lambda _: None
         page = write_report(result, reader, dataset.rows, config.report_folder, overlay, volumes_of)
         console.print(f"report: {page}", markup=False, soft_wrap=True)
-    report_problems(reader, console)
+    report_problems([reader], console)
     return result
 
 
@@ -220,20 +222,22 @@ def _rich_table(table: Table) -> RichTable:
     return rich
 
 
-def report_problems(reader: FaceReader, console: Console) -> None:
-    """Print the files of a data set that were skipped.
+def report_problems(readers: Iterable[FaceReader], console: Console) -> None:
+    """Print the files of data sets that were skipped.
 
     Raises:
         UserError: there are some.
     """
-    problems = reader.problems
-    for problem in problems[:MAX_LISTED]:
-        console.print(f"skipped: {problem.name}: {problem.reason}", style="yellow", markup=False, soft_wrap=True)
-    if problems:
-        more = f" ({len(problems) - MAX_LISTED} of them are not listed)" if len(problems) > MAX_LISTED else ""
-        raise UserError(
-            f"{len(problems)} files of {reader.tree.path} were skipped{more}; the results are of the other files"
-        )
+    counts = []
+    for reader in readers:
+        problems = reader.problems
+        for problem in problems[:MAX_LISTED]:
+            console.print(f"skipped: {problem.name}: {problem.reason}", style="yellow", markup=False, soft_wrap=True)
+        if problems:
+            more = f" ({len(problems) - MAX_LISTED} of them are not listed)" if len(problems) > MAX_LISTED else ""
+            counts.append(f"{len(problems)} files of {reader.tree.path} were skipped{more}")
+    if counts:
+        raise UserError(f"{', '.join(counts)}; the results are of the other files")
 
 
 def json_ready(value: Any) -> Any:

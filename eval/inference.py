@@ -16,6 +16,7 @@ from synergy.crop import landmark_box
 from synergy.data.reader import NO_IMAGE, FaceReader, SampleError
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
+from synergy.predictor import MAX_COORDINATE
 
 BATCH_SIZE = 64
 Progress = Callable[[Iterable[int]], Iterable[int]]
@@ -95,7 +96,8 @@ def predict_dataset(
         reader: the data set.
         predictor: the predictor.
         progress: wraps the row numbers, to show progress.
-        keep: selects the samples that the protocol can score. The others are left out and are not problems.
+        keep: selects the samples that the protocol can score. The others are left out and are not problems. It raises
+            `SampleError` for a broken sample, and `UserError` if the data set is of the wrong kind.
 
     Raises:
         UserError: no sample is usable.
@@ -164,6 +166,8 @@ def _check_box(sample: FaceSample) -> None:
     x0, y0, x1, y1 = face_box(sample).tolist()
     if not (x1 > x0 and y1 > y0):
         raise SampleError("the box around its landmarks is empty")
+    if max(-x0, -y0, x1, y1) > MAX_COORDINATE:
+        raise SampleError(f"its landmarks lie beyond {MAX_COORDINATE:g} pixels")
     height, width = sample.image.shape[:2]
     if height and (x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1):
         raise SampleError(f"its landmarks lie outside the {width}x{height} image")

@@ -2,8 +2,8 @@
 
 Shapes: N samples, P points, V vertices, D = 2 or 3 coordinates. Points are in image pixels, larger z is nearer to the
 camera (`synergy.geometry`). Every metric returns one error per sample, (N,), and means, bins and curves are computed
-from these. Normalised errors are in percent, angles in degrees. Unknown true points are NaN and are left out;
-predictions must be finite.
+from these. Normalised errors are in percent, angles in degrees. Unknown true points are NaN and are left out. Errors
+after an alignment (`gte`, `nme3d` and those of meshes) need all true points. Predictions must be finite.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ They are stored in an `.npz` file with these arrays:
 - `names` (N,): the image names.
 - `landmarks68` (N, 68, 3) or (N, 68, 2): in image pixels. z has the same scale, larger z is nearer, and its mean has no
   effect.
-- `pose_deg` (N, 3), optional: pitch, yaw and roll in degrees.
+- `pose_deg` (N, 3), optional: pitch, yaw and roll in degrees. Without it, they are those of `rotation`.
 - `rotation` (N, 3, 3), optional: the predicted rotations.
-- `landmarks68_std` (N, 68), `rotation_covariance` (N, 3, 3), optional: predicted uncertainties.
+- `landmarks68_std` (N, 68), optional: predicted standard deviations in pixels.
+- `rotation_covariance` (N, 3, 3), optional, with `rotation`: predicted covariance of its error in radians squared.
 - `model_id`, `crops` and `pose_from`, optional: texts.
 """
 
@@ -20,14 +21,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bfm_assets.safe_files import ModelFileError, read_arrays
-from eval.baselines import UNKNOWN
+from eval.baselines import TRUE_ROTATION, UNKNOWN
 from synergy.errors import UserError
+from synergy.geometry import matrix_to_euler
 
 # Optional arrays and the shape of each of their N elements.
 _OPTIONAL = {"pose_deg": (3,), "rotation": (3, 3), "landmarks68_std": (68,), "rotation_covariance": (3, 3)}
+
+# Largest difference of R R^T from the identity. Rotations that were stored as float16 have about 1e-3.
+_ROTATION_TOLERANCE = 5e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +52,8 @@ class Predictions:
         rotation_covariance: (N, 3, 3) of the error of `rotation` in radians squared (`synergy.face.Face`), or None.
 
     Raises:
-        UserError: arrays of wrong shapes, repeated names, or values that are not finite.
+        UserError: arrays of wrong shapes, repeated names, values that are not finite, matrices that are not rotations,
+            or uncertainties that are not positive.
     """
 
     names: tuple[str, ...]
@@ -126,6 +133,10 @@ class Predictions:
         for key in ("landmarks68", *_OPTIONAL):
             if key in arrays and arrays[key].dtype.kind not in "iuf":
                 raise UserError(f"{path}: {key} is not numeric")
+        rotation = arrays.get("rotation")
+        if rotation is not None and rotation.shape[1:] == (3, 3) and "pose_deg" not in arrays:
+            arrays["pose_deg"] = matrix_to_euler(torch.from_numpy(rotation.astype(np.float64))).rad2deg().numpy()
+            arrays.setdefault("pose_from", np.array(TRUE_ROTATION))
         return cls(
             tuple(str(name) for name in arrays["names"].ravel()),
             arrays["landmarks68"].astype(np.float32),
@@ -154,4 +165,20 @@ class Predictions:
         for key, array in {"landmarks68": points, **self._optional()}.items():
             if not (finite := np.isfinite(array).reshape(n, -1).all(1)).all():
                 return f"{key} of {self.names[int(np.argmin(finite))]} has values that are not finite"
+        return self._wrong_rotation() or self._wrong_uncertainty()
+
+    def _wrong_rotation(self) -> str | None:
+        if self.rotation is None:
+            return None if self.rotation_covariance is None else "rotation_covariance needs rotation"
+        matrices = self.rotation.astype(np.float64)
+        difference = np.abs(matrices @ matrices.swapaxes(1, 2) - np.eye(3)).max((1, 2))
+        wrong = (difference > _ROTATION_TOLERANCE) | (np.linalg.det(matrices) < 0)
+        return f"rotation of {self.names[int(np.argmax(wrong))]} is no rotation matrix" if wrong.any() else None
+
+    def _wrong_uncertainty(self) -> str | None:
+        std, covariance = self.landmarks68_std, self.rotation_covariance
+        if std is not None and (wrong := (std <= 0).any(1)).any():
+            return f"landmarks68_std of {self.names[int(np.argmax(wrong))]} has values that are not positive"
+        if covariance is not None and (wrong := np.linalg.eigvalsh(covariance.astype(np.float64))[:, 0] <= 0).any():
+            return f"rotation_covariance of {self.names[int(np.argmax(wrong))]} is not positive definite"
         return None

@@ -45,8 +45,9 @@ class ProtocolResult:
         scores: the scores under stable keys, ready for JSON (docs/evaluation.md).
         tables: the scores as tables, the most important one first.
         samples: the N scored samples. Their images may be empty.
-        predicted: (N, 68, 2 or 3) predicted points, in the frame of `true`.
-        true: (N, 68, 2 or 3) true points in image pixels, NaN where they were not scored.
+        predicted: (N, 68, 2 or 3) predicted points in image pixels.
+        true: (N, 68, 2 or 3) true points as they are compared with the predicted ones, NaN where they were not scored.
+            Their first pixel is `eval.protocols.frame.origin`.
         errors: per-sample errors (N,) in percent by name, the benchmark's main one first.
         point_errors: (N, 68) distances of the points over the main normaliser in percent, NaN where not scored.
         yaw_deg: (N,) true yaw in degrees, or None.

@@ -28,7 +28,7 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 # Boxes with larger coordinates belong to no image. The arithmetic of crops would overflow.
-_MAX_COORDINATE = 1e6
+MAX_COORDINATE = 1e6
 
 
 class FacePredictor:
@@ -378,7 +378,7 @@ def _check_boxes(boxes: Floats, image: Image) -> None:
             raise ValueError(f"{label} is not finite")
         if x1 <= x0 or y1 <= y0:
             raise ValueError(f"{label} has no area: boxes are x0, y0, x1, y1")
-        if max(abs(x0), abs(y0), abs(x1), abs(y1)) > _MAX_COORDINATE:
-            raise ValueError(f"{label} has coordinates beyond {_MAX_COORDINATE:g} pixels")
+        if max(abs(x0), abs(y0), abs(x1), abs(y1)) > MAX_COORDINATE:
+            raise ValueError(f"{label} has coordinates beyond {MAX_COORDINATE:g} pixels")
         if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:
             raise ValueError(f"{label} lies outside the {width}x{height} image")

@@ -28,5 +28,10 @@ def landmarks_as_scored(samples: Sequence[FaceSample]) -> NDArray[np.float64]:
     if len({sample.landmarks68.shape[1] for sample in samples}) > 1:
         raise UserError("some of these samples have 3D landmarks and some 2D: score them separately")
     points = np.stack([sample.landmarks68 for sample in samples]).astype(np.float64)
-    points[..., :2] += np.array([MATLAB_ORIGIN * (s.source == AFLW2000Reader.source) for s in samples])[:, None, None]
+    points[..., :2] += np.array([origin(sample) for sample in samples])[:, None, None]
     return points
+
+
+def origin(sample: FaceSample) -> float:
+    """Return the coordinate of the first pixel in the frame of `landmarks_as_scored`."""
+    return MATLAB_ORIGIN if sample.source == AFLW2000Reader.source else 0.0

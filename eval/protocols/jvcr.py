@@ -32,16 +32,14 @@ def score(samples: Sequence[FaceSample], predictions: Predictions, device: str =
     """Score predictions as volumes.
 
     Args:
-        samples: with 3D landmarks.
+        samples: with 3D landmarks (`eval.protocols.usable.has_depth`).
         predictions: with depth, in the order of the samples.
         device: where the volumes are computed, "cpu" or "cuda".
 
     Raises:
-        UserError: samples or predictions have 2D landmarks only.
+        UserError: the predictions have 2D landmarks only.
     """
     true = landmarks_as_scored(samples)
-    if true.shape[2] != 3:
-        raise UserError("voxels need true landmarks with depth; 300W-LP has them with --bfm")
     if not predictions.has_depth:
         raise UserError(f"predictions of '{predictions.model_id}' are 2D: voxels need (N, 68, 3)")
     predicted = predictions.landmarks68.astype(np.float64)

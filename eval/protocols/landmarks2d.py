@@ -18,7 +18,6 @@ from eval import metrics
 from eval.predictions import Predictions
 from eval.result import YAW_COLUMNS, ProtocolResult, Table, format_value, summarize, summarize_by_yaw, yaw_row
 from synergy.data.sample import OCCLUDED, VISIBLE, FaceSample
-from synergy.errors import UserError
 from synergy.landmarks import INNER51
 
 _SUMMARY_COLUMNS = ("mean", "median", "AUC@7", "fail@7")
@@ -40,7 +39,7 @@ def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: s
     image, each is also divided by sqrt(width * height) of the image (`image`).
 
     Args:
-        samples: with 68 known points.
+        samples: with 68 known points and a distance of the eyes (`eval.protocols.usable.has_eyes`).
         predictions: in the order of the samples.
         title: name of the data set.
 
@@ -83,31 +82,21 @@ def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: s
     )
 
 
-def has_68(sample: FaceSample) -> bool:
-    """Return whether a sample of AFLW has a visible one of the 68 points. Some have the 21 points of AFLW only."""
-    return bool((sample.visibility68 == VISIBLE).any())
-
-
 def score_aflw(samples: Sequence[FaceSample], predictions: Predictions) -> ProtocolResult:
     """Score the NME of the visible points over the side of the crop's face box, by |yaw|.
 
     Args:
-        samples: with box and yaw. At least one has a visible point (`has_68`).
+        samples: with box and yaw. At least one has a visible point (`eval.protocols.usable.has_68`).
         predictions: in the order of the samples.
 
     Returns:
         Its scores have keys such as `nme2d.visible68.mean` and `nme2d.visible51.bins`. `nme2d.open51` and
         `nme2d.covered51` are of the inner 51 points of faces with at most 8, and with more than 8, occluded points of
         the 68. A group without visible points is left out.
-
-    Raises:
-        UserError: a sample has no box or no yaw.
     """
     visible = np.stack([sample.visibility68 == VISIBLE for sample in samples])
     true = np.where(visible[..., None], _true_points(samples), np.nan)
     predicted = predictions.landmarks68[..., :2].astype(np.float64)
-    if any(sample.box is None or sample.pose_deg is None for sample in samples):
-        raise UserError("AFLW's protocol needs the face box and the yaw of each sample")
     side = np.array([sample.box[2] - sample.box[0] for sample in samples if sample.box is not None], np.float64)
     yaw = np.array([sample.pose_deg[1] for sample in samples if sample.pose_deg is not None])
     inner = metrics.nme(predicted[:, INNER51], true[:, INNER51], side)

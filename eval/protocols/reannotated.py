@@ -47,7 +47,8 @@ def read_reannotated(source: Path | tuple[FileTree, str], names: Sequence[str]) 
         (N, 68, 2) in the order of `names`.
 
     Raises:
-        UserError: the file has another layout, another number of labels, or values that are not finite.
+        UserError: the file has another layout, another number of labels, values that are not finite, or a
+            face without extent.
     """
     label = str(source) if isinstance(source, Path) else source[1]
     try:
@@ -71,7 +72,10 @@ def read_reannotated(source: Path | tuple[FileTree, str], names: Sequence[str]) 
         raise UserError(f"{label}: labels of {len(points)} images, but the data set has {len(names)}")
     if not np.isfinite(points).all():
         raise UserError(f"{label}: values that are not finite")
-    return points[..., :2].astype(np.float64)
+    points = points[..., :2].astype(np.float64)
+    if (is_flat := (np.ptp(points, axis=1) == 0).any(1)).any():
+        raise UserError(f"{label}: the box around the labels of {names[int(np.argmax(is_flat))]} is empty")
+    return points
 
 
 def _load(content: bytes, label: str) -> dict[str, NDArray[Any]]:

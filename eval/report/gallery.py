@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.protocols.frame import origin
 from eval.result import ProtocolResult
 from synergy.crop import landmark_box, square_crop, transform_points, warp
 from synergy.data.reader import FaceReader, SampleError
@@ -111,7 +112,7 @@ def face_card(
         sample = reader.read(row)
     except SampleError as problem:
         return FaceCard(name, error, yaw, problem=str(problem))
-    true, predicted = result.true[index][:, :2], result.predicted[index][:, :2]
+    true, predicted = result.true[index][:, :2] - origin(sample), result.predicted[index][:, :2]
     affine = square_crop(landmark_box(true), SIZE, MARGIN)
     crop = warp(sample.image, affine, SIZE)
     mesh = ""

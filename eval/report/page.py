@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from eval.report import charts
 from eval.report.gallery import MeshOverlay, face_card, rank_samples
 from eval.report.volumes import volume_views
 from eval.result import ProtocolResult, Table, format_value
-from synergy.data.reader import FaceReader
+from synergy.data.reader import FaceReader, SampleError
 from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 from synergy.landmarks import CONTOURS
@@ -107,8 +108,10 @@ def render(
     curves = {_label(name): values for name, values in list(result.errors.items())[:MAX_CURVES]}
     network_volumes = []
     if result.has_volumes:
-        pairs = {label: volumes_of(reader.read(int(rows[i]))) for label, i in examples.items()}
-        network_volumes = [(label, *pair) for label, pair in pairs.items() if pair is not None]
+        for label, i in examples.items():
+            with suppress(SampleError):  # the gallery says why there is no picture
+                if (pair := volumes_of(reader.read(int(rows[i])))) is not None:
+                    network_volumes.append((label, *pair))
     poses = result.pose_errors
     environment = Environment(
         loader=PackageLoader("eval", "report"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True

@@ -13,6 +13,8 @@ from synergy.errors import UserError
 from synergy.registry import MODEL_HELP
 
 _KINDS = ("median_ms", "p95_ms", "cpu_ms")
+FIGURE = "aflw_val/nme_mean"
+"""Default error of `bench models`."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,8 +88,8 @@ def bench(
             require_writable_file(file)
     if plot is not None:
         _require_plot(plot)
-        if not errors:
-            raise UserError("--plot needs --errors")
+    if bool(errors) != (plot is not None):
+        raise UserError("--plot and --errors need each other")
     error_of = dict(read_error(path, error_key) for path in errors or [])
     settings = Settings(
         positive_numbers("--threads", threads),
@@ -100,6 +102,9 @@ def bench(
     )
     specs = models or sorted(bundled_weights(), key=lambda name: (name != DEFAULT, name))
     networks = {spec: open_network(spec, bfm) for spec in specs}
+    measured = sorted(net.model_id for net in networks.values())
+    if plot is not None and not error_of.keys() & set(measured):
+        raise UserError(f"--plot: no errors for the measured networks ({', '.join(measured)})")
     console = table_console()
     with _Bar(console) as bar:
         results = measure(networks, settings, bar.show, int8, mediapipe, bfm)
@@ -120,7 +125,7 @@ def bench_models(
     bfm: BfmOption = None,
     figure: Annotated[
         str, typer.Option(help="The error: a validation figure in the .json of weights from synergy train export.")
-    ] = "aflw_val/nme_mean",
+    ] = FIGURE,
     errors: Annotated[
         list[Path] | None,
         typer.Option(help="Take the errors from a file of synergy eval --json instead. Can be repeated."),
@@ -150,6 +155,8 @@ def bench_models(
     from synergy.registry import open_network
     from synergy.weights import bundled_weights
 
+    if errors and figure != FIGURE:
+        raise UserError("--figure and --errors are two sources of the error; leave out one of the two")
     for file in (json_file, plot):
         if file is not None:
             require_writable_file(file)
@@ -232,7 +239,7 @@ def _tables(results: dict[str, Any]) -> list[Table]:
         networks.add_row(row["network"], row["engine"], *counts, *(f"{row[name]:.4g}" for name in names))
     ratios = Table(
         *(
-            "ratio of times",
+            "ratio",
             "threads",
             "median",
             "lowest",
@@ -243,7 +250,7 @@ def _tables(results: dict[str, Any]) -> list[Table]:
             "target",
             "",
         ),
-        title="Ratios at batch 1",
+        title="Ratios of times",
     )
     for row in results["ratios"]:
         figures = [f"{row[part + name]:.3f}" for part in ("", "cpu_") for name in ("median", "low", "high")]

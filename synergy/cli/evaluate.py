@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from synergy.cli.options import (
     positive_numbers,
 )
 from synergy.errors import UserError
+from synergy.weights import DEFAULT
 
 if TYPE_CHECKING:
     from bfm_assets.schema import MorphableModel
@@ -64,10 +66,12 @@ def _common_options(
     ] = 0.0,
 ) -> Options:
     """Return the options that all commands have, as arguments of `eval.evaluation.EvaluationConfig`."""
-    if mirror and from_predictions:
-        raise UserError("--mirror needs a network, but --from-predictions runs none; leave out one of the two")
-    if rotate and from_predictions:
-        raise UserError("--rotate needs a network, but --from-predictions runs none; leave out one of the two")
+    if not math.isfinite(rotate):
+        raise UserError(f"--rotate {rotate}: not an angle in degrees")
+    if from_predictions:
+        _refuse_without_network(
+            mirror=mirror, rotate=rotate, model=model != DEFAULT, engine=engine is not EngineName.TORCH
+        )
     return {
         "model": model,
         "bfm": bfm,
@@ -82,6 +86,13 @@ def _common_options(
         "rotate_deg": rotate,
         "command": shlex.join(["synergy", *sys.argv[1:]]),
     }
+
+
+def _refuse_without_network(**given: object) -> None:
+    """Raise `UserError` for an option of networks that was given next to --from-predictions."""
+    for option, is_given in given.items():
+        if is_given:
+            raise UserError(f"--{option} needs a network, but --from-predictions runs none; leave out one of the two")
 
 
 def _command(name: str) -> Callable[[Command], Command]:
@@ -117,6 +128,7 @@ def aflw2000_3d(
 ) -> None:
     """AFLW2000-3D: 2D NME on both label sets, head pose, GTE and 3D NME; dense errors with a BFM."""
     from eval.protocols.aflw2000 import AFLW2000Protocol
+    from eval.protocols.usable import has_eyes
     from synergy.data import AFLW2000Reader
 
     if options["bfm"] and options["from_predictions"]:
@@ -124,25 +136,27 @@ def aflw2000_3d(
             "--bfm is for dense errors, but a predictions file holds no meshes; leave out --bfm or --from-predictions"
         )
     reader, bfm = AFLW2000Reader(data), _read_bfm(options)
-    _evaluate(reader, AFLW2000Protocol(reader, reannotated), options, dense_model=bfm)
+    _evaluate(reader, AFLW2000Protocol(reader, reannotated), options, dense_model=bfm, keep=has_eyes)
 
 
 @_command("300w-lp")
 def w300_lp(options: Options, data: Data) -> None:
     """300W-LP, the common training set: 2D NME by yaw and head pose; GTE and 3D NME with a BFM."""
     from eval.protocols import w300lp
+    from eval.protocols.usable import has_eyes
     from synergy.data import W300LPReader
 
-    _evaluate(W300LPReader(data, _read_bfm(options)), w300lp.score, options)
+    _evaluate(W300LPReader(data, _read_bfm(options)), w300lp.score, options, keep=has_eyes)
 
 
 @_command("300w")
 def w300(options: Options, data: Data) -> None:
     """300-W and data sets in its .pts format: NME over eyes and box, 68 and inner 51 points."""
     from eval.protocols.landmarks2d import score_300w
+    from eval.protocols.usable import has_eyes
     from synergy.data import PtsReader
 
-    _evaluate(PtsReader(data), score_300w, options)
+    _evaluate(PtsReader(data), score_300w, options, keep=has_eyes)
 
 
 @_command("aflw")
@@ -154,7 +168,8 @@ def aflw(
     ] = None,
 ) -> None:
     """AFLW crops with MERL-RAV's labels: NME of the visible points over the face box, by yaw."""
-    from eval.protocols.landmarks2d import has_68, score_aflw
+    from eval.protocols.landmarks2d import score_aflw
+    from eval.protocols.usable import has_68
     from synergy.data import AnnotatedCropsReader
 
     _evaluate(AnnotatedCropsReader(data, labels), score_aflw, options, keep=has_68)
@@ -164,9 +179,11 @@ def aflw(
 def facesynthetics(options: Options, data: Data) -> None:
     """FaceSynthetics: NME over eyes, box and image, 68 of its 70 points; size and multiply-adds of the network."""
     from eval.protocols.landmarks2d import score_300w
+    from eval.protocols.usable import has_eyes
     from synergy.data import FaceSyntheticsReader
 
-    _evaluate(FaceSyntheticsReader(data), partial(score_300w, title="FaceSynthetics"), options, with_cost=True)
+    score = partial(score_300w, title="FaceSynthetics")
+    _evaluate(FaceSyntheticsReader(data), score, options, keep=has_eyes, with_cost=True)
 
 
 @_command("voxels")
@@ -179,6 +196,7 @@ def voxels(
 ) -> None:
     """JVCR's compact volumes of predicted landmarks: soft overlap, quantisation floor, GTE and 3D NME."""
     from eval.protocols import jvcr
+    from eval.protocols.usable import has_depth
     from synergy.data import AFLW2000Reader, JVCRReader, W300LPReader
 
     readers: dict[str, Callable[[Path], FaceReader]] = {
@@ -188,7 +206,7 @@ def voxels(
     }
     if dataset not in readers:
         raise UserError(f"unknown data set '{dataset}'; choose from {', '.join(readers)}")
-    _evaluate(readers[dataset](data), partial(jvcr.score, device=options["device"]), options)
+    _evaluate(readers[dataset](data), partial(jvcr.score, device=options["device"]), options, keep=has_depth)
 
 
 @app.command()
@@ -202,8 +220,8 @@ def card(
     engine: EngineOption = EngineName.AUTO,
 ) -> None:
     """The tables of MODEL_CARD.md as Markdown: errors by group of faces, and on rotated and small images."""
-    from eval.card import make_card, markdown
-    from eval.evaluation import progress_bar
+    from eval.card import make_card, markdown, open_card_data
+    from eval.evaluation import progress_bar, report_problems
     from eval.network import NetworkPredictor
     from synergy.outputs import require_writable_file
     from synergy.predictor import FacePredictor
@@ -211,16 +229,18 @@ def card(
 
     if out is not None:
         require_writable_file(out)
+    readers = open_card_data(data, limit)
     net = open_network(model, bfm)
     # As in `synergy eval --rotate`: photos that are known to be upright are predicted in one pass.
     upright, rotated = (
         NetworkPredictor(FacePredictor(net, mirror=mirror, engine=engine.value, roll=roll))
         for roll in ("upright", "any")
     )
-    text = "\n\n".join(map(markdown, make_card(data, upright, progress_bar, limit, rotated))) + "\n"
+    text = "\n\n".join(map(markdown, make_card(readers, upright, progress_bar, rotated))) + "\n"
     typer.echo(text)
     if out is not None:
         out.write_text(text, encoding="utf-8")
+    report_problems(readers.values(), error_console())
 
 
 @app.command("detector")
@@ -266,7 +286,7 @@ def detector(
         rows = {name: {side: vars(recall) for side, recall in found.items()} for name, found in results.items()}
         json_file.write_text(json.dumps(json_ready(rows), indent=2) + "\n", encoding="utf-8")
     if reader is not None:
-        report_problems(reader, console)
+        report_problems([reader], console)
 
 
 @app.command()

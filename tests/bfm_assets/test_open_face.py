@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +61,8 @@ def region(face: MorphableModel, name: str) -> NDArray[np.bool_]:
     return face.region_weights[:, face.region_names.index(name)] > 127
 
 
-def test_file_is_small_and_quick_to_load() -> None:
+def test_file_is_small() -> None:
     assert FILE.stat().st_size < 5_000_000
-    seconds = []
-    for _ in range(5):
-        start = time.process_time()
-        MorphableModel.load(FILE)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.15
 
 
 def test_licence_is_stated_everywhere(face: MorphableModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from eval.card import Variant, VariantPredictor, cheek_lightness, group_row, make_card, rotation_about_box
+from eval.card import (
+    Variant,
+    VariantPredictor,
+    cheek_lightness,
+    group_row,
+    make_card,
+    open_card_data,
+    rotation_about_box,
+)
 from eval.inference import PredictedBatch
 from eval.network import NetworkPredictor
 from synergy.cli import app
@@ -86,9 +95,22 @@ def test_missing_data_is_one_line(tmp_path: Path) -> None:
         CliRunner().invoke(app, ["eval", "card", "--data", str(tmp_path)], catch_exceptions=False)
 
 
+def test_files_that_were_skipped_are_reported(pts_folder: Path, tmp_path: Path) -> None:
+    (pts_folder / "image00001.pts").write_text("")
+    with tarfile.open(tmp_path / "helen_test.tar", "w") as tar:
+        tar.add(pts_folder, "helen")
+    with pytest.raises(UserError, match=r"^1 files of .*helen_test\.tar were skipped; the results"):
+        CliRunner().invoke(
+            app,
+            ["eval", "card", "--data", str(tmp_path), "--model", "synergynet_small", "--out", str(tmp_path / "c.md")],
+            catch_exceptions=False,
+        )
+    assert "| HELEN test | 5 |" in (tmp_path / "c.md").read_text()
+
+
 def test_groups_of_the_real_data(shared_data: Path, small_net: SynergyNet) -> None:
     predictor = NetworkPredictor(FacePredictor(small_net))
-    aflw, others, scut, changed = make_card(shared_data, predictor, lambda _: iter, limit=12)
+    aflw, others, scut, changed = make_card(open_card_data(shared_data, 12), predictor, lambda _: iter)
     rows = {row[0]: int(row[1]) for row in aflw.rows}
     assert rows["all"] == rows["yaw up to 30 degrees"] + rows["yaw 30 to 60 degrees"] + rows["yaw beyond 60 degrees"]
     assert rows["all"] == sum(n for name, n in rows.items() if "covered" in name)

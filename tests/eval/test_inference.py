@@ -53,18 +53,21 @@ def test_mismatched_names_are_an_error(pts_folder: Path, exact: Predictions) -> 
 
 def test_unusable_samples_are_counted(pts_folder: Path, exact: Predictions) -> None:
     flat = "{\n" + "5 5\n" * 68 + "}\n"
+    beyond = "{\n" + "".join(f"{i} {i * 1e5}\n" for i in range(68)) + "}\n"
     far = "{\n" + "".join(f"{i + 900} {i + 900}\n" for i in range(68)) + "}\n"
     (pts_folder / "image00000.pts").write_text(flat)
     (pts_folder / "image00001.pts").write_text("")
     (pts_folder / "image00002.pts").write_text(far)
+    (pts_folder / "image00003.pts").write_text(beyond)
     reader = PtsReader(pts_folder)
     dataset = predict_dataset(reader, Offset())
-    assert dataset.rows.tolist() == [3, 4, 5]
+    assert dataset.rows.tolist() == [4, 5]
     reasons = [problem.reason for problem in reader.problems]
     assert reasons == [
         "the box around its landmarks is empty",
         "image00001.pts is not a complete .pts file: no points between braces",
         "its landmarks lie outside the 120x120 image",
+        "its landmarks lie beyond 1e+06 pixels",
     ]
 
 

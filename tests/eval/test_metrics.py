@@ -163,12 +163,6 @@ def test_an_unknown_yaw_is_in_no_bin() -> None:
     assert binned.sample_mean == 3
 
 
-def test_a_sample_of_unknown_yaw_is_in_no_bin() -> None:
-    binned = metrics.by_yaw([1, 5, 9], [0, np.nan, 80])
-    assert binned.counts == (1, 0, 1)
-    assert binned.sample_mean == 5
-
-
 def test_ced_auc_and_failure_rate_by_hand() -> None:
     errors = [1, 2, 7, 9]
     assert metrics.ced(errors, [0, 1, 2.5, 7, 10]).tolist() == [0, 0.25, 0.5, 0.75, 1]

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -5,8 +6,10 @@ import pytest
 import torch
 
 from bfm_assets import open_face
-from eval.network import NetworkPredictor
+from eval.inference import PredictedBatch
+from eval.network import NetworkPredictor, RotatedPredictor
 from synergy.data.sample import FaceSample
+from synergy.geometry import euler_to_matrix
 from synergy.models import SynergyNet
 from synergy.networks import build_network
 from synergy.predictor import FacePredictor
@@ -31,6 +34,36 @@ def test_crops_are_the_benchmark_s(samples: list[FaceSample], small_net: Synergy
         assert angles == pytest.approx([face.pose.pitch, face.pose.yaw, face.pose.roll], abs=1e-2)
         assert matrix == pytest.approx(face.pose.matrix, abs=1e-4)
     assert np.isfinite(landmarks).all()
+
+
+@pytest.mark.parametrize("degrees", [-70.0, 30, 90, 180])
+def test_predictions_of_rotated_photos_are_rotated_back(samples: list[FaceSample], degrees: float) -> None:
+    turn = np.radians(degrees)
+    about_z = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    true = {s.name: euler_to_matrix(torch.tensor(np.radians(s.pose_deg), dtype=torch.float64)).numpy() for s in samples}
+
+    class Exact:
+        """Predicts the points, and the rotation of a head that has been turned anticlockwise in the image."""
+
+        model_id, crops, pose_from = "exact", "", ""
+
+        def predict(self, rotated: Sequence[FaceSample]) -> PredictedBatch:
+            self.samples = rotated
+            points = np.stack([np.pad(sample.landmarks68, ((0, 0), (0, 1))) for sample in rotated])
+            return PredictedBatch(points, None, np.stack([about_z @ true[sample.name] for sample in rotated]))
+
+    inner = Exact()
+    predicted = RotatedPredictor(inner, degrees).predict(samples)  # type: ignore[arg-type]
+    for i, sample in enumerate(samples):
+        assert predicted.landmarks68[i, :, :2] == pytest.approx(sample.landmarks68[:, :2], abs=1e-3)
+        assert predicted.rotation[i] == pytest.approx(true[sample.name], abs=1e-6)  # type: ignore[index]
+        rotated = inner.samples[i]
+        assert np.ptp(rotated.box.reshape(2, 2), axis=0) == pytest.approx([80, 80], abs=1e-3)  # type: ignore[union-attr]
+        height, width = rotated.image.shape[:2]
+        assert ((rotated.landmarks68 > 0) & (rotated.landmarks68 < [width, height])).all()
+    if degrees == 90:  # anticlockwise: what was on the right is now at the top
+        right = int(np.argmax(samples[0].landmarks68[:, 0]))
+        assert int(np.argmin(inner.samples[0].landmarks68[:, 1])) == right
 
 
 def test_volumes_are_computed_where_the_network_is(samples: list[FaceSample]) -> None:

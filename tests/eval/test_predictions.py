@@ -2,9 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from eval.predictions import Predictions
 from synergy.errors import UserError
+from synergy.geometry import euler_to_matrix
 
 NAMES = ("a/1.jpg", "a/2.jpg", "b/1.jpg")
 POINTS = np.arange(3 * 68 * 3, dtype=np.float32).reshape(3, 68, 3)
@@ -68,6 +70,40 @@ def test_bad_predictions_are_one_line(
 ) -> None:
     with pytest.raises(UserError, match=message):
         Predictions(names, points, pose)
+
+
+ROTATION = np.tile(np.eye(3, dtype=np.float32), (3, 1, 1))
+COVARIANCE = ROTATION * np.float32(0.01)
+FLAT = np.diag([1, 1, 0]).astype(np.float32) * COVARIANCE
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"rotation": ROTATION * np.float32(0.4)}, r"rotation of a/1\.jpg is no rotation matrix"),
+        ({"rotation": -ROTATION}, "is no rotation matrix"),
+        ({"rotation_covariance": COVARIANCE}, "rotation_covariance needs rotation"),
+        (
+            {"rotation": ROTATION, "rotation_covariance": FLAT},
+            r"rotation_covariance of a/1\.jpg is not positive definite",
+        ),
+        ({"landmarks68_std": np.zeros((3, 68))}, r"landmarks68_std of a/1\.jpg has values that are not positive"),
+        ({"landmarks68_std": np.full((3, 68), -1)}, "not positive"),
+    ],
+)
+def test_rotations_and_uncertainties_are_checked(arrays: dict[str, np.ndarray], message: str) -> None:
+    Predictions(NAMES, POINTS, rotation=ROTATION, rotation_covariance=COVARIANCE, landmarks68_std=np.ones((3, 68)))
+    with pytest.raises(UserError, match=message):
+        Predictions(NAMES, POINTS, **arrays)
+
+
+def test_angles_are_those_of_given_rotations(tmp_path: Path) -> None:
+    angles = torch.tensor([[0.1, 0.5, -0.2], [0.0, -1.2, 0.3], [0.3, 0.0, 0.0]], dtype=torch.float64)
+    rotation = euler_to_matrix(angles).numpy()
+    np.savez(tmp_path / "r.npz", names=np.array(NAMES), landmarks68=POINTS, rotation=rotation)
+    loaded = Predictions.load(tmp_path / "r.npz")
+    assert loaded.pose_deg == pytest.approx(np.degrees(angles.numpy()), abs=1e-4)
+    assert loaded.pose_from == "true rotation"
 
 
 def test_bad_files_are_one_line(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def test_volume_errors_by_hand() -> None:
     assert float(voxels.volume_errors(a, a)[1]) == pytest.approx(1)
 
 
+@pytest.mark.slow  # depends on the speed of the processor
 def test_encoding_2000_faces_is_quick() -> None:
     """2,000 faces may take 30 s on two cores. The processor time of 100 faces is measured here."""
     points = faces(100)

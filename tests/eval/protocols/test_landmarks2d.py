@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from eval.predictions import Predictions
-from eval.protocols.landmarks2d import has_68, score_300w, score_aflw
+from eval.protocols.landmarks2d import score_300w, score_aflw
+from eval.protocols.usable import has_68
 from synergy.data.sample import FaceSample
-from synergy.errors import UserError
 
 
 def shifted(samples: list[FaceSample], shift: tuple[float, float]) -> Predictions:
@@ -72,13 +72,6 @@ def test_aflw_leaves_out_groups_without_visible_inner_points(samples: list[FaceS
     assert set(scores["nme2d"]) == {"visible68", "visible51", "open51"}
     assert scores["counts"]["samples"] == 6
     assert set(score_aflw([covered], shifted(samples[:1], (3, 4))).scores["nme2d"]) == {"visible68"}
-
-
-def test_aflw_samples_without_68_labels_are_of_no_use(samples: list[FaceSample]) -> None:
-    assert has_68(samples[0])
-    assert not has_68(replace(samples[0], visibility68=np.full(68, -1, np.int8)))
-    with pytest.raises(UserError, match="needs the face box and the yaw"):
-        score_aflw([replace(samples[0], box=None), *samples[1:]], shifted(samples, (0, 0)))
 
 
 def test_3ddfa_v2_on_aflw_has_its_known_scores(shared_data: Path) -> None:

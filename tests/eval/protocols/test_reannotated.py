@@ -43,6 +43,7 @@ def test_found_beside_the_images(tmp_path: Path) -> None:
         (LABELS[0], "expected an array"),
         (LABELS * np.nan, "not finite"),
         (np.array(["x"]), "expected an array"),
+        (LABELS * np.array([1, 0, 1])[:, None, None], f"the box around the labels of {NAMES[1]} is empty"),
     ],
 )
 def test_bad_arrays_are_one_line(tmp_path: Path, array: np.ndarray, message: str) -> None:

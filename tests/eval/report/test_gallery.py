@@ -1,4 +1,5 @@
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,11 @@ import pytest
 from eval.inference import match_predictions
 from eval.network import NetworkPredictor
 from eval.predictions import Predictions
+from eval.protocols import aflw2000
 from eval.protocols.landmarks2d import score_300w
 from eval.report.gallery import FaceCard, MeshOverlay, face_card, rank_samples
-from synergy.data import PtsReader
+from synergy.data import AFLW2000Reader, PtsReader
+from synergy.data.sample import FaceSample
 from synergy.landmarks import CONTOURS
 from synergy.models import SynergyNet
 from synergy.predictor import FacePredictor
@@ -53,6 +56,19 @@ def test_a_card_has_picture_landmarks_and_error(pts_folder: Path, exact: Predict
     shift = np.array(shown.predicted.points) - shown.true.points
     assert shift == pytest.approx(np.full((68, 2), zoom), abs=0.11)  # one pixel right and down, rounded
     assert len(shown.true.open_curves) + len(shown.true.closed_curves) == len(CONTOURS)
+
+
+def test_aflw2000s_true_points_are_drawn_in_pixels_of_the_image(
+    aflw2000_folder: Path, exact: Predictions, samples: list[FaceSample]
+) -> None:
+    reader = AFLW2000Reader(aflw2000_folder)
+    in_pixels = replace(exact, landmarks68=np.stack([sample.landmarks68 for sample in samples]))
+    dataset = match_predictions(reader, in_pixels)
+    shown = face_card(aflw2000.score(dataset.samples, dataset.predictions), 2, reader, int(dataset.rows[2]), None)
+    assert float(shown.error) > 1  # the labels are compared as they are stored, one pixel off
+    assert shown.true is not None
+    assert shown.predicted is not None
+    assert np.array(shown.true.points) == pytest.approx(np.array(shown.predicted.points), abs=0.11)
 
 
 def test_an_image_that_was_removed_is_reported(pts_folder: Path, exact: Predictions) -> None:

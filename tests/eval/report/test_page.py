@@ -106,6 +106,17 @@ def test_voxels_have_their_section(aflw2000_folder: Path, exact: Predictions, fa
     assert page.count('class="cloud"') == 3
 
 
+def test_volumes_of_a_network_need_the_picture(
+    aflw2000_folder: Path, exact: Predictions, facts: dict[str, object]
+) -> None:
+    dataset = match_predictions(AFLW2000Reader(aflw2000_folder), exact)
+    for path in aflw2000_folder.glob("*.jpg"):
+        path.write_bytes(b"")
+    page = page_of(aflw2000_folder, exact, jvcr.score(dataset.samples, exact), facts)
+    assert page.count("the image file is empty") == 3 * 6
+    assert page.count('class="cloud"') == 3
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(aflw2000_folder: Path, exact: Predictions, tmp_path: Path) -> None:
     reader = AFLW2000Reader(aflw2000_folder)
     dataset = match_predictions(reader, exact)

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+import torch
 
-from eval.video.benchmark import compare
+from bfm_assets import open_face
+from eval.video.benchmark import _compare_motion, _only_faces, compare
 from eval.video.clips import RATE, Cutout, crossing_clip, crossing_clips, cut_out, motion_clips, rendered_photo
 from synergy.crop import transform_points
 from synergy.demo import demo_photo
 from synergy.errors import UserError
+from synergy.networks import build_network
 from synergy.predictor import FacePredictor
 
 
@@ -66,6 +69,20 @@ def test_people_who_turn_back_stay_on_their_sides(pause):
 def test_a_photo_without_a_face_is_one_line(predictor):
     with pytest.raises(UserError, match="no face was found in a photo"):
         cut_out(np.zeros((60, 60, 3), np.uint8), predictor)
+
+
+def test_a_model_of_landmarks_has_no_jitter_of_the_mesh(predictor, photo):
+    torch.manual_seed(0)
+    net = build_network("direct", open_face().landmark_model(), width=0.25, size=64).eval()
+    still = motion_clips(photo, predictor, 20)[0]
+    names = [figure.name for figure in _compare_motion(still, FacePredictor(net, predictor.detector))]
+    assert names == ["jitter of the landmarks, at rest", "jitter of the rotation, at rest"]
+
+
+def test_a_clip_of_one_face_needs_one(predictor):
+    frames = [predictor(np.zeros((60, 60, 3), np.uint8))] * 2
+    with pytest.raises(UserError, match="no face was found in 2 of 2 frames"):
+        _only_faces(frames)
 
 
 @pytest.mark.slow

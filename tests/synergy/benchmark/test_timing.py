@@ -42,14 +42,16 @@ def test_turns_are_interleaved_and_one_candidate_lives_at_a_time():
     }
 
 
-def test_times_are_those_of_the_calls():
+def test_times_are_those_of_the_calls(monkeypatch):
+    clock = {"now": 0.0}
+    monkeypatch.setattr("time.sleep", lambda seconds: clock.update(now=clock["now"] + seconds))
+    monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
+    monkeypatch.setattr("time.process_time", lambda: clock["now"] / 4)
     measured = measure_in_turns({"slow": lambda: sleeper(0.02), "fast": lambda: sleeper(0.005)}, 3, 0, min_calls=3)
-    assert 0.02 <= measured["slow"].median <= measured["slow"].p95
-    # A process that sleeps uses no CPU time.
-    assert measured["slow"].cpu_median < 0.01
+    assert (measured["slow"].median, measured["slow"].p95) == (pytest.approx(0.02), pytest.approx(0.02))
+    assert measured["slow"].cpu_median == pytest.approx(0.005)
     found = ratio(measured["fast"].rounds, measured["slow"].rounds)
-    assert found.low <= found.median <= found.high
-    assert found.median < 1
+    assert (found.low, found.median, found.high) == (pytest.approx(0.25), pytest.approx(0.25), pytest.approx(0.25))
 
 
 def test_calls_go_on_for_the_given_time():

@@ -32,7 +32,7 @@ def results(tmp_path_factory, small_net):
             monkeypatch.setitem(sys.modules, name, module)
         result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert "Ratios at batch 1" in result.output
+    assert "Ratios of times" in result.output
     assert "MediaPipe FaceLandmarker, in turns" in result.output
     return json.loads(file.read_text())
 
@@ -95,8 +95,6 @@ def test_the_plot_takes_errors_from_evaluations(results, tmp_path):
     assert (name, error) == ("main", 3.5)
     plot_errors(tmp_path / "plot.png", results, {name: error}, "NME in percent")
     assert (tmp_path / "plot.png").stat().st_size > 5000
-    with pytest.raises(UserError, match="no errors for the measured networks"):
-        plot_errors(tmp_path / "plot.png", results, {"other": 1.0}, "NME in percent")
     with pytest.raises(UserError, match=r"eval\.json: not a file of synergy eval --json with the score 'gte'"):
         read_error(file, "gte")
 
@@ -117,7 +115,10 @@ def test_folders_are_predicted_in_linear_time(tmp_path):
 MISTAKES = [
     (["--threads", "two"], "--threads two: expected positive whole numbers with commas"),
     (["--batches", "0"], "--batches 0: expected positive whole numbers"),
-    (["--plot", "p.png"], "--plot needs --errors"),
+    (["--plot", "p.png"], "--plot and --errors need each other"),
+    (["--errors", "e.json"], "--plot and --errors need each other"),
+    (["--errors", "e.json", "--plot", "p.png"], "no errors for the measured networks (synergynet, synergynet_small)"),
+    (["models", "--errors", "e.json", "--figure", "f"], "two sources of the error"),
     (["--model", "nothing"], "no weights 'nothing'"),
 ]
 
@@ -125,6 +126,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
 def test_mistakes_are_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.json").write_text(json.dumps({"model_id": "other", "nme2d": {"visible68": {"mean": 3.5}}}))
     result = CliRunner().invoke(app, ["bench", *arguments])
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)

@@ -38,9 +38,16 @@ def test_an_empty_folder_is_one_line(command: str, tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
-def test_mirror_needs_a_network(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--mirror needs a network"):
-        call("aflw", "--data", tmp_path, "--mirror", "--from-predictions", "x")
+@pytest.mark.parametrize("option", ["--mirror", "--rotate=5", "--model=synergynet_small", "--engine=onnxruntime"])
+def test_options_of_networks_need_one(option: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{option.partition('=')[0]} needs a network"):
+        call("aflw", "--data", tmp_path, option, "--from-predictions", "x")
+
+
+@pytest.mark.parametrize("angle", ["nan", "inf"])
+def test_a_rotation_is_an_angle(angle: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"--rotate {angle}: not an angle"):
+        call("aflw", "--data", tmp_path, "--rotate", angle)
 
 
 def test_contradictions_are_one_line(shared_data: Path, tmp_path: Path) -> None:
