@@ -12,6 +12,9 @@ A recipe is a YAML file:
         run: label build {data}/{set}.tar --out {out} {few} {more}
       merge:
         run: label merge {labels-*} --out {out}
+      rounds:                              steps that are repeated, once for each entry of `repeat`
+        repeat: [{round: 1, rate: 3e-3}, {round: 2, rate: 1e-3}]
+        steps: {try{round}: {run: train fit ... --model.schedule.rate {rate}}}
       net:
         run: train fit --config synergynet --data.pack {merge} --trainer.default_root_dir {out}
       weights:
@@ -25,6 +28,7 @@ A recipe is a YAML file:
     {STEP}      the folder of an earlier step. `*` in the name stands for all earlier steps that match
     {set}       name of an entry of `for`
     {more}      value of an entry of `for`: further arguments
+    {NAME}      value of an entry of `repeat`, which may contain values and may be a part of the name of a step
 
 The inputs of a step are the files and folders that its arguments with `{data}/...` and `{STEP}` name. Files of the
 same name with another suffix belong to an archive (`photos.npz` to `photos.tar`). `results` names a JSON file of the
@@ -131,12 +135,11 @@ def read_recipe(name: str, scale: str = "") -> Recipe:
         raise UserError(f"{path}: no scale '{scale}'; it has {', '.join(scales) or 'none'}")
     values = _mapping(path, "values", content.get("values")) | _mapping(path, f"scale {scale}", scales.get(scale))
     steps: list[Step] = []
-    for template, options in _mapping(path, "steps", content["steps"]).items():
-        for step in _steps(path, template, options, values):
-            if step.name in values:
-                raise UserError(f"{path}: {step.name} is the name of a step and of a value")
-            _check_references(path, step, [earlier.name for earlier in steps])
-            steps.append(step)
+    for step in _all_steps(path, content["steps"], values):
+        if step.name in values:
+            raise UserError(f"{path}: {step.name} is the name of a step and of a value")
+        _check_references(path, step, [earlier.name for earlier in steps])
+        steps.append(step)
     return Recipe(path, tuple(steps), _mapping(path, "data", content.get("data")))
 
 
@@ -149,6 +152,20 @@ def _mapping(path: Path, name: str, content: Any) -> dict[str, Any]:
     if content is not None and not isinstance(content, dict):
         raise UserError(f"{path}: {name} has lines 'NAME: ...', not {content!r}")
     return {str(key): value for key, value in (content or {}).items()}
+
+
+def _all_steps(path: Path, content: Any, values: Mapping[str, Any]) -> Iterator[Step]:
+    """Return the steps of the entry `steps` of a recipe, or of a group in it."""
+    for template, options in _mapping(path, "steps", content).items():
+        if not isinstance(options, dict) or "repeat" not in options:
+            yield from _steps(path, template, options, values)
+            continue
+        if set(options) != {"repeat", "steps"} or not isinstance(options["repeat"], list):
+            raise UserError(f"{path}: {template} has a list 'repeat' and the entry 'steps', and nothing else")
+        for number, texts in enumerate(options["repeat"], 1):
+            # These texts may contain values, so they are filled in first.
+            more = _mapping(path, f"{template}: entry {number} of 'repeat'", texts)
+            yield from _all_steps(path, options["steps"], {**more, **values, **more})
 
 
 def _steps(path: Path, template: str, options: Any, values: Mapping[str, Any]) -> Iterator[Step]:
@@ -458,6 +475,8 @@ class RecipeRun:
                 gc.collect()  # its data set
             self._save(manifest)
         if is_finished:
+            if step.results and not (folder / step.results).is_file():
+                raise UserError(f"step {step.name}: its command did not write {step.results}, which 'results' names")
             outputs = {str(file.relative_to(folder)): self._digest(file, step) for file in _files(folder)}
             record |= {"finished": _now(), "outputs": outputs}
             if step.results:

@@ -133,6 +133,14 @@ def test_a_failed_step_is_named_and_the_others_are_not_repeated(fake: Fake) -> N
     assert fake.run() == ["joined", "net"]
 
 
+def test_results_that_were_not_written_are_one_line(tmp_path: Path) -> None:
+    fake = Fake(tmp_path, RECIPE.replace("results: joined.json", "results: other.json"))
+    with pytest.raises(UserError, match=r"^step joined: its command did not write other\.json, which 'results' names$"):
+        fake.run()
+    fake.path.write_text(RECIPE)
+    assert fake.run() == ["joined", "net"]
+
+
 def test_a_missing_or_changed_file_is_one_line_and_a_fix_repeats_nothing(fake: Fake) -> None:
     fake.run()
     damaged = fake.data / "a.npz"
@@ -258,6 +266,11 @@ def test_two_processes_cannot_share_a_folder(fake: Fake) -> None:
         ("steps: {a: {run: x, for: [b, c]}}", "step a: 'for' has lines 'NAME: ...', not"),
         ("steps: {a: {run: x}, b: {run: x}, c: {run: '{a}/{b}'}}", "'{a}/{b}' has more than one placeholder"),
         ("values: [a]\nsteps: {a: {run: x}}", "values has lines 'NAME: ...', not"),
+        ("steps: {a: {repeat: [{n: 1}], run: x}}", "a has a list 'repeat' and the entry 'steps'"),
+        ("steps: {a: {repeat: {n: 1}, steps: {b: {run: x}}}}", "a has a list 'repeat' and the entry 'steps'"),
+        ("steps: {a: {repeat: [1], steps: {b: {run: x}}}}", "a: entry 1 of 'repeat' has lines 'NAME: ...', not 1"),
+        ("steps: {a: {repeat: [{n: 1}, {n: 2}], steps: {b: {run: x}}}}", "there are two steps b"),
+        ("steps: {a: {repeat: [{n: 1}]}}", "a has a list 'repeat' and the entry 'steps'"),
     ],
 )
 def test_a_wrong_recipe_is_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -276,6 +289,34 @@ def test_values_may_be_zero_or_nothing_and_names_may_be_numbers(tmp_path: Path) 
     (step,) = read_recipe(str(path)).steps
     assert step.name == "net-1"
     assert step.arguments == ("fit", "--seed", "0", "0.0")
+
+
+def test_steps_are_repeated_in_their_order_with_other_texts(tmp_path: Path) -> None:
+    path = tmp_path / "rounds.yaml"
+    path.write_text("""
+values: {limit1: --short, limit2: --long}
+scales: {small: {limit2: --tiny}}
+steps:
+  net0: {run: "fit --out {out}"}
+  rounds:
+    repeat: [{n: 1, last: 0, rate: "0.1 {limit1}"}, {n: 2, last: 1, rate: "0.2 {limit2}"}]
+    steps:
+      labels{n}-{set}: {for: {a: --left, b: }, run: "label {net{last}} {more}"}
+      net{n}: {run: "fit {labels{n}-*} {limit{n}} --rate {rate}"}
+  end: {run: "export {net2}"}
+""")
+    commands = {step.name: " ".join(step.arguments) for step in read_recipe(str(path)).steps}
+    assert list(commands.items()) == [
+        ("net0", "fit --out {out}"),
+        ("labels1-a", "label {net0} --left"),
+        ("labels1-b", "label {net0}"),
+        ("net1", "fit {labels1-*} --short --rate 0.1 --short"),
+        ("labels2-a", "label {net1} --left"),
+        ("labels2-b", "label {net1}"),
+        ("net2", "fit {labels2-*} --long --rate 0.2 --long"),
+        ("end", "export {net2}"),
+    ]
+    assert "--tiny" in read_recipe(str(path), "small").steps[6].arguments
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
