@@ -35,6 +35,18 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
+def member_name(stored: str) -> str:
+    """Return the name of a file in an archive: without slashes in front and parts that are ".".
+
+    They make no difference for programs that unpack archives.
+
+    Example:
+        >>> member_name("./faces/a.jpg"), member_name("/a.jpg")
+        ('faces/a.jpg', 'a.jpg')
+    """
+    return str(PurePosixPath(stored)).lstrip("/")
+
+
 def check_size(name: str, size: int) -> None:
     """Refuse a file of an archive that is too large to be read into memory.
 
@@ -60,8 +72,9 @@ def images_in_archive(path: str | Path) -> Iterator[tuple[str, bytes]]:
         path: a file with one of `ARCHIVE_SUFFIXES`.
 
     Yields:
-        Name in the archive, without slashes in front, and content of the image's file. An image of a Parquet file is
-        named by the number of its row, with nine digits, from 0. Of several files of one name only the first is read.
+        Name in the archive (`member_name`) and content of the image's file. An image of a Parquet file is named by the
+        number of its row, with nine digits, from 0. Of several files of one name only the first is read. The content of
+        a hard link in a tar is empty.
 
     Raises:
         UserError: the archive cannot be read, or not to its end. What was readable has been yielded before.
@@ -70,9 +83,8 @@ def images_in_archive(path: str | Path) -> Iterator[tuple[str, bytes]]:
     read = _parquet_files if path.suffix.lower() == ".parquet" else _zip_files if _is_zip(path) else _tar_files
     names: set[str] = set()
     try:
-        for name, content in read(path):
-            # Leading slashes, and parts that are ".", make no difference, as for programs that unpack archives.
-            name = str(PurePosixPath(name)).lstrip("/")
+        for stored, content in read(path):
+            name = member_name(stored)
             if name not in names:
                 names.add(name)
                 yield name, content
@@ -108,7 +120,10 @@ def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
     """
     with tarfile.open(path) as archive:
         for member in archive:
-            if member.isfile() and _is_image(member.name):
+            if member.islnk() and _is_image(member.name):
+                # Its content is that of a file before it, to which a compressed archive cannot go back in little time.
+                yield member.name, b""
+            elif member.isfile() and _is_image(member.name):
                 check_size(member.name, member.size)
                 file = archive.extractfile(member)
                 content = b"" if file is None else file.read()

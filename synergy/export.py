@@ -221,7 +221,8 @@ class FaceMesh:
     68 landmarks as the origin. The texture is the photo, with plausible colours where it does not show the face
     (`synergy.texture`).
 
-    - `.obj`: with an `.mtl` file and a `.png` texture of the same name next to it.
+    - `.obj`: with an `.mtl` file and a `.png` texture of the same name next to it. In their names, control characters
+      are written as `%0A` and so on.
     - `.glb`: the neutral face with the texture; expressions are morph targets, whose weights give the expression of the
       photo (`synergy.gltf`). Rotation and size are those of the node.
     - `.ply`: a colour per vertex.
@@ -276,18 +277,20 @@ class FaceMesh:
         return self.face.landmarks68[:, :2].mean(0)
 
     def _write_obj(self, path: Path) -> None:
+        # The names stand in lines of the files, which a line break would split.
+        name = "".join(char if char.isprintable() else f"%{ord(char):02X}" for char in path.stem)
         # Viewers multiply the texture by the diffuse colour, so it is white.
         material = trimesh.visual.material.SimpleMaterial(
-            image=Image.fromarray(self.texture), name=path.stem, diffuse=_WHITE, ambient=_WHITE, specular=_BLACK
+            image=Image.fromarray(self.texture), name=name, diffuse=_WHITE, ambient=_WHITE, specular=_BLACK
         )
         visual = trimesh.visual.TextureVisuals(uv=texture_coordinates(self.face.morphable_model), material=material)
         mesh = self._trimesh(visual)
         text, files = trimesh.exchange.obj.export_obj(
-            mesh, include_normals=True, return_texture=True, mtl_name=f"{path.stem}.mtl"
+            mesh, include_normals=True, return_texture=True, mtl_name=f"{name}.mtl"
         )
         path.write_text(text, encoding="utf-8")
-        for name, data in files.items():
-            (path.parent / name).write_bytes(data)
+        for file, data in files.items():
+            (path.parent / file).write_bytes(data)
 
     def _write_glb(self, path: Path) -> None:
         model = self.face.morphable_model

@@ -20,6 +20,8 @@ from synergy.errors import UserError, describe
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".ppm", ".pgm"}
 )
+# The longest side of a JPEG in pixels that Pillow can write.
+MAX_JPEG_SIDE = 65_500
 _ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
 # A strip of an image that is converted at once: 4 megapixels.

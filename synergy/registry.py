@@ -136,7 +136,8 @@ FAMILIES = {
 }
 
 _FAMILY_NAMES = ", ".join((*FAMILIES, *NETWORKS))
-MODEL_HELP = (
-    "Bundled weights (synergynet, or the faster synergynet_small), a .safetensors file, an .onnx file of synergy "
-    f"export, or FAMILY:FILE with FAMILY one of {_FAMILY_NAMES}."
+WEIGHTS_HELP = (
+    "Bundled weights (synergynet, or the faster synergynet_small), a .safetensors file, or FAMILY:FILE with FAMILY one "
+    f"of {_FAMILY_NAMES}."
 )
+MODEL_HELP = f"{WEIGHTS_HELP} Or an .onnx file of synergy export."

@@ -160,7 +160,8 @@ class ResultFolder:
             formats: the picture and mesh formats of the staged files.
             faces: the faces of an image; None for a video, whose frames are recorded already.
             frames: number of images and of faces in them, for a video.
-            problem: one line about the part of a video that could not be read; empty if all of it was read.
+            problem: one line about the part of a video that could not be read; empty if all of it was read. If it is
+                empty and files of other formats are kept, the recorded line is kept too.
             staged: a folder from `stage` with the files; it is removed. None if there are no files.
 
         Returns:
@@ -176,7 +177,11 @@ class ResultFolder:
                 if (found := self.finished(source, key, formats)) is not None:
                     return found
                 new = [] if staged is None else sorted(str(file.relative_to(staged)) for file in _files(staged))
+                before = self._finished.get(source)
                 kept, kept_formats = self._keep_or_remove(source, key, new)
+                if before is not None and kept_formats:
+                    # It is still true of the files that are kept.
+                    problem = problem or before.problem
                 for file in new:
                     assert staged is not None
                     target = self.path / file

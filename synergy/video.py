@@ -95,6 +95,8 @@ class VideoReader:
         path: the video file.
         time_base: seconds per tick.
         rate: mean number of frames per second, as the file states it; 25 if it does not.
+        pixel_aspect: width of a pixel of the upright frames divided by its height; 1 if the file does not state it. It
+            is known after the first frame.
         duration: length in seconds of the pictures, or of the whole file where only that is stated; None if unknown.
         problem: one line about what could not be read; empty if everything could. It is known after the last frame.
 
@@ -113,7 +115,7 @@ class VideoReader:
             import av.error
         self.path = Path(path)
         try:
-            self._container: Any = av.open(str(path), metadata_errors="replace")
+            self._container: Any = av.open(_location(path), metadata_errors="replace")
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or describe(error)
             raise UserError(f"{path}: cannot be read as a video ({reason})") from None
@@ -133,6 +135,7 @@ class VideoReader:
             raise
         self.time_base = Fraction(self._stream.time_base or Fraction(1, 1000))
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
+        self.pixel_aspect = self._stored_aspect = Fraction(self._stream.sample_aspect_ratio or 1)
         self.duration, self._is_of_pictures = self._stated_duration()
         self.problem = ""
 
@@ -178,6 +181,7 @@ class VideoReader:
             # The decoded size counts, which may differ from the size that the file states.
             self._check_pixels(decoded.width, decoded.height)
             image = _upright(decoded.to_ndarray(format="rgb24"), decoded.rotation)
+            self.pixel_aspect = self._stored_aspect ** (-1 if decoded.rotation % 180 else 1)
             yield Frame(image, float((ticks - first) * self.time_base), ticks)
         if first is None or end is None:
             raise UserError(f"{self.path}: the video has no frame that can be read")
@@ -213,6 +217,11 @@ class VideoReader:
         return ""
 
 
+def _location(path: str | Path) -> str:
+    """Return an absolute path. Of a relative one, FFmpeg takes what comes before a colon for a protocol."""
+    return str(Path(path).absolute())
+
+
 def _upright(image: Image, degrees: int) -> Image:
     """Rotate a frame counterclockwise by a multiple of 90 degrees."""
     return np.ascontiguousarray(np.rot90(image, round(degrees / 90) % 4))
@@ -222,7 +231,8 @@ class VideoWriter:
     """Write an mp4 file that plays in browsers: H.264, yuv420p, index at the start. A context manager.
 
     The times of the frames and the sound are those of another video, or the frames have a constant rate and no sound.
-    The first frame is at time 0, as `Frame.seconds` counts. The file is complete after the `with` block.
+    Pixels have the shape of those of the other video, or are square. The first frame is at time 0, as `Frame.seconds`
+    counts. The file is complete after the `with` block.
 
     Args:
         path: file to write, ending in .mp4.
@@ -241,13 +251,13 @@ class VideoWriter:
         with needs_extra("video", "a video"):
             import av
 
-        self._container: Any = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        self._container: Any = av.open(_location(path), "w", format="mp4", options={"movflags": "+faststart"})
         if isinstance(source, VideoReader):
             self._rate, self._time_base = source.rate, source.time_base
         else:
             self._rate = Fraction(source).limit_denominator(1001)
             self._time_base = 1 / self._rate
-        self._sound_path = source.path if isinstance(source, VideoReader) else None
+        self._source = source if isinstance(source, VideoReader) else None
         self._stream: Any = None
         self.problem = ""
         self._start = 0
@@ -302,9 +312,10 @@ class VideoWriter:
         # 1 is ITU-R BT.709 for all three, which is what players assume for larger videos.
         context = self._stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = context.color_range = 1
-        if self._sound_path is None:
+        if self._source is None:
             return
-        self._sound = av.open(str(self._sound_path), metadata_errors="replace")
+        context.sample_aspect_ratio = self._source.pixel_aspect
+        self._sound = av.open(_location(self._source.path), metadata_errors="replace")
         streams = self._sound.streams.audio
         # A stream of an unknown codec has no context.
         stream = next((one for one in streams if one.codec_context is not None), None)

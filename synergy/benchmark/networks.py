@@ -75,7 +75,7 @@ def own_candidates(net: Network) -> list[Candidate]:
         UserError: it is an exported model.
     """
     if not isinstance(net, nn.Module):
-        raise UserError(f"{net.model_id}: an exported model cannot be measured with --model; give it with --int8")
+        raise UserError(f"{net.model_id}: is an exported model; give --model the weights that it was made from")
     model = CropModel(net)
 
     def open_torch(batch: int, threads: int) -> Callable[[], object]:

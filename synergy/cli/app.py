@@ -52,10 +52,12 @@ def app(
         say(console, f"{who} can use this app; it has no password and no encryption", "warning:", "yellow")
 
     from synergy.app.server import create_app
+    from synergy.detect import CenterFace
     from synergy.predictor import FacePredictor
     from synergy.registry import open_network
 
-    predictor = FacePredictor(open_network(model, bfm), engine=engine.value, threads=threads)
+    detector = CenterFace(threads=threads)
+    predictor = FacePredictor(open_network(model, bfm), detector, engine=engine.value, threads=threads)
     limits = Limits(
         workers=workers, clip_seconds=clip_seconds, megapixels=megapixels, uploads_per_minute=uploads_per_minute
     )

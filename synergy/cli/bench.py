@@ -10,7 +10,7 @@ import typer
 
 from synergy.cli.options import BfmOption, MinFaceOption, positive_numbers
 from synergy.errors import UserError
-from synergy.registry import MODEL_HELP
+from synergy.registry import WEIGHTS_HELP
 
 _KINDS = ("median_ms", "p95_ms", "cpu_ms")
 FIGURE = "aflw_val/nme_mean"
@@ -29,7 +29,7 @@ def bench(
     context: typer.Context,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", help=f"{MODEL_HELP} Can be repeated; all bundled weights by default."),
+        typer.Option("--model", help=f"{WEIGHTS_HELP} Can be repeated; all bundled weights by default."),
     ] = None,
     bfm: BfmOption = None,
     int8: Annotated[
@@ -120,7 +120,7 @@ def bench(
 def bench_models(
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", help=f"{MODEL_HELP} Can be repeated; all bundled weights are measured in any case."),
+        typer.Option("--model", help=f"{WEIGHTS_HELP} Can be repeated; all bundled weights are measured in any case."),
     ] = None,
     bfm: BfmOption = None,
     figure: Annotated[

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synergy.cli.options import BfmOption, MirrorOption, NetworkOption
+from synergy.cli.options import BfmOption, MirrorOption
 from synergy.errors import UserError
+from synergy.registry import WEIGHTS_HELP
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,7 @@ class FormatName(StrEnum):
 def export(
     kind: Annotated[FormatName, typer.Argument(metavar="FORMAT", help="onnx, torchscript or openvino.")],
     out: Annotated[Path, typer.Option(help="The file to write. Its description FILE.json is written next to it.")],
-    model: NetworkOption = "synergynet",
+    model: Annotated[str, typer.Option(help=WEIGHTS_HELP)] = "synergynet",
     bfm: BfmOption = None,
     mirror: MirrorOption = False,
     int8: Annotated[
@@ -51,7 +52,7 @@ def export(
 
     The file takes uint8 RGB crops (batch, 120, 120, 3) of any batch size and gives landmarks and parameters. Next to it
     lie FILE.json with crop rule, outputs, units and sign conventions, and STEM.bases.bin with the morphable model. An
-    exported .onnx file can be given to --model of the other commands.
+    exported .onnx file can be given to --model of the commands that predict faces.
     """
     from torch import nn
 

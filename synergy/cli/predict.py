@@ -324,12 +324,13 @@ def _read_boxes(path: Path | None, sources: Sequence[Source], shard: Shard) -> d
     if path is None:
         return {}
     try:
-        boxes = json.loads(path.read_text(encoding="utf-8"))
+        # Some editors of Windows write a byte order mark first.
+        boxes = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({describe(error)})") from None
     if not isinstance(boxes, dict):
         raise UserError(f'{path}: expected {{"photos/a.jpg": [[x0, y0, x1, y1], ...]}}')
-    boxes = {str(PurePath(key)): value for key, value in boxes.items()}
+    boxes = {PurePath(key).as_posix(): value for key, value in boxes.items()}
     names = {source.name for source in sources if not source.is_archive}
     folders = tuple(f"{source.name}/" for source in sources if source.is_archive)
     if unmatched := [key for key in boxes if key in shard and key not in names and not key.startswith(folders)]:
@@ -338,6 +339,8 @@ def _read_boxes(path: Path | None, sources: Sequence[Source], shard: Shard) -> d
             f"{path}: {len(unmatched)} of {len(boxes)} keys name no input, the first is '{unmatched[0]}'; "
             f"inputs are called as given{example}"
         )
+    if absent := [key for key, value in boxes.items() if value is None]:
+        raise UserError(f"{path}: '{absent[0]}' has null instead of a list of boxes; leave it out to use the detector")
     return boxes
 
 

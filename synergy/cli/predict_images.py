@@ -150,15 +150,17 @@ class ImageWorker:
             return
         assert loaded.task.stage is not None
         from synergy.export import FaceMesh, write_pts
-        from synergy.images import write_image
+        from synergy.images import MAX_JPEG_SIDE, write_image
 
         image = loaded.image
+        is_too_large = max(image.shape) > MAX_JPEG_SIDE
         stem = loaded.task.stage / output_stem(loaded.task.name)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for kind in (kind for kind in PICTURE_FORMATS if kind in self.formats):
             # An image without a face has no picture but the overlay, which shows that none was found.
             if faces or kind == "overlay":
-                write_image(f"{stem}_{kind}{PICTURE_FORMATS[kind].suffix}", self.draw(image, faces, kind))
+                suffix = ".png" if is_too_large else PICTURE_FORMATS[kind].suffix
+                write_image(f"{stem}_{kind}{suffix}", self.draw(image, faces, kind))
         for i, face in enumerate(faces):
             if "pts" in self.formats:
                 write_pts(f"{stem}_{i}.pts", face.landmarks68)

@@ -32,8 +32,8 @@ class Source:
     """One input.
 
     Attributes:
-        name: the path as it was given, or the given folder or archive and the path in it; bytes that are not UTF-8 are
-            escaped.
+        name: the path as it was given, or the given folder or archive and the path in it, with forward slashes; bytes
+            that are not UTF-8 are escaped.
         location: path of the file as text, which needs less memory than a `Path`; or the content of standard input or
             of an image in an archive.
     """
@@ -104,7 +104,7 @@ def find_sources(
     paths: dict[str, str | bytes] = {}
 
     def add(path: str) -> None:
-        name = encodable(path)
+        name = encodable(PurePath(path).as_posix())
         if (is_archive(path) or name in shard) and paths.setdefault(name, path) != path:
             problem(f"{name}: another input has the same name")
 
@@ -205,15 +205,17 @@ def output_stem(name: str) -> str:
     """Return the path, relative to the folder of results, with which the files of an input begin.
 
     Different names give different paths: the folders and the suffix of the input are kept. The root folder becomes
-    `root` and the parent folder `up`; folders that have such a name get one more underscore.
+    `root` and the parent folder `up`; folders that have such a name get one more underscore. After `root` come, on
+    Windows, the letter of the drive, or the server and its shared folder.
 
     Example:
         >>> output_stem("photos/a.jpg"), output_stem("../a.jpg"), output_stem("/data/a.jpg")
         ('photos/a.jpg', 'up/a.jpg', 'root/data/a.jpg')
     """
     path = PurePath(name)
-    parts = ["root" if part == path.anchor else "up" if part == ".." else _escape(part) for part in path.parts]
-    return str(PurePath(*parts))
+    root = ["root", *re.findall(r"[^\\/:?]+", path.drive)] if path.anchor else []
+    inside = path.relative_to(path.anchor).parts
+    return str(PurePath(*root, *("up" if part == ".." else _escape(part) for part in inside)))
 
 
 def _escape(part: str) -> str:

@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from synergy.archives import check_size
+from synergy.archives import check_size, member_name
 from synergy.errors import UserError, describe, printable
 from synergy.folders import files_below
 
@@ -26,15 +26,17 @@ class FileTree:
 
     Attributes:
         path: the folder or archive.
-        names: sorted names relative to `path`, with forward slashes. Hidden files and the `__MACOSX` folders that macOS
-            adds to archives are left out.
+        names: sorted names relative to `path`, with forward slashes (`synergy.archives.member_name`). Hidden files and
+            the `__MACOSX` folders that macOS adds to archives are left out.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.exists():
             raise UserError(f"{self.path}: no such file or folder")
+        # By name: what a tar says of the file, or the name that a zip has for it.
         self._tar_members: dict[str, tarfile.TarInfo] = {}
+        self._zip_names: dict[str, str] = {}
         self._archive: zipfile.ZipFile | tarfile.TarFile | None = None
         self._process = os.getpid()
         self.names = tuple(sorted(name for name in self._list() if _is_visible(name)))
@@ -81,9 +83,17 @@ class FileTree:
         try:
             if zipfile.is_zipfile(self.path):
                 self._archive = zipfile.ZipFile(self.path)
-                return [entry.filename for entry in self._archive.infolist() if not entry.is_dir()]
+                entries = [entry.filename for entry in self._archive.infolist() if not entry.is_dir()]
+                self._zip_names = {member_name(stored): stored for stored in entries}
+                return list(self._zip_names)
             self._archive = tarfile.open(self.path)  # noqa: SIM115 - kept open for reads
-            self._tar_members = {member.name: member for member in self._archive if member.isfile()}
+            for member in self._archive:
+                if member.isfile():
+                    self._tar_members[member_name(member.name)] = member
+                elif member.islnk():
+                    # A hard link has the content of a file before it.
+                    target = self._tar_members.get(member_name(member.linkname), member)
+                    self._tar_members[member_name(member.name)] = target
         # Damaged archives make the readers raise almost anything.
         except Exception as error:
             reason = describe(error).rstrip(":")
@@ -97,8 +107,9 @@ class FileTree:
             self._archive = tarfile.open(self.path) if self._tar_members else zipfile.ZipFile(self.path)  # noqa: SIM115
             self._process = os.getpid()
         if isinstance(self._archive, zipfile.ZipFile):
-            check_size(name, self._archive.getinfo(name).file_size)
-            return self._archive.read(name)
+            entry = self._archive.getinfo(self._zip_names[name])
+            check_size(name, entry.file_size)
+            return self._archive.read(entry)
         member = self._tar_members[name]
         check_size(name, member.size)
         file = self._archive.extractfile(member)

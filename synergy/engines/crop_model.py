@@ -92,6 +92,9 @@ class CropModel(nn.Module):
         output: SynergyOutput = self.net(images)
         if self.mirror is not None:
             output = _mean_with_mirrored(output, self.net(images.flip(-1)), self.mirror, self.size)
+            if isinstance(self.net, SynergyNet):
+                # The mean of two rigid poses is not rigid.
+                output = output._replace(params=make_pose_rigid(output.params))
         params = self.net.match_landmarks(output.params, output.landmarks)
         confidence = None if output.face_logit is None else output.face_logit.sigmoid()
         return CropPredictions(output.landmarks, params, output.landmark_std, output.rotation_covariance, confidence)
@@ -111,7 +114,7 @@ def _mean_with_mirrored(
     """
     mean = output._replace(
         landmarks=(output.landmarks + mirror_landmarks(mirrored.landmarks, size)) / 2,
-        params=make_pose_rigid((output.params + mirror.mirror(mirrored.params, size)) / 2),
+        params=(output.params + mirror.mirror(mirrored.params, size)) / 2,
     )
     if output.landmark_std is None or mirrored.landmark_std is None:
         return mean

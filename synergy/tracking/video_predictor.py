@@ -167,7 +167,7 @@ class VideoPredictor:
             self._shape = frame.shape
             for track in self._tracks:
                 track.is_active = False
-        self._tracks = [track for track in self._tracks if seconds - track.seen <= self.memory]
+        self._tracks = [track for track in self._tracks if track.is_active or seconds - track.seen <= self.memory]
         followed = self._follow(frame)
         self._since_detection += 1
         if self._must_detect(frame, followed):

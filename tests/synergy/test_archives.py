@@ -124,6 +124,16 @@ def test_names_that_unpack_to_one_file_are_one_name(tmp_path, write):
     assert list(images_in_archive(path)) == [("a.jpg", b"1"), ("sub/b.jpg", b"4"), ("c.jpg", b"5"), ("../a.jpg", b"6")]
 
 
+def test_images_that_are_hard_links_have_no_content(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name, target in (("a.jpg", ""), ("b.jpg", "a.jpg"), ("b.json", "a.jpg")):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.LNKTYPE if target else tarfile.REGTYPE, target
+            entry.size = 0 if target else 3
+            archive.addfile(entry, io.BytesIO(b"one"))
+    assert list(images_in_archive(tmp_path / "x.tar")) == [("a.jpg", b"one"), ("b.jpg", b"")]
+
+
 def write_parquet(path, columns):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")

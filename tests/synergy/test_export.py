@@ -161,6 +161,14 @@ def test_an_obj_is_utf8_whatever_the_locale(tmp_path, face, photo, monkeypatch):
     assert "mtllib café.mtl" in (tmp_path / "café.obj").read_bytes().decode("utf-8")
 
 
+def test_names_with_line_breaks_stay_on_one_line_of_an_obj(tmp_path, face, photo):
+    write_mesh(tmp_path / "a\nb.obj", face, photo)
+    assert {path.name for path in tmp_path.iterdir()} == {"a\nb.obj", "a%0Ab.mtl", "a%0Ab.png"}
+    assert "mtllib a%0Ab.mtl\n" in (tmp_path / "a\nb.obj").read_text()
+    lines = (tmp_path / "a%0Ab.mtl").read_text().splitlines()
+    assert {"newmtl a%0Ab", "map_Kd a%0Ab.png"} <= set(lines)
+
+
 def test_an_obj_names_its_material_and_texture(tmp_path, face, photo):
     write_mesh(tmp_path / "a b.obj", face, photo)
     assert {path.name for path in tmp_path.iterdir()} >= {"a b.obj", "a b.mtl"}

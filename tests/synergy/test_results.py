@@ -106,6 +106,14 @@ def test_a_video_is_finished_by_its_last_line(tmp_path, results):
     assert [(image["name"], image["faces"]) for image in written] == [("v#0", []), ("v#1", [])]
 
 
+def test_a_problem_is_kept_with_the_files_that_have_it(tmp_path, results):
+    results.finish("v", "1", ["overlay"], None, (2, 0), "no sound")
+    results.finish("v", "1", ["glb"], None, (2, 0))
+    assert ResultFolder(tmp_path).finished("v", "1", ["overlay"]).problem == "no sound"
+    results.finish("v", "2", ["glb"], None, (2, 0))
+    assert results.finished("v", "2", ["glb"]).problem == ""
+
+
 @pytest.mark.parametrize("content", ["hello\n", "[]\n", '{"source": 1, "key": "k"}\n', '{"images": []}\n'])
 def test_a_file_that_is_no_record_is_one_line(tmp_path, content):
     (tmp_path / RECORD).write_text(content)

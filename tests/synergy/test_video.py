@@ -28,12 +28,16 @@ def picture(i):
     return image
 
 
-def make_clip(path, times, sound=None, codec="libx264", sample_rate=44100):
-    """Write a clip with frames at given times in seconds, and a tone of the same length in a given codec."""
+def make_clip(path, times, sound=None, codec="libx264", sample_rate=44100, aspect=1):
+    """Write a clip with frames at given times in seconds, and a tone of the same length in a given codec.
+
+    A pixel is `aspect` times as wide as it is high.
+    """
     with av.open(str(path), "w", options={"movflags": "+faststart"} if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
         audio = container.add_stream(sound, rate=sample_rate) if sound else None
         for i, seconds in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(i), format="rgb24")
@@ -154,6 +158,16 @@ def test_a_small_step_back_in_time_is_not_a_clock_that_starts_again():
     assert [clock(ticks, 100) for ticks in stated] == expected
 
 
+def test_a_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "a.mp4", STEADY[:3], "aac").rename(tmp_path / "talk:1.mp4")
+    with VideoReader("talk:1.mp4") as video, VideoWriter("talk:2.mp4", video) as writer:
+        for frame in video:
+            writer.write(frame.image, frame.ticks)
+    with VideoReader("talk:2.mp4") as video:
+        assert len(list(video)) == 3
+
+
 def test_odd_sides_become_even(tmp_path):
     path = make_clip(tmp_path / "a.mp4", STEADY[:3])
     with VideoReader(path) as video, VideoWriter(tmp_path / "b.mp4", video) as writer:
@@ -171,9 +185,8 @@ ROTATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("matrix", "red"), ROTATIONS)
-def test_rotation_metadata_turns_frames_upright(tmp_path, matrix, red):
-    path = make_clip(tmp_path / "a.mp4", STEADY[:3])
+def rotate(path, matrix):
+    """Write a rotation (a, b, c, d) into the track header of an mp4 file."""
     data = bytearray(path.read_bytes())
     # The matrix follows 36 bytes of other fields in a track header box of version 0.
     start = data.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
@@ -181,11 +194,29 @@ def test_rotation_metadata_turns_frames_upright(tmp_path, matrix, red):
     assert struct.unpack(">9i", data[start : start + 36]) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
     data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(("matrix", "red"), ROTATIONS)
+def test_rotation_metadata_turns_frames_upright(tmp_path, matrix, red):
+    path = make_clip(tmp_path / "a.mp4", STEADY[:3])
+    rotate(path, matrix)
     with VideoReader(path) as video:
         image = next(iter(video)).image
     assert image.shape == ((WIDTH, HEIGHT, 3) if matrix[0] == 0 else (HEIGHT, WIDTH, 3))
     assert image[red][0] > 200
     assert image[image.shape[0] - 1 - red[0], image.shape[1] - 1 - red[1]][0] < 50
+
+
+@pytest.mark.parametrize(("matrix", "expected"), [((1, 0, 0, 1), Fraction(16, 11)), ((0, 1, -1, 0), Fraction(11, 16))])
+def test_pixels_that_are_not_square_keep_their_shape(tmp_path, matrix, expected):
+    path, out = make_clip(tmp_path / "a.mp4", STEADY[:3], aspect=Fraction(16, 11)), tmp_path / "out.mp4"
+    rotate(path, matrix)
+    with VideoReader(path) as video, VideoWriter(out, video) as writer:
+        for frame in video:
+            writer.write(frame.image, frame.ticks)
+        assert video.pixel_aspect == expected
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == expected
 
 
 def test_a_truncated_file_says_how_much_was_read(tmp_path):

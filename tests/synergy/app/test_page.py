@@ -16,7 +16,9 @@ import trimesh
 from PIL import Image
 
 from synergy import FacePredictor
+from synergy.demo.rendered import animated_face, paint_face
 from synergy.images import read_image
+from synergy.video import VideoWriter
 from tests.browser import CHROMIUM, Browser
 
 pytest.importorskip("av")
@@ -447,6 +449,50 @@ def test_a_clip_of_the_camera(open_page, camera):
     assert page.value("document.getElementById('video').duration") > 0  # a busy machine records few frames
     assert page.text(".words").startswith("Looks ")
     assert difference(page.picture("#canvas"), page.picture("#canvas")[:1, :1]) > 0.05
+    page.check()
+
+
+@pytest.mark.slow
+def test_a_clip_of_three_frames_per_second(open_page, tmp_path):
+    """Two people turn their heads; the last frame is shown until the end of the clip, at 2 s."""
+    with VideoWriter(tmp_path / "slow.mp4", 3) as writer:
+        for i in range(6):
+            frame = np.full((360, 640, 3), 50, np.uint8)
+            for seed, x in ((1, 180), (3, 460)):
+                frame = paint_face(frame, animated_face(seed, {}, (0, 10 * i - 25, 0), (x, 190), 110), seed)
+            writer.write(frame, i)
+
+    page = open_page()
+    page.choose_file(tmp_path / "slow.mp4")
+    page.wait_for_result("2 people in slow.mp4")
+    page.wait_for_model()
+    page.wait("document.getElementById('video').readyState >= 2")
+    drawn = """(() => {
+        const { width, height } = document.getElementById('chart');
+        const { data } = document.getElementById('chart').getContext('2d').getImageData(0, 0, width, height);
+        const [r, g, b] = getComputedStyle(document.querySelector('.legend .yaw')).color.match(/\\d+/g).map(Number);
+        let count = 0;
+        for (let i = 0; i < data.length; i += 4) count += data[i] === r && data[i + 1] === g && data[i + 2] === b;
+        return count;
+    })()"""
+    assert page.value(drawn) > 50
+
+    def seek(seconds):
+        page.value(f"""new Promise((done) => {{
+            const video = document.getElementById('video');
+            video.addEventListener('seeked', () => done(), {{ once: true }});
+            video.currentTime = {seconds};
+        }})""")
+        assert page.text(".words").startswith("Looks ")
+        return page.picture("#canvas")
+
+    first, last = seek(0.3), seek(1.66)
+    assert difference(first, last) > 0.02
+    assert difference(seek(1.95), last) < 0.01
+    for person in (2, 1):
+        page.click(f"#faces button:nth-of-type({person})")
+        page.wait_for_model()
+    assert difference(page.picture("#canvas"), last) < 0.01
     page.check()
 
 

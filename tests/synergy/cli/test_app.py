@@ -36,6 +36,15 @@ def test_a_missing_package_is_one_line(package, monkeypatch):
     assert str(result.exception) == f"synergy app needs {package}; install the extra 'app' (docs/install.md)"
 
 
+def test_the_threads_are_those_of_the_detector_and_of_the_network(monkeypatch):
+    made = []
+    monkeypatch.setattr("synergy.app.server.create_app", lambda predictor, *_: made.append(predictor))
+    monkeypatch.setattr("synergy.app.serve.serve", lambda _, listener, __: listener.close())
+    result = CliRunner().invoke(app, ["app", "--port", "0", "--threads", "3"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert [(one.detector.threads, one.threads) for one in made] == [(3, 3)]
+
+
 def test_which_addresses_are_local():
     hosts = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "192.168.1.2", "::")  # noqa: S104
     assert [is_local_host(host) for host in hosts] == [True, True, True, False, False, False]

@@ -132,6 +132,17 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, arguments, message):
     assert message in str(result.exception)
 
 
+@pytest.mark.parametrize("command", [[], ["models", "--only-trained"]], ids=["bench", "bench models"])
+def test_an_exported_model_is_one_line(small_net, tmp_path, command):
+    pytest.importorskip("onnxruntime")
+    weights, exported = tmp_path / "own.safetensors", tmp_path / "own.onnx"
+    save_weights(small_net, weights, {}, open_face())
+    result = CliRunner().invoke(app, ["export", "onnx", "--model", str(weights), "--out", str(exported)])
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(app, ["bench", *command, "--model", str(exported), "--rounds", "1", "--seconds", "0"])
+    assert str(result.exception) == "own: is an exported model; give --model the weights that it was made from"
+
+
 def test_a_file_that_cannot_be_written_is_said_before_any_work(tmp_path):
     result = CliRunner().invoke(app, ["bench", "--model", "nothing", "--json", str(tmp_path / "gone" / "b.json")])
     assert isinstance(result.exception, UserError)

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import time
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import cv2
 import numpy as np
@@ -20,12 +20,14 @@ from typer.testing import CliRunner
 
 from bfm_assets import open_face
 from synergy.cli import app
-from synergy.cli.predict import _settings_key
+from synergy.cli.predict import _read_boxes, _settings_key
 from synergy.cli.predict_video import _camera_frames
+from synergy.cli.sources import Source
 from synergy.detect import CenterFace, Detection
 from synergy.errors import UserError
 from synergy.predictor import FacePredictor
 from synergy.result_formats import MESH_FORMATS, PICTURE_FORMATS, RESULT_FORMATS
+from synergy.shards import ALL
 from synergy.video import VideoReader, VideoWriter
 from synergy.weights import save_weights
 
@@ -205,6 +207,16 @@ def test_file_names_do_not_collide(tmp_path, photos, model):
     assert len([name for name in files_of(out) if name.endswith("_overlay.jpg")]) == 8
 
 
+def test_a_photo_that_is_too_large_for_jpeg_has_a_png(tmp_path, photos, model):
+    Image.new("RGB", (65_501, 30)).save(photos / "wide.png")
+    (tmp_path / "boxes.json").write_text(json.dumps({"photos/wide.png": [[10, 0, 40, 29]]}))
+    arguments = ("photos/wide.png", "--boxes", "boxes.json", "--model", model, "--format", "json,overlay")
+    result = run(*arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "out" / "photos" / "wide.png_overlay.png") as picture:
+        assert picture.size == (65_501, 30)
+
+
 def test_names_that_are_not_utf8_or_look_like_markup(tmp_path, photos, model):
     odd = os.fsdecode(b"photos/caf\xe9.jpg")
     add_photo(tmp_path / odd)
@@ -296,6 +308,25 @@ def test_keys_of_boxes_may_be_written_as_the_inputs_were(tmp_path, photos, model
     [image] = json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]
     assert image["name"] == "photos/a.jpg"
     assert len(image["faces"]) == 1
+
+
+@pytest.mark.parametrize("path_type", [Path, PureWindowsPath])
+def test_keys_of_boxes_have_forward_slashes_on_every_system(tmp_path, monkeypatch, path_type):
+    monkeypatch.setattr("synergy.cli.predict.PurePath", path_type)
+    (tmp_path / "boxes.json").write_text(json.dumps({"faces.tar/a.jpg": [BOX], "./b/c.jpg": [BOX]}))
+    sources = [Source("faces.tar", "faces.tar"), Source("b/c.jpg", "b/c.jpg")]
+    assert set(_read_boxes(tmp_path / "boxes.json", sources, ALL)) == {"faces.tar/a.jpg", "b/c.jpg"}
+
+
+def test_boxes_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.jpg": [BOX]}), encoding="utf-8-sig")
+    assert _read_boxes(tmp_path / "boxes.json", [Source("a.jpg", "a.jpg")], ALL) == {"a.jpg": [BOX]}
+
+
+def test_null_instead_of_boxes_is_an_error(tmp_path):
+    (tmp_path / "boxes.json").write_text('{"a.jpg": null}')
+    with pytest.raises(UserError, match=r"boxes\.json: 'a\.jpg' has null instead of a list of boxes; [^\n]+$"):
+        _read_boxes(tmp_path / "boxes.json", [Source("a.jpg", "a.jpg")], ALL)
 
 
 def test_a_key_of_boxes_that_names_no_input_is_an_error(tmp_path, photos, model):

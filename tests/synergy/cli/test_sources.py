@@ -1,5 +1,5 @@
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 from hypothesis import given
@@ -24,6 +24,29 @@ def test_different_paths_have_different_outputs_inside_the_folder(names):
         assert not Path(stem).is_absolute()
         assert ".." not in stem.split("/")
         assert max(len(part.encode()) for part in stem.split("/")) < 230
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("C:\\data\\a.jpg", "root/C/data/a.jpg"),
+        ("D:\\data\\a.jpg", "root/D/data/a.jpg"),
+        ("\\\\server\\share\\a.jpg", "root/server/share/a.jpg"),
+        ("\\data\\a.jpg", "root/data/a.jpg"),
+        ("..\\root\\a.jpg", "up/root_/a.jpg"),
+    ],
+)
+def test_drives_of_windows_are_kept_apart(monkeypatch, name, expected):
+    monkeypatch.setattr("synergy.cli.sources.PurePath", PureWindowsPath)
+    assert PureWindowsPath(output_stem(name)).as_posix() == expected
+
+
+def test_names_have_forward_slashes_on_windows_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("synergy.cli.sources.PurePath", PureWindowsPath)
+    Path("photos\\a.jpg").write_bytes(b"x")
+    (source,) = find_sources(["photos\\a.jpg"], pytest.fail, pytest.fail)
+    assert (source.name, source.location) == ("photos/a.jpg", "photos\\a.jpg")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from bfm_assets import ModelFileError, MorphableModel
 from synergy.compat.network import CompatNet
+from synergy.engines import CropModel
+from synergy.mirror import MirrorCoefficients
 from synergy.models.mobilenet import MobileNetV1
 from synergy.parameters import Whitening, split_pose
 from synergy.predictor import FacePredictor
@@ -52,6 +54,15 @@ def test_bytes_and_floats_are_the_same_and_depth_is_centred(
 def test_a_model_with_too_few_modes_is_refused(bfm: MorphableModel, whitening: Whitening) -> None:
     with pytest.raises(ModelFileError, match="30 shape and 12 expression modes, 40 and 10 are needed"):
         _network(bfm.truncated(30, 12), whitening)
+
+
+def test_the_mean_with_the_mirror_image_is_affine(bfm: MorphableModel, whitening: Whitening, crops: Tensor) -> None:
+    network = _network(bfm, whitening)
+    with torch.no_grad():
+        params, mirrored = network(crops).params, network(crops.flip(-1)).params
+        predicted = CropModel(network, mirror=True).predict(crops.permute(0, 2, 3, 1)).params
+    mean = (params + MirrorCoefficients(network.morphable_model).mirror(mirrored, network.size)) / 2
+    torch.testing.assert_close(predicted, mean, atol=1e-2, rtol=1e-3)
 
 
 def test_the_mesh_passes_through_the_landmarks(bfm: MorphableModel, whitening: Whitening) -> None:

@@ -46,6 +46,49 @@ def test_folder_tar_and_zip_read_alike(tree_path: Path) -> None:
         tree.read("c.txt")
 
 
+def add_file(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def add_hard_link(tar: tarfile.TarFile, name: str, target: str) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = tarfile.LNKTYPE, target
+    tar.addfile(member)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_names_that_begin_with_a_point_and_a_slash(tmp_path: Path, kind: str) -> None:
+    """Of `tar -cf set.tar .`, for example."""
+    path = tmp_path / f"set.{kind}"
+    if kind == "zip":
+        zip_of(path, "./a/one.txt", b"1")
+    else:
+        with tarfile.open(path, "w") as tar:
+            add_file(tar, "./a/one.txt", b"1")
+    for tree in (FileTree(path), pickle.loads(pickle.dumps(FileTree(path)))):
+        assert tree.names == ("a/one.txt",)
+        assert tree.read("a/one.txt") == b"1"
+
+
+def test_hard_links_have_the_content_of_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "set.tar"
+    with tarfile.open(path, "w") as tar:
+        add_file(tar, "./a.txt", b"content")
+        add_hard_link(tar, "./b.txt", "./a.txt")
+        add_hard_link(tar, "./c.txt", "./b.txt")
+        add_hard_link(tar, "./d.txt", "./gone.txt")
+    for tree in (FileTree(path), pickle.loads(pickle.dumps(FileTree(path)))):
+        assert tree.names == ("a.txt", "b.txt", "c.txt", "d.txt")
+        assert tree.read("b.txt") == tree.read("c.txt") == b"content"
+        with pytest.raises(OSError, match=r"^d\.txt: not in "):
+            tree.read("d.txt")
+    monkeypatch.setattr("synergy.archives._MAX_BYTES", 5)
+    with pytest.raises(OSError, match=r"^c\.txt: 0\.0 GB unpacked"):
+        FileTree(path).read("c.txt")
+
+
 def test_digest_depends_on_names_and_contents_alone(tree_path: Path) -> None:
     tree = FileTree(tree_path)
     expected = hashlib.sha256(b"a/one.txt\x001\x001" + b"a/two.JPG\x002\x0022" + b"b.txt\x003\x00333").hexdigest()

@@ -116,6 +116,15 @@ def test_ids_outlast_short_losses_only(person, gap, is_same, make_world):
     assert any(not frame for frame in frames[30 : 30 + round(gap * RATE) + 1]) or gap < 0.3
 
 
+def test_ids_outlast_gaps_between_frames_but_not_people_who_left_meanwhile(person, make_world):
+    world = make_world([person(0, lambda t: None if 10 < t < 80 else (300, 180))])
+    tracker = VideoPredictor(world)
+    ids = [[face.track_id for face in tracker(world.frame(t), t)] for t in np.arange(40) * 2.5]
+    assert ids[:5] == [[1]] * 5
+    assert [] in ids
+    assert ids[-1] == [2]
+
+
 def test_a_face_in_the_background_is_dropped(person, make_world):
     world = make_world([person(0, lambda t: (300, 180) if t < 1 else None)])
     frames = run(world, 4.0)

@@ -12,12 +12,12 @@ const WORDS = 4;
 let shown = null;
 let person = 0; // ids begin with 1
 let start = 0;
+let gap = 0; // longest time in seconds from one frame to the next in which a person stays in sight
 
 export function startClip() {
   const video = byId("video");
   const follow = () => {
     if (shown === null) return;
-    setTime(Math.max(0, video.currentTime - start));
     showMoment(video.currentTime);
     draw();
     if (!video.paused) requestAnimationFrame(follow);
@@ -42,6 +42,8 @@ export async function showClip(result) {
   video.removeAttribute("src");
   person = 0;
   if (result === null) return;
+  const intervals = result.series.slice(1).map(([seconds], i) => seconds - result.series[i][0]).sort((a, b) => a - b);
+  gap = Math.max(0.25, 1.5 * (intervals[Math.floor(intervals.length / 2)] ?? 0));
   video.style.setProperty("--ratio", result.width / result.height);
   try {
     const content = await blob(path.file(result.id, "overlay.mp4"));
@@ -62,12 +64,13 @@ export function showPerson(id) {
   draw();
 }
 
-/** Show the pose of the chosen person at a time in seconds. */
+/** Show the face and the pose of the chosen person at a time in seconds. */
 function showMoment(seconds) {
+  setTime(Math.max(0, seconds - start));
   const last = rows().findLast(([time]) => time <= seconds + 1e-3) ?? rows()[0];
   if (last === undefined) return;
   const [time, face] = last;
-  const isSeen = Math.abs(seconds - time) < 0.25;
+  const isSeen = Math.abs(seconds - time) < gap;
   const angles = Object.entries(COLUMN).map(([name, column]) => [name, face[column]]);
   showFacts({ description: isSeen ? face[WORDS] : "Out of sight.", pose_deg: Object.fromEntries(angles) });
 }
@@ -106,8 +109,7 @@ function draw() {
     context.beginPath();
     let last = -1;
     for (const [seconds, face] of chosen) {
-      // A gap of a quarter of a second means that the person was out of sight.
-      const method = last < 0 || seconds - last > 0.25 ? "moveTo" : "lineTo";
+      const method = last < 0 || seconds - last > gap ? "moveTo" : "lineTo";
       context[method](x(seconds), y(face[column]));
       last = seconds;
     }

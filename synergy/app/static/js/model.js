@@ -6,6 +6,7 @@ import { byId, isPressed, press } from "./dom.js";
 
 let viewer = null;
 let latest = 0;
+let time = 0; // of the animation, in seconds
 
 export function startModel() {
   choose("surface", (surface) => viewer?.setSurface(surface));
@@ -43,7 +44,8 @@ export async function showModel(result, number, isAnimated) {
     const names = await viewer.load(buffer);
     if (call !== latest) return;
     for (const button of document.querySelectorAll("[data-view]")) press(button, button.dataset.view === "photo");
-    if (!isAnimated) showSliders(names, viewer.photoWeights, (index, value) => viewer.setWeight(index, value));
+    if (isAnimated) viewer.setTime(time);
+    else showSliders(names, viewer.photoWeights, (index, value) => viewer.setWeight(index, value));
     byId("expression").hidden = isAnimated || names.length === 0;
     text.hidden = true;
     document.body.dataset.model = "ready";
@@ -56,5 +58,6 @@ export async function showModel(result, number, isAnimated) {
 
 /** Show the animation at a time in seconds. */
 export function setTime(seconds) {
-  viewer?.setTime(seconds);
+  time = seconds;
+  viewer?.setTime(time);
 }

@@ -67,11 +67,11 @@ export class Viewer {
     this.holder.add(mesh);
     this.addMaterials(mesh);
     this.mixer = new AnimationMixer(mesh);
-    for (const clip of animations) {
+    this.actions = animations.map((clip) => {
       // The head stays in the middle.
       clip.tracks = clip.tracks.filter((track) => !/\.(position|scale)$/.test(track.name));
-      this.mixer.clipAction(clip).play();
-    }
+      return this.mixer.clipAction(clip).play();
+    });
     this.resetCamera();
     this.setView("photo");
     return Object.keys(mesh.morphTargetDictionary ?? {});
@@ -118,10 +118,12 @@ export class Viewer {
     this.draw();
   }
 
-  /** Show an animation at a time in seconds. */
+  /** Show an animation at a time in seconds. After its end, it stays as it is at its end. */
   setTime(seconds) {
     if (!this.mesh) return;
-    this.mixer.setTime(seconds);
+    // AnimationMixer.setTime would start the animation again at its end.
+    for (const action of this.actions) action.time = Math.min(seconds, action.getClip().duration);
+    this.mixer.update(0);
     if (this.view !== "photo") this.mesh.quaternion.identity();
     this.draw();
   }
