@@ -14,8 +14,9 @@ from synergy.blendshapes import blendshape_weights
 from synergy.errors import UserError
 from synergy.parameters import split_parameters
 from synergy.predictor import FacePredictor
+from train.annotate.predictions import require_pack_crops
 from train.blendshape_scores import NAMES
-from train.packs.pack import Pack
+from train.packs.pack import Pack, photo_name
 
 Floats = NDArray[np.floating]
 
@@ -88,11 +89,13 @@ def measure_blendshapes(
         progress: called with the number of faces that are done and that there are.
 
     Raises:
-        UserError: the morphable model has no named modes, or the pack has no true weights.
+        UserError: the morphable model has no named modes, the pack has no true weights, or its crops do not fit the
+            network.
     """
     pack, model = Pack.open(pack_path), predictor.net.morphable_model
     if not model.expression_names:
         raise UserError(f"morphable model '{model.name}' has no named expression modes")
+    require_pack_crops(pack, predictor.net)
     names, rows, true = _true_weights(pack, model)
     columns = [model.expression_names.index(name) for name in names]
     predicted = []
@@ -106,7 +109,7 @@ def measure_blendshapes(
 
 def _true_weights(pack: Pack, model: MorphableModel) -> tuple[tuple[str, ...], NDArray[np.integer], Floats]:
     """Return the names of M shapes, the rows (N,) of the pack with true weights, and these weights (N, M)."""
-    is_photo = np.array([not source.endswith("+profile") for source in pack.sources.tolist()])
+    is_photo = np.array([photo_name(name) == name for name in pack.names.tolist()])
     rows = np.flatnonzero(np.isfinite(pack.blendshapes).all(1) & is_photo)
     if len(rows):
         names = tuple(name for name in NAMES if name in model.expression_names)

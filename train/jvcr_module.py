@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ from train.augment import AugmentConfig
 from train.batch import Batch
 from train.face_module import DEFAULT_SCHEDULE, Schedule
 from train.landmark_module import LandmarkModule
-from train.losses import adaptive_wing
+from train.losses import adaptive_wing, masked_mean
 from train.packs.pack import CROP_SIZE
 
-_VOLUME_LOSSES = {"mse": mse_loss, "adaptive_wing": adaptive_wing}
+_VOLUME_LOSSES = {"mse": partial(mse_loss, reduction="none"), "adaptive_wing": adaptive_wing}
 
 
 class JVCRModule(LandmarkModule):
@@ -108,8 +109,12 @@ class JVCRModule(LandmarkModule):
         loss: Any = _VOLUME_LOSSES[self.volume_loss]
         volumes = [loss(volume[known], target) for volume, target in zip(output.volumes, targets, strict=True)]
         points = self.net.points_in(targets[-1]) if output.points is None else output.points[known]
-        coordinates = mse_loss(self.net.to_unit(points), self.net.to_unit(append_centres(true)))
-        return {"volumes": torch.stack(volumes).sum(), "coordinates": coordinates}
+        squares = (self.net.to_unit(points) - self.net.to_unit(append_centres(true))).square()
+
+        def mean(values: Tensor) -> Tensor:
+            return masked_mean(values, torch.ones_like(values, dtype=torch.bool), batch.weight[known])
+
+        return {"volumes": torch.stack([mean(values) for values in volumes]).sum(), "coordinates": mean(squares)}
 
     def _true_points(self, landmarks: Tensor) -> Tensor:
         """Convert landmarks (B, 68, 3) from pixels of the 120 px crop to pixels of the network's crop."""

@@ -1,7 +1,7 @@
 """Losses for landmarks, score volumes and 3DMM parameters.
 
-Unknown labels are NaN in the target and are left out. Each loss returns a scalar. It is zero, with a zero gradient, if
-nothing is known. Weights are per sample.
+Unknown labels are NaN in the target and are left out. Each loss returns a scalar, except for `adaptive_wing`. It is
+zero, with a zero gradient, if nothing is known. Weights are per sample.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ def adaptive_wing(
     epsilon: float = 1.0,
     theta: float = 0.5,
 ) -> Tensor:
-    """Return the Adaptive Wing loss of heatmaps (Wang et al. 2019, arXiv 1904.07399, eq. 3), the mean over the voxels.
+    """Return the Adaptive Wing loss of each voxel of heatmaps (Wang et al. 2019, arXiv 1904.07399, eq. 3).
 
     With the error x and the true value y, the loss is omega ln(1 + (|x| / epsilon)^(alpha - y)) if |x| < theta, and
     A |x| - C otherwise. A and C make it and its derivative continuous.
@@ -265,7 +265,7 @@ def adaptive_wing(
     constant = theta * slope - omega * torch.log1p(ratio)
     # The clamp keeps the derivative of the unused part finite.
     near = omega * torch.log1p((x.clamp(1e-12, theta) / epsilon) ** exponent)
-    return torch.where(x < theta, near, slope * x - constant).mean()
+    return torch.where(x < theta, near, slope * x - constant)
 
 
 def _neighbours() -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -18,6 +18,7 @@ from synergy.appearance import random_colours, region_colours
 from synergy.camera import project_plain
 from synergy.crop import LANDMARK_MARGIN
 from synergy.data.sample import OCCLUDED, SELF_OCCLUDED, VISIBLE
+from synergy.errors import UserError
 from synergy.geometry import centre_depth, compose_pose, euler_to_matrix, flip_y
 from synergy.parameters import join_parameters
 from synergy.raster import facing, rasterize, vertex_normals
@@ -52,6 +53,16 @@ class SyntheticFace:
     visibility68: NDArray[np.int8]
     params: NDArray[np.float32]
     pose_deg: NDArray[np.float32]
+
+
+def require_mesh(model: MorphableModel) -> None:
+    """Check that faces of a morphable model can be rendered.
+
+    Raises:
+        UserError: the model has no mesh, as a basis of the 68 landmarks.
+    """
+    if not model.is_dense:
+        raise UserError(f"model '{model.name}' has no mesh: rendering needs a dense one, such as the open face")
 
 
 def render_face(model: MorphableModel, rng: np.random.Generator, side: int = 120) -> SyntheticFace:
@@ -158,9 +169,13 @@ class SyntheticSet(BatchDataset):
         seed: face i of a seed is always the same.
         length: number of faces.
         keep: keep each face in memory after it was rendered once.
+
+    Raises:
+        UserError: the model has no mesh.
     """
 
     def __init__(self, model: MorphableModel, seed: int, length: int, keep: bool) -> None:
+        require_mesh(model)
         self.model, self.seed, self.length = model, seed, length
         self._kept: dict[int, SyntheticFace] | None = {} if keep else None
 

@@ -82,7 +82,7 @@ def build(
     ] = False,
     blendshapes: Annotated[Path | None, typer.Option(help="Blendshape scores (.npz), kept in the pack.")] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Add profiled images, up to 90 degrees of yaw.")] = False,
-    step: Annotated[float, typer.Option(help="Degrees between profiled images.")] = 15.0,
+    step: Annotated[float | None, typer.Option(help="Degrees between profiled images; 15 by default.")] = None,
     held_out: Annotated[
         list[Path] | None, typer.Option(help="Data set or pack whose images must not be in the new pack.")
     ] = None,
@@ -104,6 +104,10 @@ def build(
     """Label a data set and write a training pack: images, landmarks, parameters, manifest."""
     if split not in ("train", "val"):
         raise UserError(f"--split {split}: choose train or val")
+    if step is not None and not profile:
+        raise UserError("--step is the step between profiled images; give --profile too")
+    if teacher_weights is not None and not teacher:
+        raise UserError("--teacher-weights are the weights of teachers; give --teacher too")
     with _progress("Labelling") as (update, say):
         from train.annotate.pipeline import LabelOptions, build_pack
 
@@ -115,7 +119,7 @@ def build(
             calibration=calibration,
             automatic=automatic,
             blendshapes=blendshapes,
-            profile_step_deg=step if profile else None,
+            profile_step_deg=(15.0 if step is None else step) if profile else None,
             held_out=tuple(held_out or ()),
             split=split,
             val_identities_above=val_identities_above,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ from typer.testing import CliRunner
 
 from bfm_assets import open_face
 from synergy.cli import app
-from train.blendshape_quality import compare_weights
+from synergy.errors import UserError
+from synergy.models import SynergyNet
+from synergy.predictor import FacePredictor
+from train.blendshape_quality import compare_weights, measure_blendshapes
 from train.packs.rendered import render_pack
 
 
@@ -37,3 +41,11 @@ def test_command_on_rendered_faces(tmp_path: Path) -> None:
     lines = [line for line in result.stdout.splitlines() if not line.startswith("Predicting")]
     assert len(lines) == 2 + open_face().n_expression + 1
     assert lines[-1].startswith("mean correlation of the first 20")
+
+
+def test_a_network_with_other_crops_is_refused(tmp_path: Path, small_net: SynergyNet) -> None:
+    pack = render_pack(tmp_path / "pack", open_face(), 1, 0, lambda *_: None)
+    other = copy.copy(small_net)
+    other.margin = 1.2
+    with pytest.raises(UserError, match="or another margin"):
+        measure_blendshapes(pack, FacePredictor(other), lambda *_: None)

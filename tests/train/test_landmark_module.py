@@ -175,6 +175,22 @@ def test_faces_without_depth_are_left_out_by_jvcr(faces: Batch) -> None:
     LandmarkModule("direct", {"width": 0.25, "size": 64, "dims": 2}).check_labels(batch)
 
 
+@pytest.mark.parametrize("volume_loss", ["mse", "adaptive_wing"])
+def test_the_losses_of_jvcr_are_weighted(volume_loss: str, faces: Batch) -> None:
+    module = JVCRModule("tiny", volume_loss=volume_loss).eval()
+    output = module(zoomed(faces.image.float(), 1.0, 64))
+    weight = torch.ones(8)
+    weight[0] = 0
+    rest = replace(faces, **{name: value[1:] for name, value in vars(faces).items()})
+    assert output.points is not None
+    assert output.volumes is not None
+    some = output._replace(points=output.points[1:], volumes=tuple(volume[1:] for volume in output.volumes))
+    expected, unweighted = module.loss_terms(rest, some), module.loss_terms(faces, output)
+    for name, value in module.loss_terms(replace(faces, weight=weight), output).items():
+        torch.testing.assert_close(value, expected[name])
+        assert value.item() != pytest.approx(unweighted[name].item(), rel=1e-4)
+
+
 def fit(module: LandmarkModule, data: pl.LightningDataModule, folder: Path, steps: int) -> pl.Trainer:
     trainer = pl.Trainer(
         accelerator="cpu", devices=1, max_epochs=-1, max_steps=steps, default_root_dir=folder, logger=False,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import filelock
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from synergy.checkpoints import read_checkpoint
@@ -332,6 +333,14 @@ def test_shipped_recipes_are_valid_commands(path: Path, tmp_path: Path) -> None:
             assert (CONFIGS / f"{step.arguments[step.arguments.index('--config') + 1]}.yaml").is_file()
     with pytest.raises(UserError, match=r"none: no such file; shipped recipes are .*cpu"):
         read_recipe("none")
+
+
+def test_both_recipes_leave_the_same_sources_out_of_the_uncertainty() -> None:
+    for name in ("cpu", "gpu"):
+        steps = {step.name: step.arguments for step in read_recipe(name).steps}
+        for step in ("uncertainty-default", "uncertainty-small"):
+            weights = steps[step][steps[step].index("--data.sampling_weights") + 1]
+            assert yaml.safe_load(weights) == {"cfp_train": 0, "aflw_train+profile": 0, "helen_afw_train+profile": 0}
 
 
 # Rendered faces, two short runs of a small network and an export. 12 steps of 8 images of 32 px take about a second.

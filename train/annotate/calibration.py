@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from bfm_assets.safe_files import read_arrays
+from synergy.errors import UserError
 from train.annotate.faces import N_LOCAL_POSE, FaceParameters, PointModel, RowWise
 from train.annotate.solver import normal_equations
 
@@ -156,7 +157,8 @@ class Calibration:
     Attributes:
         errors: `ErrorModel` with one row per range.
         n_faces: (13,) number of faces that each range was estimated from.
-        mean_coefficients: (K,) mean coefficients of the predictions: prior mean where there is no prediction.
+        mean_coefficients: (K,) mean coefficients of the predictions: prior mean where there is no prediction. Zero if
+            there are no predictions.
     """
 
     errors: ErrorModel
@@ -185,7 +187,9 @@ class Calibration:
         ]
         columns = zip(*(vars(errors).values() for errors, _ in ranges), strict=True)
         errors = ErrorModel(*(torch.stack(column) for column in columns))
-        return cls(errors, torch.tensor([n for _, n in ranges]), predicted.coefficients.mean(0))
+        # The mean of no predictions is NaN.
+        mean = predicted.coefficients.mean(0).nan_to_num()
+        return cls(errors, torch.tensor([n for _, n in ranges]), mean)
 
     def for_faces(self, faces: FaceParameters) -> ErrorModel:
         """Return the errors of each face's range of yaw, one row per face."""
@@ -198,11 +202,21 @@ class Calibration:
         np.savez_compressed(path, **arrays)
 
     @classmethod
-    def load(cls, path: str | Path) -> Calibration:
-        """Read what `save` wrote."""
+    def load(cls, path: str | Path, model: PointModel) -> Calibration:
+        """Read what `save` wrote, for a morphable model.
+
+        Raises:
+            ModelFileError: the file cannot be read.
+            UserError: it belongs to a morphable model with another number of coefficients.
+        """
         names = ("bias", "noise", "covariance", "n_faces", "mean_coefficients")
         arrays = read_arrays(path, names, "label calibration")
         bias, noise, covariance, n_faces, mean = (torch.from_numpy(arrays[name]) for name in names)
+        if len(mean) != model.n_coefficients:
+            raise UserError(
+                f"{path}: it belongs to a morphable model with {len(mean)} coefficients, but this one has "
+                f"{model.n_coefficients}"
+            )
         return cls(ErrorModel(bias, noise, covariance), n_faces, mean)
 
 

@@ -52,11 +52,11 @@ class Labels(RowWise):
     Attributes:
         faces: the N labels in the image frame, y up.
         n_points: (N,) number of annotated points.
-        residual: (N,) mean distance of annotated points, without the jaw, to the fit, in % of the face size; NaN
-            without any.
+        residual: (N,) mean distance of annotated points, without the 17 iBUG points of the jaw, to the fit, in % of the
+            face size; NaN without any. AFLW's ear lobes and chin (observed points 80, 84 and 88) are included.
         noise_ratio: (N,) root mean square distance of annotated points over its expected value; NaN without any.
         converged: (N,) whether the fit converged.
-        weight: (N,) weight for training, 0 to 1.
+        weight: (N,) weight for training, 0 to 1. It is 0 where the fit is not finite.
     """
 
     faces: FaceParameters
@@ -125,6 +125,7 @@ def _label(
     weight = _weight(ratio)
     few_points = torch.zeros_like(weight) if predicted is None else exists * _predicted_weight(disagreement)
     weight = torch.where(n_points < _FEWEST_POINTS, weight * few_points, weight)
+    weight = torch.where(best.faces.project(model).isfinite().all((1, 2)), weight, 0.0)
     return Labels(best.faces, n_points, residual, ratio, best.converged, weight)
 
 

@@ -35,7 +35,7 @@ from train.annotate.teachers import (
     measure_disagreement,
 )
 from train.packs.duplicates import Bits, find_copies, find_repeats, image_hash
-from train.packs.pack import CROP_SIZE, Pack, PackWriter, describe_contents
+from train.packs.pack import CROP_SIZE, Pack, PackWriter, describe_contents, photo_name
 
 # Faces per part of the pack: an interrupted run repeats at most one part.
 _PART = 256
@@ -251,13 +251,7 @@ def _calibrate(annotated: _Annotated, predicted: _Predicted | None, path: str | 
     """Read the calibration at `path`; without one, estimate it if there are predictions, or take the default."""
     model, points, usable = annotated
     if path is not None:
-        calibration = Calibration.load(path)
-        if (known := len(calibration.mean_coefficients)) != model.n_coefficients:
-            raise UserError(
-                f"{path}: it belongs to a morphable model with {known} coefficients, but this one has "
-                f"{model.n_coefficients}"
-            )
-        return calibration
+        return Calibration.load(path, model)
     if predicted is None:
         return Calibration.default(model)
     used = usable & predicted.faces.log_scale.isfinite()
@@ -269,10 +263,13 @@ def _observe_scores(
 ) -> tuple[Tensor, Tensor] | None:
     """Convert blendshape scores (N, 52) to observed coefficients and their precision (`ScoreModel.observe`).
 
-    A sample of the faces is labelled without the scores to estimate how the scores follow from the coefficients.
+    A sample of the faces is labelled without the scores to estimate how the scores follow from the coefficients. The
+    result is None if this cannot be estimated.
     """
     model, points, usable = annotated
     rows = scored_rows(scores, points, usable)
+    if not len(rows):
+        return None
     sample = label_faces(model, points[rows], None if predicted is None else predicted.faces[rows], calibration)
     score_model = estimate_scores(model, sample.faces, points[rows], calibration, scores[rows])
     return None if score_model is None else score_model.observe(model.n_coefficients, scores)
@@ -303,7 +300,7 @@ def _rows_to_drop(
     Returns:
         Rows to drop (N,), and the names of dropped photos by reason.
     """
-    photos = np.array([name.partition("#")[0] for name in names])
+    photos = np.array([photo_name(name) for name in names])
     original = photos == names
     plain, mirrored = hashes[original, 0], hashes[original, 1]
     held_out = np.concatenate([plain[:0], *(_dataset_hashes(path) for path in options.held_out)])

@@ -66,8 +66,8 @@ def read_predictions(paths: Sequence[str | Path], names: Sequence[str]) -> list[
             row whose name has the same last component.
 
     Raises:
-        UserError: a file is not a prediction file, two networks have one name, or it is not clear which row belongs to
-            a face.
+        UserError: a file is not a prediction file or has none of the names, two networks have one name, or it is not
+            clear which row belongs to a face.
     """
     found: dict[str, Prediction] = {}
     for path in paths:
@@ -84,6 +84,8 @@ def _read_file(path: str | Path, names: Sequence[str]) -> list[Prediction]:
     except ModelFileError as error:
         raise UserError(str(error)) from None
     order, n = _match(path, arrays["names"].tolist(), names), len(arrays["names"])
+    if not (order >= 0).any():
+        raise UserError(f"{path}: no prediction is for one of the {len(names)} faces, such as {names[0]}")
     columns: dict[str, dict[str, Floats]] = {}
     for key, array in arrays.items():
         for suffix, shape in _SHAPES.items():
@@ -189,9 +191,9 @@ def predict_photos(
         out: the `.npz` to write.
         net: the network.
         progress: called with the number of photos that are done and that there are.
-        keep: fraction of the photos to keep: those with the smallest uncertainty. With a fraction below 1, and a
-            network that predicts a confidence, only faces with at least `synergy.defaults.MIN_CONFIDENCE` are kept. The
-            rows of the others are NaN, which means that they have no prediction.
+        keep: fraction of the predictions to keep: those with the smallest uncertainty. If it is below 1 and the network
+            predicts a confidence, faces below `synergy.defaults.MIN_CONFIDENCE` are left out first, and it is the
+            fraction of the others. Rows that are not kept are NaN, which means that they have no prediction.
         name: NAME in the file. Teachers of one label need different names.
 
     Returns:
@@ -237,13 +239,22 @@ class _Crops(NamedTuple):
     found: Iterator[_Crop]
 
 
-def _pack_crops(pack: Pack, net: Network) -> _Crops:
-    """Return the photos of a pack, whose crops must be those of the network."""
+def require_pack_crops(pack: Pack, net: Network) -> None:
+    """Check that the crops of a pack are those that a network wants.
+
+    Raises:
+        UserError: they are not.
+    """
     if net.size != CROP_SIZE or not np.isclose(net.margin, LANDMARK_MARGIN):
         raise UserError(
             f"{pack.path}: a pack has crops of {CROP_SIZE} px, but the network wants {net.size} px, or another margin; "
-            "give the data set instead"
+            "synergy label predict reads the data set instead"
         )
+
+
+def _pack_crops(pack: Pack, net: Network) -> _Crops:
+    """Return the photos of a pack, whose crops must be those of the network."""
+    require_pack_crops(pack, net)
     photos = np.flatnonzero(np.isfinite(pack.crop[:, 0]))
     left, top, scale = pack.crop[photos].T
     zero = np.zeros_like(scale)

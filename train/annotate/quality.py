@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.io import loadmat
 from torch import Tensor
 
 from bfm_assets import read_model
 from bfm_assets.fit import similarity
+from bfm_assets.matfile import read_mat_numbers
+from bfm_assets.safe_files import read_arrays, reading
 from eval.metrics import box_size, by_yaw, nme
 from synergy.data import open_reader
 from synergy.errors import UserError
@@ -62,6 +63,10 @@ def measure_agreement(inputs: QualityInputs) -> dict[str, str]:
         For each way to make labels: mean distance to the other part without its bias, in % of the face size, for labels
         from the first part, then from the second; then the mean angle to the judge's rotation for both, in degrees. All
         by |yaw|.
+
+    Raises:
+        ModelFileError: a file is missing or damaged.
+        UserError: the pack is of another morphable model, or there is no such judge.
     """
     model = PointModel.create(read_model(inputs.model), observation_matrix())
     observations = read_observations(open_reader(inputs.data))
@@ -71,7 +76,7 @@ def measure_agreement(inputs: QualityInputs) -> dict[str, str]:
         raise UserError(f"no teacher '{inputs.judge}' with a rotation; there are {[p.name for p in predictions]}")
     teachers = align_teachers(model, [p for p in predictions if p.name != inputs.judge])
     weights = TeacherWeights.load(Path(inputs.pack) / "teacher_weights.json", teachers.names)
-    calibration = Calibration.load(Path(inputs.pack) / "calibration.npz")
+    calibration = Calibration.load(Path(inputs.pack) / "calibration.npz", model)
     points = torch.from_numpy(observations.points)
     parts = _parts(points)
     used = torch.stack([part[..., 0].isfinite().sum(-1) > _FEWEST_POINTS for part in parts]).all(0)
@@ -113,13 +118,18 @@ def measure_aflw2000(data: str | Path, peer: str | Path, model: str | Path, cali
 
     Returns:
         For each way to make labels: 2D NME in % by yaw, against the original | the reannotated labels.
+
+    Raises:
+        ModelFileError: a file is missing or damaged.
+        UserError: the calibration is of another morphable model.
     """
     morphable_model = read_model(model)
-    point_model, errors = PointModel.create(morphable_model, observation_matrix()), Calibration.load(calibration)
-    arrays = np.load(peer)
-    mats = [loadmat(Path(data) / f"{Path(name).stem}.mat") for name in arrays["names"].tolist()]
+    point_model = PointModel.create(morphable_model, observation_matrix())
+    errors = Calibration.load(calibration, point_model)
+    arrays = read_arrays(peer, ("names", "landmarks68", "reannotated68"), "file of a network's landmarks")
+    mats = [_read_mat(Path(data) / f"{Path(name).stem}.mat") for name in arrays["names"].tolist()]
     truth = np.stack([mat["pt3d_68"].T[:, :2] - 1 for mat in mats])
-    annotated = np.stack([mat["pt2d"].T.astype(float) for mat in mats])
+    annotated = np.stack([mat["pt2d"].T for mat in mats])
     annotated[(annotated < 0).any(-1)] = np.nan
     points = torch.full((len(mats), N_OBSERVED, 3), torch.nan, dtype=torch.float64)
     points[:, 68:, :2] = torch.from_numpy(flip_y(annotated - 1))
@@ -142,6 +152,12 @@ def measure_aflw2000(data: str | Path, peer: str | Path, model: str | Path, cali
         for name, points68 in pixels.items()
     }
     return {**table, "faces": str(len(mats))}
+
+
+def _read_mat(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Return the variables of one file of AFLW2000-3D that `measure_aflw2000` needs."""
+    with reading(path, ".mat file"):
+        return read_mat_numbers(path.read_bytes(), str(path), ("pt2d", "pt3d_68", "Pose_Para"))
 
 
 def format_by_yaw(error: NDArray[np.floating], yaw: NDArray[np.floating]) -> str:

@@ -5,9 +5,10 @@
                                   the illumination, colour and texture entries with neutral values
     landmarks/SET/NAME_k_pts.mat  pts_2d and pts_3d (68, 2)
 
-k = 0 is the photo, larger k are its profiled images. Points are 1-based. pt2d has the annotations where they are known
-and the label elsewhere. In the original, pt2d of rotated images has another order (`synergy.data.w300lp`); this is not
-imitated.
+k = 0 is the photo, larger k are its profiled images. Photos of a set with the same name in different folders are
+numbered one after another, each followed by its profiled images. Points are 1-based. pt2d has the annotations where
+they are known and the label elsewhere. In the original, pt2d of rotated images has another order
+(`synergy.data.w300lp`); this is not imitated.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from scipy.io import savemat
 from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_parameters
-from train.packs.pack import CROP_SIZE, Pack
+from train.packs.pack import CROP_SIZE, Pack, photo_name
 
 Floats = NDArray[np.floating]
 
@@ -53,7 +54,7 @@ def export_300w_lp(pack_path: str | Path, out: str | Path, progress: Callable[[i
         raise UserError(f"300W-LP's files hold parameters of BFM, but {pack_path} has those of '{about['model']}'")
     for i, name in enumerate(pack.names.tolist()):
         folder = pack.sources[i].partition("+")[0]
-        stem = f"{folder}/{PurePosixPath(name.partition('#')[0]).with_suffix('').name}"
+        stem = f"{folder}/{PurePosixPath(photo_name(name)).with_suffix('').name}"
         k = counts.get(stem, 0)
         counts[stem] = k + 1
         _write_row(Path(out), f"{stem}_{k}", pack, i)

@@ -14,8 +14,8 @@
                       expression coefficients of the morphable model that the manifest names
     pose_deg.npy      (N, 3) float32: pitch, yaw, roll (see `synergy.geometry`)
     weight.npy        (N,) float32: weight of the label in training, 0 to 1
-    residual.npy      (N,) float32: mean distance of annotations, without the jaw and their bias, to the label, in % of
-                      the face size; NaN without annotations
+    residual.npy      (N,) float32: mean distance of annotations to the label, without the 17 iBUG points of the jaw and
+                      without their bias, in % of the face size; NaN without annotations
     annotated68.npy   (N, 68, 2) float32: manual annotations in crop pixels, NaN where unknown
     annotated21.npy   (N, 21, 2) float32: AFLW's 21 points in crop pixels, NaN where unknown
     teacher68.npy     (N, 68, 3) float16: landmarks that the teachers predict together, in the frame of landmarks68; NaN
@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,9 @@ from train.packs.duplicates import Bits, image_hash, mirrored_hash
 CROP_SIZE = 120
 VERSION = 3
 N_BLENDSHAPES = 52
+
+# What the name of a profiled image adds to that of its photo.
+_PROFILED = re.compile(r"#yaw[+-]\d+$")
 
 Row = dict[str, Any]
 
@@ -136,6 +140,16 @@ class Pack:
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return image `index`, (120, 120, 3) uint8 RGB."""
         return np.asarray(cv2.imdecode(self.encoded(index), cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+def photo_name(name: str) -> str:
+    """Return the name of the photo of a row, which is another than the row's name for a profiled image.
+
+    Example:
+        >>> photo_name("face#2.jpg#yaw+45"), photo_name("face#2.jpg")
+        ('face#2.jpg', 'face#2.jpg')
+    """
+    return _PROFILED.sub("", name)
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:

@@ -11,7 +11,7 @@ import synergy
 from bfm_assets import MorphableModel
 from synergy.data.annotated_crops import ATTRIBUTES
 from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, PackWriter, Row, describe_contents
-from train.synthetic import SyntheticFace, render_face
+from train.synthetic import SyntheticFace, render_face, require_mesh
 
 SOURCE = "synthetic"
 
@@ -33,7 +33,11 @@ def render_pack(
 
     Returns:
         The directory.
+
+    Raises:
+        UserError: the model has no mesh, or the directory holds another pack.
     """
+    require_mesh(model)
     writer = PackWriter(out, {"model": model.digest, "faces": faces, "seed": seed, "version": synergy.__version__})
     for part, start in enumerate(range(0, faces, _PART)):
         stop = min(start + _PART, faces)

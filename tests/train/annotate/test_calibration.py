@@ -118,7 +118,15 @@ def test_fusion_beats_both_and_residuals_follow_the_noise(make_truth):
 def test_calibration_is_saved_and_read(tmp_path, point_model):
     calibration = Calibration.default(point_model)
     calibration.save(tmp_path / "c.npz")
-    again = Calibration.load(tmp_path / "c.npz")
+    again = Calibration.load(tmp_path / "c.npz", point_model)
     assert len(again.errors) == len(SIGNED_YAW_BOUNDS_DEG) + 1
     torch.testing.assert_close(again.errors.noise, calibration.errors.noise)
     assert again.n_faces.sum() == 0
+
+
+def test_without_predictions_the_mean_coefficients_are_zero(make_truth):
+    truth = make_truth(3)
+    none = torch.zeros(3, dtype=torch.bool)
+    calibration = Calibration.estimate(truth.model, truth.faces[none], truth.points[none])
+    assert all(value.isfinite().all() for value in vars(calibration.errors).values())
+    assert (calibration.mean_coefficients == 0).all()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 
 from train.annotate.calibration import Calibration
@@ -31,6 +33,15 @@ def test_faces_with_bad_or_few_points_have_no_weight(make_truth, flat):
     assert labels.n_points[7] == 5
     assert labels.residual[8].isnan()
     assert all(array.isfinite().all() for array in vars(labels.faces).values())
+
+
+def test_labels_that_are_not_finite_have_no_weight(make_truth, flat):
+    truth = make_truth(3)
+    calibration = Calibration.default(truth.model)
+    broken = replace(calibration, mean_coefficients=calibration.mean_coefficients * torch.nan)
+    labels = label_faces(truth.model, flat(truth.points, 0.3), None, broken)
+    assert labels.faces.coefficients.isnan().all()
+    assert (labels.weight == 0).all()
 
 
 def test_disagreement_of_teachers_decides_the_weight_of_faces_without_annotations(make_truth, flat):

@@ -1,11 +1,14 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from bfm_assets import read_model
+from synergy.cli.label import app
 from synergy.errors import UserError
 from train.annotate.faces import FaceParameters, PointModel
 from train.annotate.pipeline import LabelOptions, build_pack
@@ -100,11 +103,35 @@ def test_held_out_and_repeated_photos_are_left_out(pts_folder, tmp_path, saved_m
     assert pack.manifest["dropped"] == {"held out": ["face0.png", "face1.png"], "repeated": ["face4.png"]}
 
 
+def test_a_photo_with_a_hash_sign_in_its_name_is_no_profiled_image(pts_folder, tmp_path, saved_model):
+    folder, _ = pts_folder()
+    for suffix in ("png", "pts"):
+        (folder / f"again#2.{suffix}").write_bytes((folder / f"face4.{suffix}").read_bytes())
+        (folder / f"face5.{suffix}").rename(folder / f"face5#1.{suffix}")
+    options = LabelOptions(model=saved_model, profile_step_deg=30)
+    pack = Pack.open(build_pack(folder, tmp_path / "pack", options))
+    assert pack.manifest["dropped"]["repeated"] == ["face4.png"]
+    photos = [name for name in pack.names.tolist() if "#yaw" not in name]
+    assert sorted(photos) == ["again#2.png", "face0.png", "face1.png", "face2.png", "face3.png", "face5#1.png"]
+    assert any(name.startswith("again#2.png#yaw") for name in pack.names)
+    assert not any(name.startswith("face4.png#yaw") for name in pack.names)
+
+
 BAD = [
     (lambda path: path / "nowhere", {}, "no such file"),
     (lambda path: path, {}, "nothing to read"),
     (lambda path: path, {"profile_step_deg": 0.1}, "1 to 90 degrees"),
 ]
+UNUSED = [
+    (["--step", "30"], "--step is the step between profiled images; give --profile too"),
+    (["--teacher-weights", "w.json"], "--teacher-weights are the weights of teachers; give --teacher too"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), UNUSED)
+def test_an_option_that_another_one_needs_is_refused_without_it(tmp_path, options, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        CliRunner().invoke(app, ["build", "none", "--out", str(tmp_path), *options], catch_exceptions=False)
 
 
 @pytest.mark.parametrize(("dataset", "options", "message"), BAD)
@@ -182,6 +209,19 @@ def test_teachers_are_used_and_kept(pts_folder, tmp_path, saved_model, make_trut
     )
     copied = Pack.open(build_pack(folder, tmp_path / "again", again))
     np.testing.assert_allclose(copied.landmarks68, pack.landmarks68, atol=1e-4)
+
+
+def test_scores_without_any_annotated_face_are_not_used(pts_folder, tmp_path, saved_model, make_truth):
+    folder, landmarks = pts_folder()
+    names, rotation = [f"face{i}.png" for i in range(6)], make_truth(6, yaw_deg=30).faces.rotation.numpy()
+    file = prediction_file(tmp_path / "photos_teachers.npz", names, landmarks, rotation)
+    np.savez(tmp_path / "scores.npz", photos=np.full((6, 52), np.nan, np.float16))
+    options = LabelOptions(model=saved_model, teachers=(file,), blendshapes=tmp_path / "scores.npz")
+    with_scores, without = (
+        Pack.open(build_pack(folder, tmp_path / name, chosen))
+        for name, chosen in (("with", options), ("without", replace(options, blendshapes=None)))
+    )
+    np.testing.assert_array_equal(with_scores.landmarks68, without.landmarks68)
 
 
 def test_shares_are_stored_with_the_weights(saved_model, pts_folder, make_truth, tmp_path):

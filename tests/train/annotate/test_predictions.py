@@ -169,6 +169,9 @@ def test_other_files_are_one_line(tmp_path, arrays, message):
         read_predictions([tmp_path / "p.npz"], ["a"])
     with pytest.raises(UserError, match="gone"):
         read_predictions([tmp_path / "gone.npz"], ["a"])
+    np.savez(tmp_path / "p.npz", names=["a"], net68=np.zeros((1, 68, 2)))
+    with pytest.raises(UserError, match=r"p\.npz: no prediction is for one of the 2 faces, such as b"):
+        read_predictions([tmp_path / "p.npz"], ["b", "c"])
 
 
 def test_blendshapes_follow_the_names_of_the_teachers(tmp_path):

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from bfm_assets import ModelFileError, open_face
+from synergy.errors import UserError
+from train.annotate.calibration import Calibration
 from train.annotate.pipeline import LabelOptions, build_pack
 from train.annotate.quality import QualityInputs, _parts, format_by_yaw, measure_aflw2000, measure_agreement
 
@@ -26,6 +29,30 @@ def test_parts_share_no_point(has_21):
 
 def means(line: str) -> list[float]:
     return [float(part.split("mean")[1]) for part in line.split("|")]
+
+
+def test_the_pack_of_another_morphable_model_is_refused(pts_folder, make_truth, few_modes, tmp_path):
+    folder, landmarks = pts_folder()
+    few, whole, file = tmp_path / "few.npz", tmp_path / "whole.npz", tmp_path / "teacher.npz"
+    few_modes.save(few)
+    open_face().landmark_model().save(whole)
+    rotation = make_truth(6, yaw_deg=30).faces.rotation.numpy()
+    np.savez(file, names=[f"face{i}.png" for i in range(6)], net_landmarks=landmarks, net_rotation=rotation)
+    pack = build_pack(folder, tmp_path / "pack", LabelOptions(model=few, teachers=(file,)))
+    with pytest.raises(UserError, match=r"calibration\.npz: it belongs to a morphable model with 15 coefficients"):
+        measure_agreement(QualityInputs(folder, [file], whole, pack))
+
+
+def test_a_missing_file_of_aflw2000_3d_is_one_line(few_modes, point_model, tmp_path):
+    few_modes.save(tmp_path / "few.npz")
+    Calibration.default(point_model).save(tmp_path / "c.npz")
+    arguments = tmp_path, tmp_path / "peer.npz", tmp_path / "few.npz", tmp_path / "c.npz"
+    with pytest.raises(ModelFileError, match=r"peer\.npz: no such file$"):
+        measure_aflw2000(*arguments)
+    points = np.zeros((1, 68, 3))
+    np.savez(tmp_path / "peer.npz", names=["a.jpg"], landmarks68=points, reannotated68=points[..., :2])
+    with pytest.raises(ModelFileError, match=r"a\.mat: no such file$"):
+        measure_aflw2000(*arguments)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from bfm_assets import open_face
 from synergy.cli.label import app
+from synergy.errors import UserError
 from train.packs import rendered
 from train.packs.pack import Pack
-from train.synthetic import render_face
+from train.synthetic import SyntheticSet, render_face
 
 
 def test_labels_are_the_rendered_faces(tmp_path: Path) -> None:
@@ -49,6 +50,15 @@ def test_a_cut_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(drawn) == 1
     whole = Pack.open(rendered.render_pack(tmp_path / "whole", model, 3, 0, lambda *_: None))
     assert cut.manifest["sha256"] == whole.manifest["sha256"]
+
+
+def test_a_model_without_a_mesh_is_refused(tmp_path: Path) -> None:
+    points = open_face().landmark_model()
+    with pytest.raises(UserError, match="has no mesh: rendering needs a dense one"):
+        rendered.render_pack(tmp_path / "pack", points, 1, 0, lambda *_: None)
+    assert not (tmp_path / "pack").exists()
+    with pytest.raises(UserError, match="has no mesh: rendering needs a dense one"):
+        SyntheticSet(points, 0, 1, keep=False)
 
 
 def test_command_writes_a_pack(tmp_path: Path) -> None:
