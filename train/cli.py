@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from typing_extensions import override
@@ -87,7 +88,10 @@ class TrainCLI(LightningCLI):
             callbacks.append(RunProgressBar())
         if (seconds := self._get(self.config, "time_limit")) is not None:
             callbacks.append(TimeLimit(seconds, self.begun))
-        return super().instantiate_trainer(logger=logger, plugins=plugins, callbacks=callbacks, **kwargs)
+        try:
+            return super().instantiate_trainer(logger=logger, plugins=plugins, callbacks=callbacks, **kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from None
 
     def _parse_ckpt_path(self) -> None:
         """Refuse an unsafe `--ckpt_path` in one line before Lightning takes its hyperparameters."""

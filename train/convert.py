@@ -229,7 +229,7 @@ def convert_weights(
         out: the `.safetensors` file to write.
         bfm: morphable model of the weights, if it is not the open face.
         model: name or file of the morphable model to change to.
-        count: largest number of crops from each data set.
+        count: largest number of crops from each data set, which are evenly spread over it.
 
     Returns:
         The map of the parameters.
@@ -257,7 +257,7 @@ def convert_weights(
 def _crops(path: Path, model: MorphableModel, count: int) -> NDArray[np.uint8]:
     """Return crops (N, 120, 120, 3) evenly spread over a data set."""
     reader: FaceReader = AnnotatedCropsReader(path) if path.with_suffix(".npz").is_file() else PtsReader(path)
-    step = max(1, len(reader) // count)
+    step = max(1, -(-len(reader) // count))
     reader.names = reader.names[::step]
     return read_all(reader, model, count)[0]
 

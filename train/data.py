@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_pose
 from train.batch import Batch
-from train.packs.pack import CROP_SIZE, Pack
+from train.packs.pack import CROP_SIZE, Pack, photo_name
 from train.relabel import fit_coefficients
 
 # Samples whose labels have less weight than this are not used: their fit has failed.
@@ -144,8 +145,15 @@ class FaceDataModule(pl.LightningDataModule):
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
+        """Return a loader that begins at the current step.
+
+        Raises:
+            UserError: a step would consist of several batches. The sampler takes optimiser steps for batches.
+        """
         trainer = self.trainer
         assert trainer is not None
+        if trainer.accumulate_grad_batches != 1:
+            raise UserError("--trainer.accumulate_grad_batches: a step is always one batch; raise --data.batch_size")
         sampler = StepSampler(
             self.frequency, self.batch_size, self.seed, lambda: trainer.global_step,
             trainer.global_rank, trainer.world_size,
@@ -196,7 +204,8 @@ class PackData(FaceDataModule):
         calibration: fraction of the photos that are left out of the training samples and form the calibration set. The
             same photos are chosen in every run.
         device: where the faces are kept. With "cuda" the decoded images stay in the memory of the GPU (43 kB each), and
-            sampling and augmentation run there.
+            sampling and augmentation run there. The GPU is that of this process, by the number that torchrun and
+            Lightning write to the environment (LOCAL_RANK).
 
     Raises:
         UserError: a directory holds no complete pack, or `sampling_weights` names an unknown source.
@@ -216,15 +225,17 @@ class PackData(FaceDataModule):
         device: str = "cpu",
     ) -> None:
         super().__init__(batch_size, seed)
+        if device == "cuda" and "LOCAL_RANK" in os.environ:
+            device = f"cuda:{os.environ['LOCAL_RANK']}"
         require_device(device)
         packs = [Pack.open(path) for path in (pack, *(extra_packs or ()))]
         morphable_model = read_model(model)
         factors = sampling_weights or {}
         known = {str(source) for opened in packs for source in np.unique(opened.sources[opened.split == "train"])}
         if unknown := sorted(set(factors) - known):
-            names = ", ".join(sorted(known))
+            sources = ", ".join(sorted(known))
             raise UserError(
-                f"data.sampling_weights: {pack} has no source {unknown[0]}, only {names}; null draws all alike"
+                f"data.sampling_weights: {pack} has no source {unknown[0]}, only {sources}; null draws all alike"
             )
         per_pack = [np.array([factors.get(str(source), 1.0) for source in opened.sources]) for opened in packs]
         chosen = [
@@ -233,12 +244,12 @@ class PackData(FaceDataModule):
         ]
         factor = np.concatenate([factor[rows] for factor, (_, rows) in zip(per_pack, chosen, strict=True)])
         faces = load_faces(chosen, morphable_model).to(device)
-        photo_names = [str(name) for opened, rows in chosen for name in opened.names[rows]]
-        is_held_out = np.array([_is_held_out(name, calibration) for name in photo_names], bool)
+        names = [str(name) for opened, rows in chosen for name in opened.names[rows]]
+        is_held_out = np.array([_is_held_out(name, calibration) for name in names], bool)
         used = np.flatnonzero(~is_held_out)[: limit or None]
         self.train_set = FaceDataset(faces.images, faces.labels, used)
         self.frequency = factor[used] * yaw_frequency(self.train_set.label("yaw"), large_poses)
-        is_photo = np.array(["#" not in name for name in photo_names], bool)
+        is_photo = np.array([photo_name(name) == name for name in names], bool)
         self.calibration_set = FaceDataset(faces.images, faces.labels, np.flatnonzero(is_held_out & is_photo))
         self.validation_sets = load_validation_sets(packs[0], morphable_model)
         self.facts = {
@@ -250,7 +261,7 @@ class PackData(FaceDataModule):
 
 def _is_held_out(name: str, fraction: float) -> bool:
     """Return whether a photo, and its profiled images ("photo#yaw+45"), belong to a fraction of all photos."""
-    return crc32(name.partition("#")[0].encode()) < fraction * 2**32
+    return crc32(photo_name(name).encode()) < fraction * 2**32
 
 
 def load_training_faces(pack: Pack, model: MorphableModel) -> FaceDataset:

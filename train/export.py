@@ -15,7 +15,7 @@ from train.data import load_training_faces, load_validation_sets, validation_loa
 from train.expression_head import refit_expression_head
 from train.packs.pack import Pack
 from train.validation import score_network
-from train.warm_start import checkpoint_architecture, net_state
+from train.warm_start import checkpoint_architecture, net_state, require_same_model
 
 
 def export_checkpoint(
@@ -45,8 +45,9 @@ def export_checkpoint(
         The figures and facts in the description.
 
     Raises:
-        UserError: the checkpoint cannot be read, is not of a training run, or would run code; the pack cannot be read;
-            the folder of `out` does not exist; or `refit_expression` for a landmark network.
+        UserError: the checkpoint cannot be read, is not of a training run, or would run code; a SynergyNet was trained
+            with another morphable model; the pack cannot be read; the folder of `out` does not exist; or
+            `refit_expression` for a landmark network.
     """
     if out.suffix != ".safetensors" or not out.parent.is_dir():
         raise UserError(f"{out}: weights are written as .safetensors into an existing folder")
@@ -64,6 +65,7 @@ def export_checkpoint(
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{checkpoint}: its weights do not fit the morphable model '{model}' ({reason})") from None
     if isinstance(net, SynergyNet):
+        require_same_model(checkpoint, content.get("morphable_model", ""), morphable_model)
         net.projection = preferred_projection()
     metadata: dict[str, Any] = {
         "training": {

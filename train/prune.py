@@ -20,7 +20,7 @@ _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 def can_prune(wide: Mapping[str, Tensor], narrow: MobileNetV1) -> bool:
     """Return whether `wide` is the state of a MobileNetV1 with more channels than `narrow` in at least one layer."""
-    own = narrow.state_dict()
+    own = dict(narrow.named_parameters())
     same_layers = all(name in wide and wide[name].dim() == tensor.dim() for name, tensor in own.items())
     if not same_layers or any((_size(wide[name]) < _size(own[name])).any() for name in own):
         return False

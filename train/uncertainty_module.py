@@ -131,7 +131,8 @@ class Calibrate(Callback):
     The errors of the network on the stored crops are therefore smaller than those on new photos.
 
     It runs before the last checkpoint is written, because Lightning calls callbacks that write checkpoints last.
-    Training itself has temperatures of 1. A run that has stopped early, at a time limit, is therefore not calibrated.
+    Training itself has temperatures of 1. A run that was told to stop early, at a time limit, is therefore not
+    calibrated.
     """
 
     @override
@@ -153,7 +154,7 @@ class Calibrate(Callback):
     @override
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, UncertaintyModule)
-        if pl_module.progress() < 1:
+        if trainer.should_stop and pl_module.progress() < 1:
             return
         pl_module.eval()
         faces = validation_loader(trainer.datamodule.calibration_set)  # type: ignore[attr-defined]

@@ -83,6 +83,7 @@ class TrainedNetwork:
         Raises:
             UserError: the network has another morphable model.
         """
+        require_same_model(self.path, self.model_digest, model)
         net = SynergyNet(model, **{**self.architecture, "uncertainty": True})
         try:
             self._load_into(net)
@@ -101,6 +102,21 @@ class TrainedNetwork:
         missing = [name for name in result.missing_keys if decides_predictions(name)]
         if wrong := [name for name in (*missing, *result.unexpected_keys) if not name.startswith("uncertainty.")]:
             raise UserError(f"{self.path}: does not fit its architecture ({wrong[0]})")
+
+
+def require_same_model(path: str | Path, digest: str, model: MorphableModel) -> None:
+    """Check that a trained network belongs to a morphable model.
+
+    Args:
+        path: file of the network, for the error message.
+        digest: digest of the network's morphable model; empty if the file does not state it.
+        model: the morphable model.
+
+    Raises:
+        UserError: it belongs to another one.
+    """
+    if digest and digest != model.digest:
+        raise UserError(f"{path}: does not fit the morphable model '{model.name}', it was trained with another one")
 
 
 def checkpoint_architecture(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +149,8 @@ def transplant(net: SynergyNet, state: dict[str, Tensor]) -> bool:
 
     The most important channels of a wider MobileNetV1 are copied (`train.prune`). In MAFA's first layer the weights of
     shape and expression coefficients become zero, because the coefficients of another morphable model have another
-    meaning. A MAFA of another width is left as it is.
+    meaning. Its weights of the image feature are copied only if the feature is that of the other network, whole or
+    pruned. A MAFA of another width is left as it is.
 
     Args:
         net: the network to initialise, in place.
@@ -150,11 +167,13 @@ def transplant(net: SynergyNet, state: dict[str, Tensor]) -> bool:
     features, pruned = torch.arange(net.backbone.n_features), False
     if isinstance(net.backbone, MobileNetV1) and can_prune(wide, net.backbone):
         features, pruned = prune_backbone(wide, net.backbone), True
+    is_same = all(name in wide and wide[name].shape == own.shape for name, own in net.backbone.named_parameters())
     if state["mafa.from_face.bias"].shape == net.mafa.from_face.bias.shape:
         n_global, columns = net.mafa.n_global, net.mafa.n_global + net.backbone.n_features
         weight = state["mafa.from_face.weight"]
         net.mafa.from_face.weight[:, :n_global] = weight[:, :n_global]
-        net.mafa.from_face.weight[:, n_global:columns] = weight[:, n_global + features]
+        if pruned or is_same:
+            net.mafa.from_face.weight[:, n_global:columns] = weight[:, n_global + features]
         net.mafa.from_face.weight[:, columns:] = 0
     return pruned
 

@@ -21,6 +21,7 @@ from synergy.cli import app
 from synergy.errors import UserError
 from synergy.weights import load
 from train.cli import main
+from train.export import export_checkpoint
 from train.loggers import make_logger
 from train.module import SynergyModule
 
@@ -70,6 +71,8 @@ def test_a_run_in_a_folder_with_files_of_our_names(tmp_path: Path) -> None:
         (["--config=none.yaml"], "--config none.yaml: no such file"),
         (["--model.wdth", "2"], r"^model\.wdth: train\.module\.SynergyModule has no such option$"),
         (["--model.width", "wide"], r"^model\.width: .*wide$"),
+        (["--trainer.devices", "0"], r"^trainer: .*devices='0'.* is not a valid input"),
+        (["--trainer.accelerator", "none"], "^trainer: You selected an invalid accelerator name"),
     ],
 )
 def test_a_wrong_option_is_one_line(pack: Path, options: list[str], message: str) -> None:
@@ -135,6 +138,10 @@ def test_exported_weights_load(model_file: Path, pack: Path, tmp_path: Path) -> 
     assert facts["training"]["git"] == "abc"
     assert facts["training"]["command"] == "synergy train fit"
     assert facts["validation"]["helen_test"]["nme_all"] > 0
+    content["morphable_model"] = "another"
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match=r"other\.ckpt: does not fit the morphable model 'symmetric'"):
+        export_checkpoint(tmp_path / "other.ckpt", None, tmp_path / "other.safetensors")
     net = load(out, read_model(model_file))
     images = torch.rand(2, 3, 120, 120) * 255
     torch.testing.assert_close(net(images).landmarks, module.net.eval()(images).landmarks)

@@ -15,6 +15,7 @@ from synergy.cli import app
 from synergy.models import SynergyNet
 from synergy.parameters import split_parameters, split_pose
 from synergy.weights import load, save_weights
+from train.convert import _crops as read_crops
 from train.convert import convert, fit_parameter_map
 
 
@@ -116,3 +117,10 @@ def test_the_command_converts_a_weights_file(renamed: MorphableModel, tmp_path: 
     assert facts["converted"]["crops"] == 6
     assert facts["training"] == {"steps": 3}
     assert "validation" not in facts
+
+
+def test_crops_are_spread_over_the_whole_data_set(pts_folder) -> None:
+    folder, _ = pts_folder()
+    every = read_crops(folder, open_face(), 6)
+    assert len(every) == 6
+    np.testing.assert_array_equal(read_crops(folder, open_face(), 4), every[::2])

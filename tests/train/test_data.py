@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 
@@ -46,6 +47,21 @@ def test_sampling_weights_say_how_often_a_source_is_drawn(model_file: Path, pack
     assert len(data(0, fake=0).train_set) == 0
     with pytest.raises(UserError, match=r"data.sampling_weights: .* has no source helen, only fake"):
         data(0, helen=2)
+
+
+def test_several_batches_per_step_are_refused(model_file: Path, pack: Path) -> None:
+    data = PackData(pack, str(model_file))
+    data.trainer = pl.Trainer(accelerator="cpu", devices=1, accumulate_grad_batches=2, logger=False)
+    with pytest.raises(UserError, match=r"^--trainer\.accumulate_grad_batches: a step is always one batch"):
+        data.train_dataloader()
+
+
+def test_each_process_keeps_its_faces_on_its_own_gpu(
+    model_file: Path, pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "99")
+    with pytest.raises(UserError, match="device 'cuda:99' cannot be used"):
+        PackData(pack, str(model_file), device="cuda")
 
 
 def test_more_packs_add_training_faces_only(tmp_path: Path) -> None:

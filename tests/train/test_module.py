@@ -317,6 +317,19 @@ def test_transplant_keeps_what_fits(symmetric: MorphableModel, tiny_model: Morph
     torch.testing.assert_close(a, old.mafa(points, feature, torch.zeros(2, 7)))
 
 
+def test_transplant_copies_no_weights_of_other_features(symmetric: MorphableModel) -> None:
+    new = SynergyNet(symmetric, width=0.25)
+    columns = slice(new.mafa.n_global, new.mafa.n_global + new.backbone.n_features)
+    before = new.mafa.from_face.weight.detach().clone()
+    for backbone, width in (("mobilenet_v1", 0.125), ("mobilenet_v2", 1.0)):
+        old = SynergyNet(symmetric, backbone, width)
+        assert not transplant(new, old.state_dict())
+        after = new.mafa.from_face.weight
+        assert torch.equal(after[:, columns], before[:, columns])
+        n_global = old.mafa.n_global
+        assert torch.equal(after[:, :n_global], old.mafa.from_face.weight[:, :n_global])
+
+
 def start_run(*arguments: object) -> subprocess.Popen[bytes]:
     """resume_run.py with its MODEL PACK OUT RESUME PAUSE [jvcr]."""
     command = [sys.executable, str(Path(__file__).with_name("resume_run.py")), *map(str, arguments)]

@@ -30,7 +30,8 @@ def wide_with_dead_channels(narrow: MobileNetV1, wide: MobileNetV1) -> None:
 def test_pruning_of_dead_channels_changes_nothing() -> None:
     wide, narrow = MobileNetV1(0.5).eval(), MobileNetV1(0.25).eval()
     wide_with_dead_channels(narrow, wide)
-    assert can_prune(wide.state_dict(), narrow)
+    # A weights file has no counts of batches.
+    assert can_prune({name: value for name, value in wide.state_dict().items() if "num_batches" not in name}, narrow)
     kept = prune_backbone(wide.state_dict(), narrow)
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():

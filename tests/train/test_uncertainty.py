@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,7 +34,7 @@ from train.uncertainty import (
     rotation_error,
     rotation_nll,
 )
-from train.uncertainty_module import UncertaintyModule, augmented_batches
+from train.uncertainty_module import Calibrate, UncertaintyModule, augmented_batches
 from train.warm_start import TrainedNetwork
 
 
@@ -128,6 +131,16 @@ def test_a_network_of_another_morphable_model_is_one_line(start: Path, model_fil
     assert "\n" not in str(caught.value)
 
 
+def test_a_network_of_another_morphable_model_of_the_same_size_is_refused(
+    symmetric: MorphableModel, tmp_path: Path
+) -> None:
+    save_weights(SynergyNet(symmetric, width=0.25), tmp_path / "net.safetensors", {}, symmetric)
+    start = TrainedNetwork.read(tmp_path / "net.safetensors")
+    assert start.with_uncertainty(symmetric).uncertainty is not None
+    with pytest.raises(UserError, match=r"net\.safetensors: does not fit the morphable model 'symmetric', it was"):
+        start.with_uncertainty(replace(symmetric, mean=symmetric.mean * 1.1))
+
+
 def test_a_missing_start_is_one_line() -> None:
     with pytest.raises(UserError, match="no such file"):
         TrainedNetwork.read("missing.safetensors")
@@ -193,6 +206,26 @@ def test_calibration_photos_are_held_out_together_with_their_profiled_images(mod
     held_out = {image.tobytes() for image in data.calibration_set[list(range(len(data.calibration_set)))].image.numpy()}
     trained = {image.tobytes() for image in data.train_set[list(range(len(data.train_set)))].image.numpy()}
     assert not held_out & trained
+
+
+def test_photos_with_a_hash_sign_in_their_names_are_photos(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(pack, tmp_path / "pack")
+    np.save(folder / "names.npy", np.array([f"photo#{name}" for name in np.load(pack / "names.npy")]))
+    data = PackData(folder, str(model_file), calibration=0.3)
+    assert 5 < len(data.calibration_set) < 35
+    assert len(data.calibration_set) + len(data.train_set) == 64
+
+
+@pytest.mark.parametrize("should_stop", [False, True])
+def test_a_run_that_was_not_told_to_stop_is_calibrated(
+    should_stop: bool, start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, calibrated = UncertaintyModule(str(start)), []
+    module.progress = lambda: 0.1  # type: ignore[method-assign]
+    monkeypatch.setattr("train.uncertainty_module.fit_temperatures", lambda net, _: calibrated.append(net))
+    data = SimpleNamespace(calibration_set=SyntheticSet(open_face(), 0, 1, True))
+    Calibrate().on_train_end(SimpleNamespace(should_stop=should_stop, datamodule=data), module)  # type: ignore[arg-type]
+    assert calibrated == ([] if should_stop else [module.net])
 
 
 def test_the_stage_from_a_checkpoint_to_calibrated_weights(
