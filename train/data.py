@@ -27,7 +27,7 @@ from train.batch import Batch
 from train.packs.pack import CROP_SIZE, Pack, photo_name
 from train.relabel import fit_coefficients
 
-# Samples whose labels have less weight than this are not used: their fit has failed.
+# Labels that have less weight than this are not used: their fit has failed.
 MIN_WEIGHT = 0.05
 _VALIDATION_BATCH = 128
 
@@ -275,12 +275,19 @@ def _training_rows(pack: Pack) -> NDArray[np.intp]:
 
 
 def load_validation_sets(pack: Pack, model: MorphableModel) -> dict[str, FaceDataset]:
-    """Return the validation samples of a pack by their source, with parameters of a morphable model."""
+    """Return the validation samples of a pack by their source, with parameters of a morphable model.
+
+    Landmarks and parameters of labels whose fit has failed are NaN. Their annotations stay.
+    """
     is_validation = pack.split == "val"
-    return {
+    sets = {
         str(source): load_faces([(pack, np.flatnonzero(is_validation & (pack.sources == source)))], model)
         for source in np.unique(pack.sources[is_validation])
     }
+    for faces in sets.values():
+        for name in ("landmarks", "params"):
+            faces.labels[name][faces.labels["weight"] < MIN_WEIGHT] = torch.nan
+    return sets
 
 
 def load_faces(chosen: Sequence[tuple[Pack, NDArray[np.integer]]], model: MorphableModel) -> FaceDataset:

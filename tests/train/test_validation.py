@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from bfm_assets import MorphableModel
 from eval.metrics import box_size, nme
 from synergy.landmarks import INNER51
-from synergy.models import SynergyOutput
+from synergy.models import SynergyNet, SynergyOutput
 from train.batch import Batch
-from train.data import PackData
-from train.validation import FaceScores
+from train.data import PackData, load_validation_sets
+from train.packs.pack import Pack
+from train.validation import FaceScores, score_network
 
 SIDE = 120
 Change = Callable[[Tensor], None]
@@ -103,6 +106,26 @@ def test_missing_labels_are_left_out(batch: Batch, change: Callable[[Batch], Non
         assert found["label_nme_all"] > 0
         # An unknown yaw belongs to no bin: a few of these faces are beyond 60 degrees, or none.
         assert found["nme_all"] > 0
+
+
+def test_labels_that_have_failed_are_left_out_but_not_their_annotations(
+    pack: Path, model_file: Path, symmetric: MorphableModel, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(pack, tmp_path / "pack")
+    weight, landmarks = np.load(pack / "weight.npy"), np.load(pack / "landmarks68.npy")
+    weight[64], landmarks[64] = 0, landmarks[64] / 120
+    np.save(folder / "weight.npy", weight)
+    np.save(folder / "landmarks68.npy", landmarks)
+    faces = load_validation_sets(Pack.open(folder), symmetric)["helen_test"]
+    batch = faces[list(range(8))]
+    net = SynergyNet(symmetric, width=0.25, uncertainty=True).eval()
+    net.set_whitening(batch.params[1:].mean(0), batch.params[1:].std(0))
+    whole, rest = (score_network(net, [faces[rows]]) for rows in (list(range(8)), list(range(1, 8))))
+    assert all(np.isfinite(value) for value in whole.values())
+    for name in ("label_nme_all", "coarse_label_nme_all", "pose_all", "landmarks_within1", "rotation_within1"):
+        assert whole[name] == pytest.approx(rest[name], rel=1e-4)
+    assert batch.annotated68[0].isfinite().all()
+    assert whole["nme_all"] != pytest.approx(rest["nme_all"], rel=1e-4)
 
 
 def test_predictions_that_are_not_finite_are_counted_and_left_out(batch: Batch) -> None:
