@@ -489,6 +489,9 @@ def test_a_clip_of_three_frames_per_second(open_page, tmp_path):
     first, last = seek(0.3), seek(1.66)
     assert difference(first, last) > 0.02
     assert difference(seek(1.95), last) < 0.01
+    for view in ("left", "photo"):
+        page.click(f"[data-view={view}]")
+    assert difference(page.picture("#canvas"), last) < 0.01
     for person in (2, 1):
         page.click(f"#faces button:nth-of-type({person})")
         page.wait_for_model()

@@ -123,7 +123,10 @@ export class Viewer {
     if (!this.mesh) return;
     // AnimationMixer.setTime would start the animation again at its end.
     for (const action of this.actions) action.time = Math.min(seconds, action.getClip().duration);
+    // The mixer leaves a rotation as it is that it has set before.
+    this.mesh.quaternion.copy(this.photoRotation);
     this.mixer.update(0);
+    this.photoRotation.copy(this.mesh.quaternion);
     if (this.view !== "photo") this.mesh.quaternion.identity();
     this.draw();
   }
