@@ -26,7 +26,6 @@ from synergy.cli.options import (
     positive_numbers,
 )
 from synergy.errors import UserError
-from synergy.weights import DEFAULT
 
 if TYPE_CHECKING:
     from bfm_assets.schema import MorphableModel
@@ -69,6 +68,8 @@ def _common_options(
     if not math.isfinite(rotate):
         raise UserError(f"--rotate {rotate}: not an angle in degrees")
     if from_predictions:
+        from synergy.weights import DEFAULT
+
         _refuse_without_network(
             mirror=mirror, rotate=rotate, model=model != DEFAULT, engine=engine is not EngineName.TORCH
         )

@@ -38,5 +38,5 @@ def test_an_exported_network_is_compared_with_its_own_int8_form(small_net, tmp_p
     export_fp32("onnx", CropModel(small_net), path, np.zeros((1, 120, 120, 3), np.uint8))
     with pytest.raises(UserError, match=f"expected '{small_net.model_id} int8'"):
         exported_candidate(small_net, path)
-    with pytest.raises(UserError, match="give it with --int8"):
+    with pytest.raises(UserError, match="give --model the weights that it was made from"):
         own_candidates(ExportedNetwork(path))
