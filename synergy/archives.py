@@ -121,7 +121,7 @@ def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(path) as archive:
         for member in archive:
             if member.islnk() and _is_image(member.name):
-                # Its content is that of a file before it, to which a compressed archive cannot go back in little time.
+                # Its content is that of an earlier file. In a compressed archive, reading it again can take very long.
                 yield member.name, b""
             elif member.isfile() and _is_image(member.name):
                 check_size(member.name, member.size)

@@ -218,7 +218,7 @@ class VideoReader:
 
 
 def _location(path: str | Path) -> str:
-    """Return an absolute path. Of a relative one, FFmpeg takes what comes before a colon for a protocol."""
+    """Return an absolute path. In a relative one, FFmpeg takes the text before a colon for the name of a protocol."""
     return str(Path(path).absolute())
 
 

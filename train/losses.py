@@ -1,7 +1,7 @@
 """Losses for landmarks, score volumes and 3DMM parameters.
 
-Unknown labels are NaN in the target and are left out. Each loss returns a scalar, except for `adaptive_wing`. It is
-zero, with a zero gradient, if nothing is known. Weights are per sample.
+Unknown labels are NaN in the target and are left out. Each loss returns a scalar, except for `adaptive_wing`. The
+scalar is zero, with a zero gradient, if nothing is known. Weights are per sample.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def _all_steps(path: Path, content: Any, values: Mapping[str, Any]) -> Iterator[
         if set(options) != {"repeat", "steps"} or not isinstance(options["repeat"], list):
             raise UserError(f"{path}: {template} has a list 'repeat' and the entry 'steps', and nothing else")
         for number, texts in enumerate(options["repeat"], 1):
-            # These texts may contain values, so they are filled in first.
+            # These texts may contain values, so they come first. They replace values of the same name.
             more = _mapping(path, f"{template}: entry {number} of 'repeat'", texts)
             yield from _all_steps(path, options["steps"], {**more, **values, **more})
 

@@ -9,7 +9,7 @@ from synergy.errors import UserError
 
 
 def has_eyes(sample: FaceSample) -> bool:
-    """Return True, because errors can be divided by the distance of the eyes.
+    """Check that errors can be divided by the distance of the eyes, and return True.
 
     Raises:
         SampleError: the outer corners, or the centres, of the eyes coincide or are unknown.
@@ -23,7 +23,7 @@ def has_eyes(sample: FaceSample) -> bool:
 
 
 def has_depth(sample: FaceSample) -> bool:
-    """Return True for a sample with 3D landmarks and eyes (`has_eyes`).
+    """Check that the landmarks are 3D and the eyes known (`has_eyes`), and return True.
 
     Raises:
         UserError: the landmarks are 2D.

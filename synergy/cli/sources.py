@@ -205,8 +205,8 @@ def output_stem(name: str) -> str:
     """Return the path, relative to the folder of results, with which the files of an input begin.
 
     Different names give different paths: the folders and the suffix of the input are kept. The root folder becomes
-    `root` and the parent folder `up`; folders that have such a name get one more underscore. After `root` come, on
-    Windows, the letter of the drive, or the server and its shared folder.
+    `root` and the parent folder `up`; folders that have such a name get one more underscore. On Windows, `root` is
+    followed by the letter of the drive, or by the server and its shared folder.
 
     Example:
         >>> output_stem("photos/a.jpg"), output_stem("../a.jpg"), output_stem("/data/a.jpg")
