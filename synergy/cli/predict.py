@@ -69,8 +69,9 @@ def predict(
     boxes: Annotated[
         Path | None,
         typer.Option(
-            help='JSON {"photos/a.jpg": \\[\\[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s. Keys '
-            "are paths as given on the command line, or as found in a given folder."
+            help='JSON {"photos/a.jpg": \\[\\[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s. A box '
+            "goes around the 68 landmarks, from the brows to the chin, in pixels. Keys are paths as given on the "
+            "command line, or as found in a given folder."
         ),
     ] = None,
     model: NetworkOption = "synergynet",
@@ -112,8 +113,8 @@ def predict(
         int | None,
         typer.Option(
             min=0,
-            help="Processes that work on images; 0 uses no further process. By default 0 for less than 200 images, and "
-            "one per processor for more. Each needs about 400 MB of memory.",
+            help="Processes that work on images; 0 uses no further process. By default 0 for fewer than 200 images, "
+            "and else one per processor. Each needs about 400 MB of memory.",
             show_default=False,
         ),
     ] = None,
