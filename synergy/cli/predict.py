@@ -90,8 +90,8 @@ def predict(
         typer.Option(
             min=0,
             max=1,
-            help="Lowest probability of a face by the network, for weights that predict it. Lower ones are "
-            "removed. Given --boxes are kept.",
+            help="Detected faces that the network takes for faces with a lower probability are removed, for weights "
+            "that predict it. Faces of --boxes are kept.",
         ),
     ] = MIN_CONFIDENCE,
     engine: EngineOption = EngineName.AUTO,
