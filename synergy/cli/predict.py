@@ -70,8 +70,8 @@ def predict(
         Path | None,
         typer.Option(
             help='JSON {"photos/a.jpg": \\[\\[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s. A box '
-            "goes around the 68 landmarks, from the brows to the chin, in pixels of the upright image. Keys are paths as "
-            "given on the command line, or as found in a given folder."
+            "goes around the 68 landmarks, from the brows to the chin, in pixels of the upright image. Keys are paths "
+            "as given on the command line, or as found in a given folder."
         ),
     ] = None,
     model: NetworkOption = "synergynet",
