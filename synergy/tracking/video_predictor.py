@@ -123,6 +123,9 @@ class VideoPredictor:
         memory: how many seconds a person may be out of sight.
         fps: frames per second of frames without a timestamp.
 
+    Raises:
+        ValueError: `detect_every` or `fps` is not positive.
+
     Example:
         >>> tracker = VideoPredictor()
         >>> frame = np.zeros((120, 160, 3), np.uint8)
