@@ -179,7 +179,7 @@ class MorphableModel:
         )
 
     def truncated(self, n_shape: int, n_expression: int) -> MorphableModel:
-        """Keep the first `n_shape` and `n_expression` modes only.
+        """Return a model with the first `n_shape` shape and `n_expression` expression modes only.
 
         Raises:
             ModelFileError: the model has fewer modes.

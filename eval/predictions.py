@@ -154,7 +154,7 @@ class Predictions:
     def _problem(self) -> str | None:
         n, points = len(self.names), self.landmarks68
         if points.ndim != 3 or points.shape[1] != 68 or points.shape[2] not in (2, 3):
-            return f"landmarks68 is {points.shape}, expected (N, 68, 3)"
+            return f"landmarks68 is {points.shape}, expected (N, 68, 3) or (N, 68, 2)"
         if len(points) != n:
             return f"{n} names but {len(points)} sets of landmarks"
         for key, array in self._optional().items():

@@ -39,7 +39,7 @@ def as_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> NDArray[np.ui
 
     Args:
         source: an array (H, W, 3) uint8 RGB, which is returned as it is; a PIL image of any mode; the path of an image
-            file; or the bytes of one. PIL images and files are turned upright by their EXIF orientation.
+            file; or the bytes of one. PIL images and files are rotated upright by their EXIF orientation.
         max_pixels: files and PIL images with more pixels are refused. Arrays are taken as they are.
 
     Raises:
@@ -63,7 +63,7 @@ def as_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> NDArray[np.ui
 def read_image(source: str | Path | bytes, name: str = "", max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Read an image file, or its bytes, upright by its EXIF orientation.
 
-    Grey, palette, CMYK and 16-bit images are converted, 16-bit ones by their top eight bits. Transparent pixels become
+    Grey, palette, CMYK and 16-bit images are converted; 16-bit values are divided by 257. Transparent pixels become
     white. Of an animation the first frame is read.
 
     Args:

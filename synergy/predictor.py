@@ -39,8 +39,9 @@ class FacePredictor:
     pickles (the default one does).
 
     Args:
-        net: the network, or what `--model` takes (`synergy.registry.open_network`): the name of bundled weights or the
-            path of a file. The default network by default.
+        net: the network, or what `--model` takes: the name of bundled weights or the path of a file. The default
+            network by default. A network that needs a Basel Face Model is opened by
+            `synergy.registry.open_network(name, bfm)` and given here.
         detector: finds faces where none are given; CenterFace by default, made at its first use.
         device: "cpu", "cuda", or another device of torch.
         batch_size: how many crops go through the network at once.
@@ -124,7 +125,20 @@ class FacePredictor:
         return self._detector
 
     def __call__(self, image: ImageSource, boxes: ArrayLike | None = None, landmarks: ArrayLike | None = None) -> Faces:
-        """Predict the faces of one image; see `predict_batch`."""
+        """Predict the faces of one image.
+
+        Args:
+            image: an image, as in `predict_batch`.
+            boxes: (K, 4) boxes around the 68 landmarks of its faces. The detector does not run.
+            landmarks: (K, N, 2 or 3) points of its faces. The detector does not run.
+
+        Returns:
+            The faces: best first, or in the order of the given boxes or landmarks.
+
+        Raises:
+            UserError: the file cannot be read as an image.
+            ValueError: see `predict_batch`.
+        """
         return self.predict_batch(
             [image], None if boxes is None else [boxes], None if landmarks is None else [landmarks]
         )[0]
@@ -138,10 +152,11 @@ class FacePredictor:
         """Predict the faces of several images, whose crops share the network's batches.
 
         Args:
-            images: arrays (H, W, 3) uint8 RGB of any size, PIL images, or paths of image files.
+            images: arrays (H, W, 3) uint8 RGB of any size, PIL images, or paths or contents of image files.
             boxes: per image (K, 4) x0, y0, x1, y1 around the 68 landmarks (brows to chin), in pixels of the upright
                 image. The detector does not run.
-            landmarks: per image (K, N, 2 or 3) points whose bounding box is taken as such a box.
+            landmarks: per image (K, N, 2 or 3) points in such pixels, whose bounding box is taken as such a box. NaN is
+                unknown; two points of a face must be known.
 
         Returns:
             One `Faces` per image: best first, or in the order of the given boxes or landmarks. `Faces.n_removed` is the
@@ -149,7 +164,8 @@ class FacePredictor:
 
         Raises:
             UserError: a file cannot be read as an image.
-            ValueError: arrays of other shapes, boxes without area, or boxes outside their image.
+            ValueError: boxes and landmarks are both given, arrays of other shapes, boxes without area, or boxes outside
+                their image.
         """
         if isinstance(images, str | Path | bytes):
             raise ValueError("predict_batch takes a sequence of images; for one image call the predictor itself")
@@ -224,7 +240,14 @@ class FacePredictor:
         return np.asarray(square_crop(boxes, self.net.size, self.net.margin), np.float64)
 
     def detect(self, image: Image) -> FaceLocations:
-        """Detect the faces of an image, also of the rotated image where it shows none and `roll` is "any"."""
+        """Detect the faces of an image, also of the rotated image where it shows none and `roll` is "any".
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            The faces, best first, in image pixels.
+        """
         found = self.detector(image)
         boxes, crop_boxes = found.boxes, self.detector.crop_box(found.boxes)
         for degrees in (90.0, 180.0, 270.0):
@@ -279,6 +302,9 @@ class FacePredictor:
             scores: (N,) detection scores in 0..1.
             affines: (N, 2, 3) maps from image pixels to crop pixels.
             predicted: the predictions for the N crops.
+
+        Returns:
+            The N faces, in the same order.
         """
         landmarks = transform_points(invert_affine(affines), predicted.landmarks).astype(np.float32)
         poses = poses_from_params(predicted.params, affines)
@@ -311,6 +337,9 @@ class FacePredictor:
         Args:
             crops: (N, size, size, 3) uint8 RGB.
 
+        Returns:
+            The predictions in crop pixels.
+
         Raises:
             ValueError: there is no crop, or they have another shape or type.
         """
@@ -327,10 +356,10 @@ class FaceLocations(NamedTuple):
     """K faces of one image.
 
     Attributes:
-        boxes: (K, 4) detected or given boxes.
-        scores: (K,) detection scores in 0..1.
-        crop_boxes: (K, 4) boxes of the landmarks.
-        points5: (K, 5, 2) detected points, NaN where unknown.
+        boxes: (K, 4) detected or given boxes x0, y0, x1, y1 in image pixels.
+        scores: (K,) detection scores in 0..1; 1 for given boxes.
+        crop_boxes: (K, 4) boxes of the landmarks in image pixels.
+        points5: (K, 5, 2) detected points in image pixels (`synergy.detect.Detection`), NaN where unknown.
     """
 
     boxes: Floats

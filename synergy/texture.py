@@ -41,7 +41,7 @@ Floats = NDArray[np.float32]
 _SIZES = (256, 2048)
 # Cosines of the angle between the normal of a surface and the direction to the camera. Above the second value, the
 # surface is seen well. Below the first value, the photo is not used: there, a small error of the mesh takes the colour
-# of something beside the face.
+# of something next to the face.
 _SEEN = (0.2, 0.45)
 # The same outside the face region: neck and skull are often covered, and the mesh is less exact there.
 _SEEN_OUTSIDE = (0.4, 0.75)

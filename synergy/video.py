@@ -84,7 +84,7 @@ class _Clock:
 class VideoReader:
     """Read the frames of a video file, as a context manager.
 
-    Frames are turned upright by the file's rotation metadata. Their times are those of the file, so that a variable
+    Frames are rotated upright by the file's rotation metadata. Their times are those of the file, so that a variable
     frame rate is kept. What is damaged is left out, and `problem` then says how much was read.
 
     Args:

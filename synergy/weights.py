@@ -118,6 +118,9 @@ def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | N
         morphable_model: needed for weights of a `SynergyNet` that were not trained on the bundled open face. Landmark
             networks work with any; the open face by default.
 
+    Returns:
+        The network. `FacePredictor` takes it. Called alone, it takes crops (B, 3, size, size), RGB in 0..255.
+
     Raises:
         UserError: no such weights, not a weights file, weights of another morphable model, or weights that are not
             finite.
@@ -137,7 +140,7 @@ def load(name_or_path: str | Path = DEFAULT, morphable_model: MorphableModel | N
     if "network" not in facts["architecture"] and model.digest != wanted_digest:
         raise UserError(
             f"{path}: trained with morphable model '{wanted_name}' ({wanted_digest}), "
-            f"got '{model.name}' ({model.digest})"
+            f"got '{model.name}' ({model.digest}); give that model with --bfm, or as `morphable_model`"
         )
     try:
         net = build(facts["architecture"], model)

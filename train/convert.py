@@ -235,11 +235,11 @@ def convert_weights(
         The map of the parameters.
 
     Raises:
-        UserError: the weights are not of this project, or a file cannot be read.
+        UserError: the weights are not of a SynergyNet of this project, or a file cannot be read.
     """
     net = open_network(weights, bfm)
     if not isinstance(net, SynergyNet):
-        raise UserError(f"{weights}: only this project's own networks can be converted")
+        raise UserError(f"{weights}: only a SynergyNet of this project can be converted")
     morphable_model = read_model(model)
     crops = np.concatenate([_crops(path, morphable_model, count) for path in track(data, "reading")])
     new, mapping = convert(net, morphable_model, crops)

@@ -100,7 +100,8 @@ class StepSampler(Sampler[list[int]]):
         self.n, self.frequency = len(frequency), np.asarray(frequency)
         self.batch_size, self.seed, self.start, self.rank, self.world = batch_size, seed, start, rank, world
         if len(self) == 0:
-            raise UserError(f"{self.n} training samples are fewer than one batch of {batch_size} x {world}")
+            batch = f"{batch_size} x {world}; add samples or lower --data.batch_size"
+            raise UserError(f"{self.n} training samples are fewer than one batch of {batch}")
 
     def __len__(self) -> int:
         return self.n // (self.batch_size * self.world)

@@ -58,7 +58,7 @@ def _open_teacher(weights: str, bfm: str | None) -> SynergyNet:
     """Open a network of this project in evaluation mode, without gradients."""
     teacher = open_network(weights, bfm)
     if not isinstance(teacher, SynergyNet):
-        raise UserError(f"--model.teacher {weights}: only this project's own networks can be teachers")
+        raise UserError(f"--model.teacher {weights}: only a SynergyNet of this project can be a teacher")
     return teacher.requires_grad_(False).eval()
 
 
@@ -77,7 +77,7 @@ class SynergyModule(FaceModule):
             morphable model is copied as it is. Of others, also with a wider MobileNetV1, what fits is copied, and the
             heads are fitted to the features (`train.warm_start`). The file is read at once, so that a wrong one is
             reported before the data are loaded.
-        teacher: weights of a network of this project whose landmarks for the augmented images are a second target
+        teacher: weights of a SynergyNet of this project whose landmarks for the augmented images are a second target
             (distillation), by name or file. The teacher may have another morphable model.
         teacher_bfm: Basel Face Model of the teacher, if it needs one.
         seed: decides every random number of a step, together with the number of the step.
@@ -87,7 +87,7 @@ class SynergyModule(FaceModule):
 
     Raises:
         UserError: `start` cannot be read or is neither a checkpoint of a training run nor a weights file;
-            or `teacher` cannot be read or is no network of this project.
+            or `teacher` cannot be read or is no SynergyNet of this project.
     """
 
     net: SynergyNet

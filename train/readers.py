@@ -78,7 +78,7 @@ class ReaderData(FaceDataModule):
         basel = read_model(bfm) if bfm else None
         if kind == "3ddfa":
             if not (list_file and params_file and whitening_file):
-                raise UserError("3DDFA's training set needs list_file, params_file and whitening_file")
+                raise UserError("--data.kind 3ddfa needs --data.list_file, .params_file and .whitening_file too")
             reader: FaceReader = DDFAReader(path, list_file, params_file, whitening_file, basel)
         elif kind == "300w-lp":
             reader = W300LPReader(path, basel)
@@ -147,7 +147,8 @@ def read_all(
         visibility.append(sample.visibility68)
         poses.append(np.full(N_POSE, np.nan) if sample.params is None else split_pose(sample.params)[0])
     if not images:
-        raise UserError(f"{reader.source}: no readable sample, for example {reader.problems[:1]}")
+        first = "".join(f"; {problem.name}: {problem.reason}" for problem in reader.problems[:1])
+        raise UserError(f"{reader.source}: no readable sample{first}")
     points, pose = np.stack(landmarks), np.stack(poses).astype(np.float32)
     rotation = decompose_pose(torch.from_numpy(pose))[1]
     known = np.isfinite(pose).all(1) & np.isfinite(points).all((1, 2))

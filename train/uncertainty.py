@@ -1,8 +1,7 @@
 """Losses, scores and temperatures of the uncertainty heads (`synergy.models.uncertainty`) of a trained network.
 
-The standard deviations are those of errors against the labels of a training
-pack, which are not the errors against the truth: a label combines annotations and predictions, and has errors of its
-own.
+The standard deviations are those of errors against the labels of a training pack, which are not the errors against the
+truth: a label combines annotations and predictions, and has errors of its own.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ import typer
 
 
 def demo(out: Annotated[Path, typer.Option(help="Folder for the pictures and index.html.")] = Path("demo_out")) -> None:
-    """A page about a public-domain photo, a tracked clip, and rendered faces in known poses.
+    """Write a page about a public-domain photo, a tracked clip, and rendered faces in known poses.
 
-    Writes an index.html, and the pictures, videos, meshes and numbers that it shows. No network is needed. The clip
-    needs the extra `video`.
+    The folder gets an index.html, and the pictures, videos, meshes and numbers that it shows. No network is needed. The
+    photo needs the extra `demo`, and the clip the extra `video`.
     """
     import torch
 

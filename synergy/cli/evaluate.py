@@ -48,7 +48,7 @@ def _common_options(
         Path | None, typer.Option(help="Score the predictions of this .npz file instead of running a network.")
     ] = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Write names, landmarks and poses to this .npz file.")
+        Path | None, typer.Option(help="Write the predictions, in the form of --from-predictions, to this .npz.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all scores to this file.")] = None,
     report: Annotated[

@@ -22,8 +22,8 @@ quality = typer.Typer(no_args_is_help=True, help="Print the quality tables of do
 app.add_typer(quality, name="quality")
 
 OutOption = Annotated[Path, typer.Option(help="Directory of the pack. An interrupted run continues.")]
-MorphableModelOption = Annotated[Path | None, typer.Option(help="The bundled open face by default.")]
-FittedModelOption = Annotated[Path, typer.Option(help="The model whose faces were fitted.")]
+MorphableModelOption = Annotated[Path | None, typer.Option(help="Morphable model; by default the bundled open face.")]
+FittedModelOption = Annotated[Path, typer.Option(help="Morphable model whose faces were fitted.")]
 
 
 @contextmanager

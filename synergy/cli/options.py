@@ -76,7 +76,9 @@ MinFaceOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Threads on the CPU. By default the detector uses up to 4, and the network 1.", show_default=False
+        min=1,
+        help="Threads on the CPU. By default the detector uses up to 4, and the network 1 in onnxruntime.",
+        show_default=False,
     ),
 ]
 

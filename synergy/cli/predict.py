@@ -69,8 +69,9 @@ def predict(
     boxes: Annotated[
         Path | None,
         typer.Option(
-            help='JSON {"photos/a.jpg": \\[\\[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s. Keys '
-            "are paths as given on the command line, or as found in a given folder."
+            help='JSON {"photos/a.jpg": \\[\\[x0, y0, x1, y1], ...]}: faces to use instead of the detector\'s. A box '
+            "goes around the 68 landmarks, from the brows to the chin, in pixels of the upright image. Keys are paths "
+            "as given on the command line, or as found in a given folder."
         ),
     ] = None,
     model: NetworkOption = "synergynet",
@@ -89,8 +90,8 @@ def predict(
         typer.Option(
             min=0,
             max=1,
-            help="Lowest probability of a face by the network, for weights that predict it. Lower ones are "
-            "removed. Given --boxes are kept.",
+            help="Detected faces that the network takes for faces with a lower probability are removed, for weights "
+            "that predict it. Faces of --boxes are kept.",
         ),
     ] = MIN_CONFIDENCE,
     engine: EngineOption = EngineName.AUTO,
@@ -112,8 +113,8 @@ def predict(
         int | None,
         typer.Option(
             min=0,
-            help="Processes that work on images; 0 uses no further process. By default 0 for less than 200 images, and "
-            "one per processor for more. Each needs about 400 MB of memory.",
+            help="Processes that work on images; 0 uses no further process. By default 0 for fewer than 200 images, "
+            "and else one per processor. Each needs about 400 MB of memory.",
             show_default=False,
         ),
     ] = None,

@@ -97,7 +97,7 @@ def load_synergynet(
 def _whitening_in(state: State, path: str | Path) -> Whitening[NDArray[np.float32]]:
     """Return the whitening that the checkpoint contains."""
     if "param_mean" not in state or "param_std" not in state:
-        raise UserError(f"{path}: the checkpoint has no whitening, give SynergyNet's param_whitening.pkl")
+        raise UserError(f"{path}: the checkpoint has no whitening; give it to `load_synergynet` as `whitening`")
     mean, std = (state[key].float().flatten()[:N_PARAMS].numpy() for key in ("param_mean", "param_std"))
     return Whitening(mean, std)
 

@@ -48,7 +48,7 @@ class ExportedNetwork:
         if self.morphable_model.digest != wanted["digest"]:
             raise UserError(
                 f"{path}: made for morphable model '{wanted.get('name')}' ({wanted['digest']}), "
-                f"got '{self.morphable_model.name}' ({self.morphable_model.digest})"
+                f"got '{self.morphable_model.name}' ({self.morphable_model.digest}); give that model with --bfm"
             )
         self.model = self.path.read_bytes()
         self.size = int(facts["input"]["shape"][1])

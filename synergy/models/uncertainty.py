@@ -26,8 +26,8 @@ class Uncertainty(NamedTuple):
     """The uncertainty of the predictions for B crops.
 
     Attributes:
-        landmark_std: (B, 68) standard deviation of x, and of y, of each refined landmark in crop pixels. The error is
-            modelled as an isotropic Gaussian in the image plane.
+        landmark_std: (B, 68) standard deviation of x, and of y, of each refined landmark in crop pixels. The
+            distribution of the error in the image plane is isotropic (`train.uncertainty`).
         rotation_covariance: (B, 3, 3) covariance of the rotation's error in radians squared. The error is the rotation
             vector w, in the camera's frame, with true rotation = exp(w) predicted rotation.
         face_logit: (B,) logit of the probability that the crop shows a face.

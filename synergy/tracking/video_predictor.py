@@ -109,8 +109,9 @@ class _Track:
 class VideoPredictor:
     """Predict the faces of consecutive frames, with ids that last and without jitter.
 
-    The detector runs on the first frame, after a track was lost, while faces cover each other, and on every n-th frame.
-    In between, each face is cropped around its landmarks in the previous frame. The results are smoothed
+    The detector runs on the first frame, after a track was lost, while faces cover each other or nobody is in sight,
+    and on every n-th frame. While a person is out of sight, it runs on every third frame at least. In between, each
+    face is cropped around its landmarks in the previous frame. The results are smoothed
     (`synergy.tracking.smoothing.FaceSmoother`), and each face has its `track_id`. A person who was out of sight for
     less than `memory` seconds gets the same id again.
 
@@ -121,6 +122,9 @@ class VideoPredictor:
         detect_every: number of frames from one run of the detector to the next.
         memory: how many seconds a person may be out of sight.
         fps: frames per second of frames without a timestamp.
+
+    Raises:
+        ValueError: `detect_every` or `fps` is not positive.
 
     Example:
         >>> tracker = VideoPredictor()

@@ -103,7 +103,7 @@ def build_pack(
     An interrupted run continues after its last complete part when it is started again with the same arguments.
 
     Args:
-        dataset: folder or archive that a reader knows.
+        dataset: folder or archive (`synergy.data.opening.open_reader`).
         out: directory of the pack.
         options: see `LabelOptions`.
         progress: called with the number of faces that are done and that there are.

@@ -73,7 +73,8 @@ def measure_agreement(inputs: QualityInputs) -> dict[str, str]:
     predictions = read_predictions(inputs.teachers, observations.names)
     judge = next((p.rotation for p in predictions if p.name == inputs.judge), None)
     if inputs.judge is not None and judge is None:
-        raise UserError(f"no teacher '{inputs.judge}' with a rotation; there are {[p.name for p in predictions]}")
+        names = ", ".join(p.name for p in predictions)
+        raise UserError(f"no teacher '{inputs.judge}' with a rotation; there are {names}")
     teachers = align_teachers(model, [p for p in predictions if p.name != inputs.judge])
     weights = TeacherWeights.load(Path(inputs.pack) / "teacher_weights.json", teachers.names)
     calibration = Calibration.load(Path(inputs.pack) / "calibration.npz", model)

@@ -51,7 +51,10 @@ def export_300w_lp(pack_path: str | Path, out: str | Path, progress: Callable[[i
     about = pack.manifest
     fits = about["n_shape"] <= _N_SHAPE and about["n_expression"] <= _N_EXPRESSION
     if abs(about["mm_per_unit"] - _MM_PER_UNIT) > 1e-9 or not fits:
-        raise UserError(f"300W-LP's files hold parameters of BFM, but {pack_path} has those of '{about['model']}'")
+        raise UserError(
+            f"300W-LP's files hold parameters of BFM, but {pack_path} has those of '{about['model']}'; "
+            "build the pack with --morphable-model BFM"
+        )
     for i, name in enumerate(pack.names.tolist()):
         folder = pack.sources[i].partition("+")[0]
         stem = f"{folder}/{PurePosixPath(photo_name(name)).with_suffix('').name}"
