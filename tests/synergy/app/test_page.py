@@ -497,6 +497,9 @@ def test_a_clip_of_three_frames_per_second(open_page, tmp_path):
         page.wait_for_model()
     assert difference(page.picture("#canvas"), last) < 0.01
 
+    page.value("document.querySelector('#facts summary').click()")
+    seek(0.3)
+    assert page.value("document.querySelector('#facts details').open")
     # While the clip plays, each frame of the screen is drawn once, however many events the video sends.
     calls_per_frame = page.value("""(async () => {
         const video = document.getElementById('video');
