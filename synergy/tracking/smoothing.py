@@ -21,7 +21,7 @@ from synergy.tracking.one_euro import OneEuro, RotationOneEuro
 Array = NDArray[np.float64]
 
 # Cutoffs in Hz, and gains in Hz per unit of speed. Lengths are in units of the face's size, so that the values do not
-# depend on the resolution. They were chosen on the clips of `synergy bench video` (docs/journal.md).
+# depend on the resolution. They were chosen on the clips of `synergy eval video` (docs/journal.md).
 _CENTRE = (0.35, 60.0)
 _SIZE = (0.25, 60.0)
 _ROTATION = (0.25, 25.0)

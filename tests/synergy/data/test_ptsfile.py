@@ -12,7 +12,12 @@ def text(n: int = 68, stated: int | None = None, row: str = "{i}.5 {i}", end: st
 
 @pytest.mark.parametrize(
     "content",
-    [text(), text().replace(b"\n", b"\r\n"), *(text().replace(b"n_points: 68", n) for n in (b"n_points:  68", b"n_points 68"))],
+    [
+        text(),
+        text().replace(b"\n", b"\r\n"),
+        text().replace(b"n_points: 68", b"n_points:  68"),
+        text().replace(b"n_points: 68", b"n_points 68"),
+    ],
 )
 def test_points_lose_one_pixel(content: bytes) -> None:
     points = read_pts(content, "x.pts")
