@@ -22,6 +22,8 @@ Array = NDArray[np.floating]
 
 # 3DDFA's crop is a square whose side is sqrt(2) times the longer side of the landmarks' bounding box.
 LANDMARK_MARGIN = 2**0.5
+# The longest side in pixels of an image that OpenCV 4 warps.
+_MAX_SIDE = 2**15 - 2
 
 
 def landmark_box(points: Array) -> Array:
@@ -145,8 +147,8 @@ def warp(image: NDArray[np.uint8], affine: Array, size: int) -> NDArray[np.uint8
         ((120, 120, 3), 200)
     """
     affine = np.asarray(affine, np.float64)
-    factor = int(1 / affine_scale(affine))
-    if factor >= 2:
+    factor = max(1, int(1 / affine_scale(affine)))
+    if factor >= 2 or max(image.shape) > _MAX_SIDE:
         image, affine = _shrink(image, affine, size, factor)
     return np.asarray(cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from synergy.defaults import MAX_PIXELS
 from synergy.errors import UserError, describe
@@ -23,6 +23,16 @@ IMAGE_SUFFIXES = frozenset(
 # The longest side of a JPEG in pixels that Pillow can write.
 MAX_JPEG_SIDE = 65_500
 _ANIMATED = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
+# What makes an image upright, for each EXIF orientation but the upright one.
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # A strip of an image that is converted at once: 4 megapixels.
 _STRIP_PIXELS = 2**22
@@ -56,7 +66,7 @@ def as_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> NDArray[np.ui
         if 0 in source.size:
             raise ValueError(f"an image has at least one pixel, got {source.width}x{source.height}")
         check_pixels(source.width, source.height, max_pixels, "image")
-        return to_rgb(ImageOps.exif_transpose(source))
+        return to_rgb(_upright(source))
     return check_image(source)
 
 
@@ -82,8 +92,10 @@ def read_image(source: str | Path | bytes, name: str = "", max_pixels: int = MAX
     try:
         with _open(source, max_pixels) as image:
             check_pixels(image.width, image.height, max_pixels, label)
-            ImageOps.exif_transpose(image, in_place=True)
-            return to_rgb(image)
+            upright = _upright(image)
+            if upright is not image:
+                image.close()  # frees its pixels
+            return to_rgb(upright)
     except UserError:
         raise
     except FileNotFoundError:
@@ -138,6 +150,15 @@ def _open(source: str | Path | bytes, max_pixels: int) -> Iterator[Image.Image]:
                 Image.MAX_IMAGE_PIXELS = before
     with image:
         yield image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return an image upright by its EXIF orientation; the image itself if it is upright.
+
+    `PIL.ImageOps.exif_transpose` also writes the EXIF data again, which fails where a value does not suit its tag.
+    """
+    transposition = _TRANSPOSITIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if transposition is None else image.transpose(transposition)
 
 
 def count_frames(source: Path | bytes) -> int:

@@ -387,7 +387,10 @@ def _as_boxes(boxes: ArrayLike) -> Floats:
 
 def _boxes_of(landmarks: ArrayLike) -> Floats:
     """Compute the boxes (K, 4) of given landmarks (K, N, 2 or 3), or raise `ValueError`."""
-    array = np.asarray(landmarks, np.float32)
+    try:
+        array = np.asarray(landmarks, np.float32)
+    except (TypeError, ValueError):
+        raise ValueError("landmarks are (K, N, 2 or 3) numbers, with the same N for all faces of an image") from None
     if array.size == 0:
         return np.empty((0, 4), np.float32)
     if array.ndim != 3 or array.shape[2] not in (2, 3):

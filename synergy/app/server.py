@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from synergy.app.clips import Clip, ClipJob, analyse_clip
@@ -240,7 +241,7 @@ async def _read_body(request: Request, megabytes: float, seconds: float) -> byte
         seconds: longest time.
 
     Raises:
-        RequestError: the body is larger or takes longer.
+        RequestError: the body is larger or takes longer, or the client has gone.
     """
     too_large = RequestError(413, f"The file is too large. At most {megabytes:g} MB are accepted.")
     stated = request.headers.get("content-length", "0")
@@ -255,6 +256,8 @@ async def _read_body(request: Request, megabytes: float, seconds: float) -> byte
                     raise too_large
     except TimeoutError:
         raise RequestError(408, f"The upload took longer than {seconds:g} seconds.") from None
+    except ClientDisconnect:
+        raise RequestError(499, "The client has gone.") from None
     return bytes(body)
 
 

@@ -77,7 +77,8 @@ ThreadsOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Threads on the CPU. By default the detector uses up to 4, and the network 1 in onnxruntime.",
+        help="Threads on the CPU. By default the detector uses up to 4. For the network, onnxruntime uses 1, and torch "
+        "its own number.",
         show_default=False,
     ),
 ]

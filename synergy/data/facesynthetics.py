@@ -45,6 +45,11 @@ class FaceSyntheticsReader(FaceReader):
         except ValueError:
             raise SampleError(f"{file} has a line that is not a point 'x y'") from None
         landmarks = checked_points(points, 70, (2,), file)[:68]
-        with Image.open(BytesIO(self.tree.read(name))) as header:  # reads no pixels
-            size = header.size
+        content = self.tree.read(name)
+        try:
+            with Image.open(BytesIO(content)) as header:  # reads no pixels
+                size = header.size
+        # Damaged files, and those that state too many pixels, make Pillow raise several kinds of errors.
+        except Exception:
+            raise SampleError(f"{name} is not a readable image") from None
         return self._sample(name, self._image(name, image), landmarks, image_size=size)

@@ -39,7 +39,8 @@ def read_pts(content: bytes, name: str) -> NDArray[np.float32]:
         points = np.array([[float(value) for value in row] for row in rows])
     except ValueError:
         raise SampleError(f"{name} has a line that is not a point 'x y'") from None
-    stated = [line.split(":")[1].strip() for line in head.splitlines() if line.strip().startswith("n_points")]
+    lines = [line.strip() for line in head.splitlines()]
+    stated = [line.removeprefix("n_points").strip(": ") for line in lines if line.startswith("n_points")]
     if stated and stated[0] != str(len(rows)):
         raise SampleError(f"{name} states {stated[0]} points and holds {len(rows)}")
     return checked_points(points, 68, (2,), name) - np.float32(1)

@@ -63,7 +63,7 @@ class W300LPReader(FaceReader):
             for name in self.tree.names
             if _LANDMARKS in name and name.endswith("_pts.mat")
         }
-        names = [name for name in pair_up(self, ".mat") if not name.endswith("_pts.mat")]
+        names = pair_up(self, ".mat")
         if self._model is not None:
             return names
         for name in names:

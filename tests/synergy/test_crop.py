@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -48,6 +49,24 @@ def test_image_and_points_move_together(side, degrees):
     rows, columns = np.mgrid[:120, :120]
     found = np.array([(columns * crop).sum(), (rows * crop).sum()]) / crop.sum()
     np.testing.assert_allclose(found, transform_points(affine, dot[None])[0], atol=0.15)
+
+
+@pytest.mark.parametrize("side", [30, 85])
+def test_long_images_are_not_given_to_opencv_as_a_whole(monkeypatch, side):
+    """OpenCV 4 refuses to warp images with a side of more than 32,766 pixels."""
+    image = np.random.default_rng(0).integers(0, 256, (60, 40_000, 3), dtype=np.uint8)
+    affine = square_crop(np.array([39_000.0, 20.0, 39_000.0 + side, 40.0]), 120)
+    shift = np.array([38_000, 0])
+    moved = np.concatenate([affine[:, :2], affine[:, 2:] + affine[:, :2] @ shift[:, None]], 1)
+    expected = warp(image[:, 38_000:], moved, 120)
+
+    def warp_affine(image, *arguments, **options):
+        assert max(image.shape) < 2**15 - 1
+        return real(image, *arguments, **options)
+
+    real = cv2.warpAffine
+    monkeypatch.setattr(cv2, "warpAffine", warp_affine)
+    np.testing.assert_allclose(warp(image, affine, 120).astype(int), expected, atol=2)
 
 
 def test_outside_the_image_is_zero():

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -51,12 +52,33 @@ def test_transparent_pixels_show_white():
 
 @pytest.mark.parametrize(
     ("orientation", "undo"),
-    [(1, lambda a: a), (3, lambda a: a[::-1, ::-1]), (6, lambda a: np.rot90(a, -1)), (8, lambda a: np.rot90(a))],
+    [
+        (1, lambda a: a),
+        (2, lambda a: a[:, ::-1]),
+        (3, lambda a: a[::-1, ::-1]),
+        (4, lambda a: a[::-1]),
+        (5, lambda a: a.swapaxes(0, 1)),
+        (6, lambda a: np.rot90(a, -1)),
+        (7, lambda a: a[::-1, ::-1].swapaxes(0, 1)),
+        (8, lambda a: np.rot90(a)),
+        (9, lambda a: a),
+    ],
 )
 def test_exif_orientation_is_applied(orientation, undo):
     exif = Image.Exif()
     exif[0x0112] = orientation
     np.testing.assert_array_equal(read_image(encoded(Image.fromarray(RGB), exif=exif)), undo(RGB))
+
+
+def test_exif_values_that_do_not_suit_their_tags_do_no_harm():
+    """The resolution is a positive fraction in EXIF, and the tags of the file state a negative number."""
+    orientation = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
+    resolution = struct.pack("<HHIi", 0x11A, 9, 1, -1)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + orientation + resolution + bytes(4)
+    data = encoded(Image.fromarray(RGB), exif=exif)
+    np.testing.assert_array_equal(read_image(data), np.rot90(RGB, -1))
+    with Image.open(io.BytesIO(data)) as image:
+        np.testing.assert_array_equal(as_image(image), np.rot90(RGB, -1))
 
 
 @pytest.mark.parametrize("cut", [0, 10, 200, -100])

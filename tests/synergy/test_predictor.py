@@ -174,6 +174,7 @@ WRONG = [
     (None, np.where(np.arange(68)[None, :, None] < 67, [50.0, 60.0], np.inf), "is not finite"),
     (None, np.full((1, 68, 2), np.nan), "at least two finite landmarks"),
     (None, [[[1, 2, 3, 4]]], r"landmarks are \(K, N, 2 or 3\)"),
+    (None, [[[1, 2], [3, 4]], [[1, 2], [3, 4], [5, 6]]], "the same N for all faces"),
     (None, [[[np.nan, np.nan], [1, 1]]], "at least two finite landmarks"),
     (None, [[[5, 5], [5, 5]]], "has no area"),
     ([BOX], [[[1, 2], [3, 4]]], "give boxes or landmarks, not both"),

@@ -6,6 +6,7 @@ import socket
 import tempfile
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,3 +68,36 @@ def test_the_analysis_of_a_clip_ends_when_the_client_leaves(monkeypatch, tmp_pat
     finally:
         server.should_exit = True
         thread.join()
+
+
+def test_an_upload_that_is_cancelled_is_no_error_of_the_server(caplog):
+    from synergy.app.limits import Limits
+    from synergy.app.serve import open_port
+    from synergy.app.server import create_app
+
+    listener = open_port("127.0.0.1", 0)
+    host, port = listener.getsockname()
+    app = create_app(SimpleNamespace(net=SimpleNamespace(model_id="none")), Limits(waiting=0, workers=1))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        for path in ("/api/photos", "/api/clips"):
+            with socket.create_connection((host, port)) as connection:
+                request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+                connection.sendall(request.encode() + b"part")
+                time.sleep(0.5)
+        # The place of a cancelled upload is free again: an empty photo is refused as such.
+        connection = http.client.HTTPConnection(host, port, timeout=60)
+        for _ in range(100):
+            connection.request("POST", "/api/photos", b"")
+            answer = connection.getresponse().read()
+            if b"busy" not in answer:
+                break
+            time.sleep(0.1)
+        connection.close()
+        assert b"is empty" in answer
+    finally:
+        server.should_exit = True
+        thread.join()
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []

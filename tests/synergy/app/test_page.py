@@ -496,6 +496,24 @@ def test_a_clip_of_three_frames_per_second(open_page, tmp_path):
         page.click(f"#faces button:nth-of-type({person})")
         page.wait_for_model()
     assert difference(page.picture("#canvas"), last) < 0.01
+
+    page.value("document.querySelector('#facts summary').click()")
+    seek(0.3)
+    assert page.value("document.querySelector('#facts details').open")
+    # While the clip plays, each frame of the screen is drawn once, however many events the video sends.
+    calls_per_frame = page.value("""(async () => {
+        const video = document.getElementById('video');
+        await video.play();
+        for (let i = 0; i < 20; i++) video.dispatchEvent(new Event('timeupdate'));
+        const next = requestAnimationFrame;
+        let calls = 0;
+        window.requestAnimationFrame = (callback) => { calls += 1; return next(callback); };
+        for (let i = 0; i < 5; i++) await new Promise((done) => next(done));
+        window.requestAnimationFrame = next;
+        video.pause();
+        return calls / 5;
+    })()""")
+    assert calls_per_frame < 4
     page.check()
 
 

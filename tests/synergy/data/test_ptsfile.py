@@ -11,7 +11,13 @@ def text(n: int = 68, stated: int | None = None, row: str = "{i}.5 {i}", end: st
 
 
 @pytest.mark.parametrize(
-    "content", [text(), text().replace(b"\n", b"\r\n"), text().replace(b"n_points: 68", b"n_points:  68")]
+    "content",
+    [
+        text(),
+        text().replace(b"\n", b"\r\n"),
+        text().replace(b"n_points: 68", b"n_points:  68"),
+        text().replace(b"n_points: 68", b"n_points 68"),
+    ],
 )
 def test_points_lose_one_pixel(content: bytes) -> None:
     points = read_pts(content, "x.pts")

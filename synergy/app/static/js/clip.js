@@ -16,11 +16,17 @@ let gap = 0; // longest time in seconds from one frame to the next in which a pe
 
 export function startClip() {
   const video = byId("video");
+  let waits = false; // for the next frame of the screen, at which several events may not each begin a loop
   const follow = () => {
     if (shown === null) return;
     showMoment(video.currentTime);
     draw();
-    if (!video.paused) requestAnimationFrame(follow);
+    if (video.paused || waits) return;
+    waits = true;
+    requestAnimationFrame(() => {
+      waits = false;
+      follow();
+    });
   };
   for (const event of ["play", "seeked", "timeupdate", "loadedmetadata"]) video.addEventListener(event, follow);
   byId("chart").addEventListener("click", (event) => {

@@ -42,7 +42,16 @@ export function showFacts(face) {
   };
   addScore("Confidence of the detector", face.score);
   addScore("Probability that it is a face", face.confidence);
-  const explanation = make(
+  const words = make("p", { className: "words", textContent: face.description });
+  // While a clip plays, this function is called for each frame. The explanation, which the user may open, stays.
+  const facts = byId("facts");
+  if (facts.childElementCount === 0) facts.append(makeExplanation());
+  while (facts.childElementCount > 1) facts.firstElementChild.remove();
+  facts.prepend(words, gauges, scores);
+}
+
+function makeExplanation() {
+  return make(
     "details",
     {},
     make("summary", { textContent: "How to read the angles" }),
@@ -52,8 +61,6 @@ export function showFacts(face) {
         "the same rotation; the sentence above does not have this problem.",
     }),
   );
-  const words = make("p", { className: "words", textContent: face.description });
-  byId("facts").replaceChildren(words, gauges, scores, explanation);
 }
 
 function gauge(label, meaning, degrees) {
