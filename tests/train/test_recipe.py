@@ -490,6 +490,6 @@ def test_a_command_that_stops_at_its_time_limit_is_not_finished(monkeypatch: pyt
 
 
 def test_a_wrong_option_of_a_command_is_one_line() -> None:
-    with pytest.raises(UserError, match="^No such option: --nonsense") as caught:
+    with pytest.raises(UserError, match=r"^No such option: --nonsense") as caught:
         execute(["label", "merge", "a", "--out", "b", "--nonsense", "c"])
     assert "\n" not in str(caught.value)
