@@ -135,7 +135,7 @@ def _make_recipe(options: AutoOptions) -> tuple[Path, dict[str, Any]]:
     paths = [path.resolve() for path in (options.photos, options.labelled, options.model) if path is not None]
     data = Path(os.path.commonpath([path.parent for path in paths]))
     photos, labelled, *models = (f"{{data}}/{path.relative_to(data).as_posix()}" for path in paths)
-    fit_model = ["--model", *models] if models else []
+    fit_model = ["--morphable-model", *models] if models else []
     train_model = ["--model.model", *models] if models else []
     steps: dict[str, Any] = {}
 

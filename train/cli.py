@@ -30,10 +30,20 @@ _CLASS_REPORT = re.compile(
     r"""(?:Option '([\w.]+)' is not accepted|Parser key "([\w.]+)": (.*?)) - Expected a <class 'NoneType'>"""
 )
 _CONFIGS = Path(__file__).parent / "configs"
+# Options of the model that name files, which may have moved since a checkpoint was written.
+_FILES = ("model", "start", "teacher", "teacher_bfm")
 
 
 class LoggedConfig(SaveConfigCallback):
-    """Send the whole configuration and the facts about the data to the logger, next to writing `config.yaml`."""
+    """Send the whole configuration and the facts about the data to the logger, next to writing `config.yaml`.
+
+    `validate` does neither, so that the `config.yaml` of a training in the same folder stays.
+    """
+
+    @override
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
 
     @override
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -94,11 +104,46 @@ class TrainCLI(LightningCLI):
             raise UserError(f"trainer: {' '.join(str(error).split())}") from None
 
     def _parse_ckpt_path(self) -> None:
-        """Refuse an unsafe `--ckpt_path` in one line before Lightning takes its hyperparameters."""
+        """Refuse an unsafe `--ckpt_path` in one line before Lightning takes its hyperparameters.
+
+        Lightning replaces the options of the model by those of the checkpoint. A training that is continued must have
+        the same options, but the files that they name may have moved, so these are the given ones.
+
+        Raises:
+            UserError: the checkpoint cannot be read or is unsafe, or a training would continue with another option.
+        """
         chosen = self.config.get("subcommand")
-        if chosen and (path := self.config[chosen].get("ckpt_path")):
-            read_checkpoint(path)
+        path = self.config[chosen].get("ckpt_path") if chosen else None
+        if not path:
+            return
+        read_checkpoint(path)
+        given = self.config.clone()
         super()._parse_ckpt_path()
+        if chosen != "fit":
+            return
+        for name, stored in vars(self.config[chosen].model.init_args).items():
+            value = given[chosen].model.init_args.get(name)
+            if name not in _FILES and value != stored:
+                raise UserError(
+                    f"model.{name} is {value}, but {stored} in the run of {path}; a run continues with its own options"
+                )
+        self.config = given
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        """Refuse to overwrite the checkpoint of another run, before the data are loaded."""
+        folder = Path(self._get(self.config, "trainer.default_root_dir") or ".")
+        last = folder / "checkpoints" / "last.ckpt"
+        if self.subcommand == "fit" and not self._get(self.config, "ckpt_path") and last.exists():
+            raise UserError(
+                f"{last} is of an earlier run; continue it with --ckpt_path {last}, or choose another "
+                "--trainer.default_root_dir"
+            )
+
+    def before_validate(self) -> None:
+        """Refuse to score the initial weights. `--model.start` is read when training begins."""
+        if not self._get(self.config, "ckpt_path"):
+            raise UserError("validate scores a checkpoint; give it with --ckpt_path")
 
 
 def main(arguments: Sequence[str]) -> TrainCLI:

@@ -135,6 +135,15 @@ class FaceModule(pl.LightningModule):
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return the optimiser and the schedule of the learning rate.
+
+        Raises:
+            UserError: neither steps nor a time limit the run. Its learning rate would stay at zero.
+        """
+        if self.trainer.max_steps < 0 and self._elapsed_time() is None:
+            raise UserError(
+                "the learning rate follows the limit of the run; give --trainer.max_steps or --trainer.max_time"
+            )
         trained = [p for p in self.net.parameters() if p.requires_grad]
         weights = [p for p in trained if p.dim() > 1]
         others = [p for p in trained if p.dim() <= 1]
@@ -190,6 +199,14 @@ class FaceModule(pl.LightningModule):
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the count of skipped steps.
+
+        Raises:
+            UserError: the checkpoint is of a network with another morphable model.
+        """
+        model = self.net.morphable_model
+        if checkpoint.get("morphable_model", model.digest) != model.digest:
+            raise UserError(f"the checkpoint of --ckpt_path has another morphable model than '{model.name}'")
         self.skipped = checkpoint.get("skipped", 0)
 
     @override

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -120,7 +121,7 @@ def _choose_photos(photos: NDArray[np.str_], fraction: float) -> NDArray[np.bool
 def read_all(
     reader: FaceReader, model: MorphableModel, count: int, resolution: int = CROP_SIZE
 ) -> tuple[NDArray[np.uint8], dict[str, Tensor], list[str]]:
-    """Read samples as crops and labels. Files that cannot be read are left out and listed in `reader.problems`.
+    """Read samples as crops and labels. Files that cannot be read are left out, which is a warning.
 
     Args:
         reader: the data set.
@@ -149,6 +150,9 @@ def read_all(
     if not images:
         first = "".join(f"; {problem.name}: {problem.reason}" for problem in reader.problems[:1])
         raise UserError(f"{reader.source}: no readable sample{first}")
+    if problems := reader.problems:
+        example = f"{problems[0].name}: {problems[0].reason}"
+        warnings.warn(f"{len(problems)} files of {reader.tree.path} are left out, such as {example}", stacklevel=2)
     points, pose = np.stack(landmarks), np.stack(poses).astype(np.float32)
     rotation = decompose_pose(torch.from_numpy(pose))[1]
     known = np.isfinite(pose).all(1) & np.isfinite(points).all((1, 2))

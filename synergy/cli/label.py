@@ -187,7 +187,9 @@ def predict(
         from synergy.registry import open_network
         from train.annotate.predictions import predict_photos
 
-        kept, count = predict_photos(source, out, open_network(model, bfm), update, keep, name)
+        kept, count = predict_photos(
+            source, out, open_network(model, bfm), update, keep, name, lambda line: say(line, "warning:", "yellow")
+        )
         say(f"written: {out} with {kept} of {count} predictions")
 
 

@@ -123,8 +123,6 @@ def execute(arguments: list[str]) -> None:
         UserError: an option of the command is wrong, or what the command raises.
         TimeLimitError: training has stopped at its time limit.
     """
-    from click import ClickException
-
     from synergy.cli import app as root
 
     has_devices = any(argument.partition("=")[0] == "--trainer.devices" for argument in arguments)
@@ -133,7 +131,10 @@ def execute(arguments: list[str]) -> None:
         return
     try:
         status = root(arguments, standalone_mode=False)
-    except ClickException as error:
+    except Exception as error:
+        # Typer contains its own copy of click, or uses the package click. Only their exceptions have this method.
+        if not hasattr(error, "format_message"):
+            raise
         raise UserError(error.format_message()) from None
     _check_status(status, "the command")
 

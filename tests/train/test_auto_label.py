@@ -86,13 +86,16 @@ class Commands:
 
 
 def test_rounds_label_the_certain_photos_and_leave_out_copies(photos: Path, labelled: Path, tmp_path: Path) -> None:
-    commands, options = Commands(), AutoOptions(photos, labelled, rounds=2, keep=0.75, training="--config smoke")
+    open_face().save(model := tmp_path / "face.npz")
+    training = "--config smoke"
+    commands, options = Commands(), AutoOptions(photos, labelled, 2, keep=0.75, training=training, model=model)
     out = tmp_path / "out"
     assert label_automatically(options, out, commands, lambda line: None)
     one_round = ["label predict", "label build", "label merge", "train fit", "train export"]
     assert [" ".join(command[:2]) for command in commands.run] == [*one_round[3:], *one_round, *one_round]
     trained_on = [c[c.index("--data.pack") + 1] for c in commands.run if c[:2] == ["train", "fit"]]
     assert trained_on == [str(labelled), str(out / "pack1"), str(out / "pack2")]
+    assert all(c[c.index("--model.model") + 1] == str(model) for c in commands.run if c[:2] == ["train", "fit"])
     assert all(c[c.index("--pack") + 1] == str(labelled) for c in commands.run if c[1] == "export")
     labels = Pack.open(out / "labels1")
     assert labels.manifest["dropped"] == {"held out": ["13.jpg"], "repeated": ["12.jpg"]}

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from synergy.checkpoints import read_checkpoint
 from synergy.cli import app
 from synergy.errors import UserError
 from synergy.weights import load
-from train.cli import main
+from train.cli import TrainCLI, main
 from train.export import export_checkpoint
 from train.loggers import make_logger
 from train.module import SynergyModule
@@ -80,6 +81,61 @@ def test_a_wrong_option_is_one_line(pack: Path, options: list[str], message: str
     with pytest.raises((UserError, ModelFileError), match=message) as caught:
         main(["fit", "--config", "synergynet", *given, *options])
     assert "\n" not in str(caught.value)
+
+
+def run_checkpoint(path: Path, **options: object) -> Path:
+    """Write a checkpoint without weights, of a run of the configuration `smoke` with other options."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"_class_path": "train.module.SynergyModule", "model": "open_face", "width": 0.25, "seed": 0} | options
+    torch.save({"hyper_parameters": content, "state_dict": {}}, path)
+    return path
+
+
+def test_the_checkpoint_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
+    last = run_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    before = last.read_bytes()
+    with pytest.raises(UserError, match=r"last\.ckpt is of an earlier run; continue it with --ckpt_path "):
+        main(["fit", "--config", "smoke", "--logger", "csv", "--trainer.default_root_dir", str(tmp_path / "run")])
+    assert last.read_bytes() == before
+
+
+class StoppedError(Exception):
+    """Raised in place of training."""
+
+
+def test_a_run_continues_with_its_own_options_and_with_files_that_have_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(cli: TrainCLI) -> None:
+        seen.append(cli.config[cli.subcommand].model.init_args)
+        raise StoppedError
+
+    seen: list[Any] = []
+    monkeypatch.setattr(TrainCLI, "before_instantiate_classes", stop)
+    checkpoint = run_checkpoint(tmp_path / "a.ckpt", seed=3, start="old/a.ckpt")
+    command = ["fit", "--config", "smoke", "--ckpt_path", str(checkpoint), "--model.start", "new/a.ckpt"]
+    with pytest.raises(UserError, match=r"^model\.seed is 7, but 3 in the run of .*a\.ckpt; a run continues"):
+        main([*command, "--model.seed", "7"])
+    with pytest.raises(StoppedError):
+        main([*command, "--model.seed", "3", "--model.schedule.rate", "0.1"])
+    assert (seen[0].seed, seen[0].start, seen[0].schedule.rate) == (3, "new/a.ckpt", 0.1)
+    # Validation takes the network of the checkpoint.
+    with pytest.raises(StoppedError):
+        main(["validate", "--config", "smoke", "--ckpt_path", str(checkpoint), "--model.width", "1"])
+    assert seen[1].width == 0.25
+
+
+def test_validation_needs_a_checkpoint_and_leaves_the_configuration_of_a_training(tmp_path: Path) -> None:
+    options = ["--config", "smoke", "--logger", "csv", "--trainer.default_root_dir", str(tmp_path)]
+    options += ["--data.faces", "8", "--data.validation_faces", "2", "--trainer.enable_progress_bar", "false"]
+    with pytest.raises(UserError, match=r"^validate scores a checkpoint; give it with --ckpt_path$"):
+        main(["validate", *options])
+    module = SynergyModule(width=0.25)
+    state = {"state_dict": module.state_dict(), "pytorch-lightning_version": "2.0.0", "global_step": 0, "epoch": 0}
+    torch.save({**state, "hyper_parameters": dict(module.hparams)}, tmp_path / "a.ckpt")
+    (tmp_path / "config.yaml").write_text("of the training")
+    main(["validate", *options, "--ckpt_path", str(tmp_path / "a.ckpt")])
+    assert (tmp_path / "config.yaml").read_text() == "of the training"
 
 
 def test_a_file_is_preferred_to_a_shipped_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,21 @@ def test_jacobian_is_how_far_landmarks_move(model_file: Path, pack: Path) -> Non
         torch.testing.assert_close(row, columns.norm(dim=0) * net.param_std, rtol=1e-4, atol=1e-4)
 
 
+def test_a_run_without_a_limit_is_refused(model_file: Path, pack: Path, tmp_path: Path) -> None:
+    """Its learning rate would be zero from the first to the last step."""
+    trainer = make_trainer(tmp_path, -1)
+    with pytest.raises(UserError, match=r"give --trainer\.max_steps or --trainer\.max_time"):
+        trainer.fit(make_module(model_file), PackData(pack, str(model_file), batch_size=16))
+
+
+def test_a_checkpoint_of_another_morphable_model_is_refused(model_file: Path) -> None:
+    module, checkpoint = make_module(model_file), dict[str, Any]()
+    module.on_save_checkpoint(checkpoint)
+    module.on_load_checkpoint(checkpoint)
+    with pytest.raises(UserError, match="has another morphable model than 'symmetric'"):
+        module.on_load_checkpoint({**checkpoint, "morphable_model": "another"})
+
+
 def test_validation_alone_uses_the_full_resolution(model_file: Path, pack: Path, tmp_path: Path) -> None:
     module, data = make_module(model_file), PackData(pack, str(model_file))
     module.net.set_whitening(torch.randn(22), torch.rand(22) + 0.5)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from bfm_assets import open_face
@@ -50,8 +51,11 @@ def test_jvcr_annotations_keep_their_split_and_a_larger_resolution(tmp_path: Pat
         cv2.imwrite(str(tmp_path / f"{i}.jpg"), rng.integers(0, 255, (200, 200, 3), np.uint8))
         landmarks = (rng.uniform(50, 150, (68, 3))).tolist()
         entries.append({"img_paths": f"{i}.jpg", "landmarks": landmarks, "isValidation": float(i in (1, 4))})
-    (tmp_path / "annotation.json").write_text(json.dumps(entries))
-    data = ReaderData("jvcr", tmp_path / "annotation.json", resolution=256)
+    broken = {**entries[0], "img_paths": "broken.jpg"}
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "annotation.json").write_text(json.dumps([*entries, broken]))
+    with pytest.warns(UserWarning, match=r"1 files of .* are left out, such as broken\.jpg"):
+        data = ReaderData("jvcr", tmp_path / "annotation.json", resolution=256)
     assert len(data.train_set) == 4
     assert len(data.validation_sets["jvcr"]) == 2
     batch = data.validation_sets["jvcr"][[0, 1]]

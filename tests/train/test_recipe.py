@@ -487,3 +487,9 @@ def test_a_command_that_stops_at_its_time_limit_is_not_finished(monkeypatch: pyt
             execute(["label", "auto"])
     monkeypatch.setattr("synergy.cli.app", lambda *_, **__: 0)
     execute(["label", "auto"])
+
+
+def test_a_wrong_option_of_a_command_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"^No such option: --nonsense") as caught:
+        execute(["label", "merge", "a", "--out", "b", "--nonsense", "c"])
+    assert "\n" not in str(caught.value)

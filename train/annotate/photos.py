@@ -52,7 +52,7 @@ def find_faces(
     tree, out = FileTree(photos), Path(out)
     if out.suffix != ".tar":
         raise UserError(f"--out {out}: crops are written as .tar")
-    if not out.exists() and out.with_suffix(".npz").exists():
+    if out.with_suffix(".npz").exists():
         raise UserError(f"--out {out}: {out.with_suffix('.npz').name} exists, choose another name")
     names = tree.with_suffix(*DATASET_IMAGE_SUFFIXES)
     if not names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,12 +117,21 @@ def build_pack(
     warn = warn or warnings.warn
     for line in point_order_warnings(observations.points[:, :68, :2], model):
         warn(line)
+    people = options.val_identities_above
+    if people is not None and (observations.identity < 0).all():
+        raise UserError(f"people above {people} are for validation, but {dataset} does not say who is in its photos")
+    held_out = _held_out_hashes(options.held_out, warn)
     writer = PackWriter(out, _identity(observations, model, options))
     name = options.source_name or Path(dataset).name.partition(".")[0]
     split = np.full(len(observations), options.split, object)
-    if options.val_identities_above is not None:
-        split[observations.identity > options.val_identities_above] = "val"
+    if people is not None:
+        split[observations.identity > people] = "val"
     labelled, estimates = _label(model, observations, split == "train", Path(dataset), options)
+    if options.teacher_weights is None and estimates.weights is not None and estimates.weights.are_zero:
+        warn(
+            "the teachers next to the first one have no weight; faces with fewer than 20 annotated points do not count "
+            "in the estimate, but --teacher-weights gives the weights of another pack"
+        )
     if failed := int((labelled.labels.weight < _FAILED_WEIGHT).sum()):
         warn(f"{failed} of {len(observations)} faces could not be labelled well; they have a weight below 0.05")
     rows = RowMaker(model, labelled, {"sources": name, "split": split}, options.profile_step_deg)
@@ -136,7 +145,7 @@ def build_pack(
             writer.write(part, made, _lines(reader)[n_before:])
         if progress:
             progress(stop, len(observations))
-    drop, dropped = _rows_to_drop(*writer.hashes(), options)
+    drop, dropped = _rows_to_drop(*writer.hashes(), held_out)
     manifest = {
         "sources": {name: {"path": str(dataset), "licence": reader.licence, "digest": reader.digest()}},
         **describe_contents(model),
@@ -288,14 +297,14 @@ def _statistics(labels: Labels) -> dict[str, float]:
 
 
 def _rows_to_drop(
-    names: NDArray[np.str_], hashes: Bits, options: LabelOptions
+    names: NDArray[np.str_], hashes: Bits, held_out: Bits
 ) -> tuple[NDArray[np.bool_], dict[str, list[str]]]:
     """Find repeated and held-out photos. The profiled images of a photo are dropped with it.
 
     Args:
         names: (N,) names of the rows.
         hashes: (N, 2, 256) hashes of each row's image and of its mirror image.
-        options: with the held-out data sets.
+        held_out: (M, 256) hashes of the held-out images.
 
     Returns:
         Rows to drop (N,), and the names of dropped photos by reason.
@@ -303,15 +312,23 @@ def _rows_to_drop(
     photos = np.array([photo_name(name) for name in names])
     original = photos == names
     plain, mirrored = hashes[original, 0], hashes[original, 1]
-    held_out = np.concatenate([plain[:0], *(_dataset_hashes(path) for path in options.held_out)])
     known = (find_copies(plain, held_out) >= 0) | (find_copies(mirrored, held_out) >= 0)
     repeated = (find_repeats(plain, mirrored) >= 0) & ~known
     dropped = {"held out": names[original][known].tolist(), "repeated": names[original][repeated].tolist()}
     return np.isin(photos, dropped["held out"] + dropped["repeated"]), dropped
 
 
-def _dataset_hashes(path: str | Path) -> Bits:
-    """Return hashes (N, 256) of the faces of a data set, cropped as for training, or of the images of a pack."""
+def _held_out_hashes(paths: Sequence[str | Path], warn: Callable[[str], object]) -> Bits:
+    """Return hashes (N, 256) of the images of data sets and packs."""
+    return np.concatenate([np.empty((0, 256), np.int8), *(_dataset_hashes(path, warn) for path in paths)])
+
+
+def _dataset_hashes(path: str | Path, warn: Callable[[str], object]) -> Bits:
+    """Return hashes (N, 256) of the faces of a data set, cropped as for training, or of the images of a pack.
+
+    Raises:
+        UserError: there is no such data set, or none of its images can be used.
+    """
     if Pack.is_at(path):
         pack = Pack.open(path)
         return np.stack([image_hash(pack.image(index)) for index in range(len(pack))])
@@ -320,4 +337,11 @@ def _dataset_hashes(path: str | Path) -> Bits:
         box = reader.box_of(sample)
         if np.isfinite(box).all():
             hashes.append(image_hash(warp(sample.image, square_crop(box, CROP_SIZE), CROP_SIZE)))
-    return np.stack(hashes) if hashes else np.empty((0, 256), np.int8)
+        else:
+            reader.skip(sample.name, "neither a box nor landmarks")
+    lines = _lines(reader)
+    if not hashes:
+        raise UserError(f"{path}: none of the held-out images can be compared with the new ones ({lines[0]})")
+    if lines:
+        warn(f"{path}: {len(lines)} held-out files cannot be compared with the new images, such as {lines[0]}")
+    return np.stack(hashes)

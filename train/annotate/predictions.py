@@ -13,6 +13,7 @@ Landmarks are in pixels of the stored image, y down, larger z nearer. Rotations 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,8 +98,11 @@ def _read_file(path: str | Path, names: Sequence[str]) -> list[Prediction]:
                 columns.setdefault(key.removesuffix(suffix), {})[suffix] = ordered
     if not columns:
         raise UserError(f"{path}: no predictions; expected NAME_landmarks and NAME_rotation, found {sorted(arrays)}")
-    if bad := next((name for name, column in columns.items() if set(column) == {"_landmarks"}), None):
-        raise UserError(f"{path}: {bad}_landmarks needs {bad}_rotation next to it")
+    for name, column in columns.items():
+        if set(column) == {"_landmarks"}:
+            raise UserError(f"{path}: {name}_landmarks needs {name}_rotation next to it")
+        if set(column) == {"68", "_rotation"}:
+            raise UserError(f"{path}: {name}68 is 2D, and {name}_rotation next to it needs another name")
     return [
         Prediction(name, column.get("_landmarks", column.get("68")), column.get("_rotation"))
         for name, column in columns.items()
@@ -175,6 +179,7 @@ def predict_photos(
     progress: Callable[[int, int], object],
     keep: float = 1.0,
     name: str = "network",
+    warn: Callable[[str], object] = warnings.warn,
 ) -> tuple[int, int]:
     """Write a network's predictions for photos as a prediction file.
 
@@ -195,6 +200,7 @@ def predict_photos(
             predicts a confidence, faces below `synergy.defaults.MIN_CONFIDENCE` are left out first, and it is the
             fraction of the others. Rows that are not kept are NaN, which means that they have no prediction.
         name: NAME in the file. Teachers of one label need different names.
+        warn: called with one line for each photo of a data set that is left out.
 
     Returns:
         The number of kept photos, and of all.
@@ -202,7 +208,7 @@ def predict_photos(
     Raises:
         UserError: the source has no photo, or its crops do not fit the network.
     """
-    crops = _pack_crops(Pack.open(source), net) if Pack.is_at(source) else _crops(source, net)
+    crops = _pack_crops(Pack.open(source), net) if Pack.is_at(source) else _crops(source, net, warn)
     mean, plain = FacePredictor(net, mirror=True), FacePredictor(net)
     parts: list[_Part] = []
     while some := list(itertools.islice(crops.found, _BATCH)):
@@ -263,8 +269,8 @@ def _pack_crops(pack: Pack, net: Network) -> _Crops:
     return _Crops(len(photos), ((str(pack.names[row]), pack.image(row), affine) for row, affine in rows))
 
 
-def _crops(source: str | Path, net: Network) -> _Crops:
-    """Return the crops of a data set around boxes or annotations. Faces that cannot be read are left out."""
+def _crops(source: str | Path, net: Network, warn: Callable[[str], object]) -> _Crops:
+    """Return the crops of a data set around boxes or annotations. Faces without them or without image are left out."""
     reader = open_reader(source)
 
     def find() -> Iterator[_Crop]:
@@ -272,11 +278,13 @@ def _crops(source: str | Path, net: Network) -> _Crops:
             try:
                 sample = reader.read(index)
             except SampleError as error:
-                reader.skip(name, str(error))
+                warn(f"{name}: {error}")
                 continue
             affine = square_crop(reader.box_of(sample), net.size, net.margin)
             if np.isfinite(affine).all():
                 yield sample.name, warp(sample.image, affine, net.size), affine
+            else:
+                warn(f"{name}: neither a box nor landmarks")
 
     return _Crops(len(reader.names), find())
 

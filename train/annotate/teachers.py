@@ -87,6 +87,11 @@ class TeacherWeights:
     rotation: Tensor
     shape: Tensor
 
+    @property
+    def are_zero(self) -> bool:
+        """Whether there are teachers besides the base, and none of them has a weight."""
+        return bool(self.names) and not self.rotation.any() and not self.shape.any()
+
     def save(self, path: str | Path) -> None:
         """Write a readable `.json`."""
         table = {

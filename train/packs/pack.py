@@ -176,7 +176,7 @@ class PackWriter:
         self._parts = self.path / "parts"
         self._parts.mkdir(parents=True, exist_ok=True)
         identity_file = self._parts / "identity.json"
-        if identity_file.exists() and json.loads(identity_file.read_text()) != self.identity:
+        if self._written() and json.loads(identity_file.read_text()) != self.identity:
             raise UserError(f"{self.path} holds parts of a pack made from other data or options; remove it first")
         temporary = identity_file.with_suffix(".tmp")
         temporary.write_text(json.dumps(self.identity, sort_keys=True))

@@ -70,3 +70,8 @@ def test_crops_and_their_annotations_do_not_replace_files(tmp_path: Path) -> Non
         with pytest.raises(UserError, match=message):
             find_faces(tmp_path / "photos", tmp_path / name, FacePredictor(), lambda *_: None, print)
     assert (tmp_path / "AFLW.npz").read_bytes() == b"mine"
+    # Nor a data set whose crops were made before.
+    (tmp_path / "AFLW.tar").write_bytes(b"mine, too")
+    with pytest.raises(UserError, match=r"AFLW\.npz exists"):
+        find_faces(tmp_path / "photos", tmp_path / "AFLW.tar", FacePredictor(), lambda *_: None, print)
+    assert (tmp_path / "AFLW.tar").read_bytes() == b"mine, too"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from bfm_assets import read_model
+from bfm_assets import ModelFileError, read_model
 from synergy.cli.label import app
 from synergy.errors import UserError
 from train.annotate.faces import FaceParameters, PointModel
@@ -117,6 +117,49 @@ def test_a_photo_with_a_hash_sign_in_its_name_is_no_profiled_image(pts_folder, t
     assert not any(name.startswith("face4.png#yaw") for name in pack.names)
 
 
+def test_held_out_data_are_checked_before_any_work(pts_folder, tmp_path, saved_model):
+    """A wrong path is no other pack yet, so that the right one can follow."""
+    folder, _ = pts_folder()
+    held, _ = pts_folder("held")
+    options = LabelOptions(model=saved_model, held_out=(tmp_path / "gone",))
+    with pytest.raises(UserError, match="gone: no such file"):
+        build_pack(folder, tmp_path / "pack", options)
+    assert not (tmp_path / "pack").exists()
+    for i in range(1, 6):
+        (held / f"face{i}.png").write_bytes(b"no image")
+    lines = []
+    pack = build_pack(folder, tmp_path / "pack", replace(options, held_out=(held,)), warn=lines.append)
+    assert len(Pack.open(pack)) == 5
+    assert any("held: 5 held-out files cannot be compared with the new images, such as face1.png" in x for x in lines)
+    (held / "face0.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="held: none of the held-out images can be compared"):
+        build_pack(folder, tmp_path / "other", replace(options, held_out=(held,)))
+
+
+def test_other_options_may_follow_a_command_that_has_written_no_part(pts_folder, tmp_path, saved_model):
+    folder, _ = pts_folder()
+    (tmp_path / "bad.npz").write_bytes(b"no calibration")
+    options = LabelOptions(model=saved_model, calibration=tmp_path / "bad.npz")
+    with pytest.raises(ModelFileError, match=r"bad\.npz"):
+        build_pack(folder, tmp_path / "pack", options)
+    assert len(Pack.open(build_pack(folder, tmp_path / "pack", replace(options, calibration=None)))) == 6
+
+
+def test_teachers_whose_weights_cannot_be_estimated_are_warned_of(
+    saved_model, pts_folder, make_truth, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("train.annotate.teachers._FEWEST_POINTS", 69)
+    folder, landmarks = pts_folder()
+    names, rotation = [f"face{i}.png" for i in range(6)], make_truth(6, yaw_deg=30).faces.rotation.numpy()
+    teachers = [prediction_file(tmp_path / "first.npz", names, landmarks, rotation), tmp_path / "second.npz"]
+    np.savez(teachers[1], names=names, other68=landmarks[..., :2] + 1)
+    lines = []
+    for number in (1, 2):
+        options = LabelOptions(model=saved_model, teachers=tuple(teachers[:number]))
+        build_pack(folder, tmp_path / f"pack{number}", options, warn=lines.append)
+        assert sum("teachers next to the first one have no weight" in line for line in lines) == number - 1
+
+
 BAD = [
     (lambda path: path / "nowhere", {}, "no such file"),
     (lambda path: path, {}, "nothing to read"),
@@ -148,6 +191,11 @@ def test_boxes_outside_the_image_and_tiny_images_still_make_rows(tmp_path, pts_f
     pack = Pack.open(build_pack(folder, tmp_path / "pack", options))
     assert pack.image(0).max() == 0
     assert np.isfinite(pack.landmarks68).all()
+
+
+def test_people_need_a_data_set_that_names_them(tmp_path, pts_folder, saved_model):
+    with pytest.raises(UserError, match=r"people above 450 are for validation, but .* does not say who"):
+        build_pack(pts_folder()[0], tmp_path / "out", LabelOptions(model=saved_model, val_identities_above=450))
 
 
 def test_mirrored_labels_are_warned_of(tmp_path, pts_folder, saved_model):

@@ -113,8 +113,11 @@ def test_a_data_set_is_cropped_for_the_network_and_a_pack_must_fit_it(known, tmp
         60,
         LANDMARK_MARGIN,
     )  # half of the resolution: the landmarks are twice as far apart
-    file = tmp_path / "p.npz"
-    predict_photos(folder, file, net, lambda done, total: None)
+    file, lines = tmp_path / "p.npz", []
+    (folder / "face6.png").write_bytes(b"no image")
+    (folder / "face6.pts").write_bytes((folder / "face5.pts").read_bytes())
+    assert predict_photos(folder, file, net, lambda done, total: None, warn=lines.append) == (6, 6)
+    assert [line.partition(":")[0] for line in lines] == ["face6.png"]
     (prediction,) = read_predictions([file], alone.names)
     boxes = [np.ptp(points[:, :2], 0).max() for points in prediction.landmarks]
     expected = [2 * np.ptp(alone.landmarks68[i, :, :2], 0).max() / alone.crop[i, 2] for i in range(6)]
@@ -160,6 +163,7 @@ def test_photos_of_the_same_name_in_several_folders(tmp_path):
     [
         ({}, "no predictions; expected NAME_landmarks"),
         ({"net_landmarks": np.zeros((1, 68, 3))}, "net_landmarks needs net_rotation"),
+        ({"net68": np.zeros((1, 68, 2)), "net_rotation": np.eye(3)[None]}, "net68 is 2D, and net_rotation"),
         ({"net_landmarks": np.zeros((1, 67, 3)), "net_rotation": np.eye(3)[None]}, r"net_landmarks is \(1, 67, 3\)"),
     ],
 )
