@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from synergy.errors import UserError, describe, printable
 from synergy.extras import needs_extra
+from synergy.folders import is_hidden
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,9 +108,7 @@ def _is_image(name: str) -> bool:
     """Say whether a file in an archive is an image by its name."""
     from synergy.images import IMAGE_SUFFIXES
 
-    parts = PurePosixPath(name).parts
-    is_hidden = any(part.startswith((".", "__MACOSX")) and part not in (".", "..") for part in parts)
-    return not is_hidden and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return not is_hidden(name) and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 
 def files_below(folder: str | Path, unreadable: Callable[[OSError], None] | None = None) -> list[str]:
@@ -40,3 +40,12 @@ def files_below(folder: str | Path, unreadable: Callable[[OSError], None] | None
                 links += [prefix + name for name in folders if Path(prefix + name).is_symlink()]
         waiting = sorted(links)
     return sorted(found)
+
+
+def is_hidden(path: str) -> bool:
+    """Say whether a file or a folder in its path is hidden, or belongs to the `__MACOSX` folder of an archive.
+
+    Args:
+        path: a path relative to the searched folder or archive, with forward slashes.
+    """
+    return any(part.startswith((".", "__MACOSX")) and part not in (".", "..") for part in PurePosixPath(path).parts)

@@ -149,14 +149,18 @@ def _read_list(path: str) -> list[str]:
 
 
 def _images_below(folder: str, problem: Callable[[str], None], note: Callable[[str], None]) -> list[str]:
-    """List the files of a folder that have a suffix of images or videos and are no results of ours."""
-    from synergy.folders import files_below
+    """List the files of a folder that have a suffix of images or videos, are not hidden and are no results of ours."""
+    from synergy.folders import files_below, is_hidden
 
     def unreadable(error: OSError) -> None:
         problem(f"{error.filename}: cannot be read ({describe(error)})")
 
     suffixes = tuple(_suffixes())
-    files = [file for file in files_below(folder, unreadable) if file.lower().endswith(suffixes)]
+    files = [
+        file
+        for file in files_below(folder, unreadable)
+        if file.lower().endswith(suffixes) and not is_hidden(Path(file).relative_to(folder).as_posix())
+    ]
     inputs = [file for file in files if not is_own_output(file.rpartition(os.sep)[2])]
     if n_results := len(files) - len(inputs):
         note(f"{folder}: {n_results} file(s) with names of our results, like a.jpg_overlay.jpg, were left out")

@@ -112,6 +112,17 @@ def test_the_number_of_left_out_results_is_said(tmp_path):
     assert notes == [f"{tmp_path}: 2 file(s) with names of our results, like a.jpg_overlay.jpg, were left out"]
 
 
+@pytest.mark.parametrize("folder", [".", "photos", ".photos"])
+def test_hidden_files_and_folders_in_a_folder_are_left_out(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", ".b.jpg", "._a.jpg", ".thumbnails/a.jpg", "sub/.c.jpg", "sub/d..jpg"):
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    sources = find_sources([folder], pytest.fail, pytest.fail)
+    assert [Path(source.location) for source in sources] == [Path(folder, "a.jpg"), Path(folder, "sub/d..jpg")]
+
+
 def test_an_empty_input_is_not_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"x")
