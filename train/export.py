@@ -46,7 +46,8 @@ def export_checkpoint(
 
     Raises:
         UserError: the checkpoint cannot be read, is not of a training run, or would run code; a SynergyNet was trained
-            with another morphable model; the pack cannot be read; the folder of `out` does not exist; or
+            with another morphable model, or its uncertainty is not calibrated because its training did not end; the
+            pack cannot be read; the folder of `out` does not exist; or
             `refit_expression` for a landmark network.
     """
     if out.suffix != ".safetensors" or not out.parent.is_dir():
@@ -67,6 +68,8 @@ def export_checkpoint(
     if isinstance(net, SynergyNet):
         require_same_model(checkpoint, content.get("morphable_model", ""), morphable_model)
         net.projection = preferred_projection()
+        if net.uncertainty is not None and (net.uncertainty.temperature == 1).all():
+            raise UserError(f"{checkpoint}: the uncertainty is not calibrated yet; continue the run to its end first")
     metadata: dict[str, Any] = {
         "training": {
             "command": command,

@@ -252,6 +252,8 @@ def test_the_stage_from_a_checkpoint_to_calibrated_weights(
     # A run that is to be continued is not calibrated yet.
     state = read_checkpoint(checkpoint)["state_dict"]
     assert torch.equal(state["net.uncertainty.temperature"], torch.ones(3))
+    with pytest.raises(UserError, match="the uncertainty is not calibrated yet; continue the run to its end first"):
+        export_checkpoint(checkpoint, None, tmp_path / "out.safetensors")
     main([*command, "--ckpt_path", str(checkpoint)])
     # The rows of the first part of the run stay.
     with (run / "metrics.csv").open() as file:
