@@ -119,6 +119,18 @@ class FaceModule(pl.LightningModule):
         return max(fractions, default=None)
 
     @override
+    def on_fit_start(self) -> None:
+        """Check that the run has a limit.
+
+        Raises:
+            UserError: neither steps nor a time limit it. Its learning rate would stay at zero.
+        """
+        if self.trainer.max_steps < 0 and self._elapsed_time() is None:
+            raise UserError(
+                "the learning rate follows the limit of the run; give --trainer.max_steps or --trainer.max_time"
+            )
+
+    @override
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Take the time of the first process in all processes, so that they have the same learning rate."""
         if self.trainer.world_size > 1 and (time := self._elapsed_time()) is not None:
@@ -135,15 +147,6 @@ class FaceModule(pl.LightningModule):
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return the optimiser and the schedule of the learning rate.
-
-        Raises:
-            UserError: neither steps nor a time limit the run. Its learning rate would stay at zero.
-        """
-        if self.trainer.max_steps < 0 and self._elapsed_time() is None:
-            raise UserError(
-                "the learning rate follows the limit of the run; give --trainer.max_steps or --trainer.max_time"
-            )
         trained = [p for p in self.net.parameters() if p.requires_grad]
         weights = [p for p in trained if p.dim() > 1]
         others = [p for p in trained if p.dim() <= 1]

@@ -96,8 +96,9 @@ class LandmarkModule(FaceModule):
         """Check that the first training samples have what the network needs.
 
         Raises:
-            UserError: they do not.
+            UserError: they do not, or see `FaceModule.on_fit_start`.
         """
+        super().on_fit_start()
         data = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
         if len(data):
             self.check_labels(data[list(range(min(len(data), 256)))])

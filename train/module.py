@@ -147,8 +147,9 @@ class SynergyModule(FaceModule):
         """Estimate the whitening from augmented labels and initialise from `start`, unless a checkpoint was loaded.
 
         Raises:
-            UserError: no training sample has parameters.
+            UserError: no training sample has parameters, or see `FaceModule.on_fit_start`.
         """
+        super().on_fit_start()
         for teacher in self.teachers:
             teacher.to(self.device)
         data = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
