@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
+_FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
 
 class UserError(Exception):
     """A problem that the user can fix, described in one line.
@@ -17,6 +21,11 @@ class TimeLimitError(UserError):
     """A run has stopped at its time limit before it was finished. The same command continues it."""
 
     exit_status = 3
+
+
+def is_fatal(error: OSError) -> bool:
+    """Say whether an error while writing means that nothing else can be written either, as on a full disk."""
+    return error.errno in _FATAL
 
 
 def describe(error: BaseException) -> str:

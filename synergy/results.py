@@ -50,8 +50,6 @@ T = TypeVar("T")
 
 RECORD = "predictions.jsonl"
 SKIPPED = "skipped.csv"
-# Errors after which no other result can be written either.
-_FATAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ class ResultFolder:
             What is recorded now.
 
         Raises:
-            OSError: the files cannot be written; `is_fatal` says whether others can.
+            OSError: the files cannot be written; `synergy.errors.is_fatal` says whether others can.
         """
         if staged is not None:
             self._require_staged(staged)
@@ -358,11 +356,6 @@ class ResultFolder:
                 file.seek(offset)
                 line = _parse(file.readline(), self._record)
                 yield {key: line[key] for key in ("name", "seconds", "faces") if key in line}
-
-
-def is_fatal(error: OSError) -> bool:
-    """Say whether an error while writing means that no other result can be written either."""
-    return error.errno in _FATAL
 
 
 def _parse(line: bytes, record: Path) -> dict[str, Any]:

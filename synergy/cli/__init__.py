@@ -14,7 +14,7 @@ from bfm_assets import ModelFileError
 from synergy.cli import app as web_app
 from synergy.cli import assets, bench, demo, evaluate, export, label, predict, train
 from synergy.cli.console import error_console, say
-from synergy.errors import UserError
+from synergy.errors import UserError, describe, is_fatal
 from synergy.extras import explain_opencv
 
 app = typer.Typer(
@@ -58,6 +58,12 @@ def main() -> None:
     except (UserError, ModelFileError) as error:
         say(error_console(), str(error), "error:", "red")
         sys.exit(error.exit_status if isinstance(error, UserError) else UserError.exit_status)
+    except OSError as error:
+        if not is_fatal(error):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        say(error_console(), place + describe(error), "error:", "red")
+        sys.exit(UserError.exit_status)
     except ImportError as error:
         if (explanation := explain_opencv(error)) is None:
             raise

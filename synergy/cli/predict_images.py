@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synergy.cli.sources import output_stem
-from synergy.errors import describe
+from synergy.errors import describe, is_fatal
 from synergy.result_formats import MESH_FORMATS, PICTURE_FORMATS
 
 if TYPE_CHECKING:
@@ -171,8 +171,6 @@ class ImageWorker:
 
 def _failure(task: ImageTask, error: Exception) -> Outcome:
     """Describe an error in one line that begins with the input's name."""
-    from synergy.results import is_fatal
-
     return Outcome(
         task,
         failure=named(task.name, error),

@@ -16,9 +16,9 @@ from synergy.cli.predict_ray import ArchiveOutcome, ArchiveTask, run_on_ray
 from synergy.cli.predict_video import track_video
 from synergy.cli.processes import run_tasks
 from synergy.cli.sources import Source, output_stem
-from synergy.errors import UserError, describe, printable
+from synergy.errors import UserError, describe, is_fatal, printable
 from synergy.result_formats import PICTURE_FORMATS, TABLE_FORMATS
-from synergy.results import Finished, ResultFolder, is_fatal
+from synergy.results import Finished, ResultFolder
 from synergy.shards import Shard
 
 if TYPE_CHECKING:

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 
@@ -29,14 +31,34 @@ def test_a_users_mistake_is_one_line_and_status_2():
     assert result.stderr.strip() == "error: gone.jpg: no such file or folder"
 
 
+def fail_with(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+
+
 def test_messages_are_no_markup(monkeypatch, capsys):
     """An extra in brackets stays, and a closing tag in a name is no error of its own."""
 
-    def fail():
-        raise UserError("pip install 'x[train]' x[/b].jpg :smile:")
-
-    monkeypatch.setattr(cli, "app", fail)
+    fail_with(monkeypatch, UserError("pip install 'x[train]' x[/b].jpg :smile:"))
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2
     assert capsys.readouterr().err == "error: pip install 'x[train]' x[/b].jpg :smile:\n"
+
+
+@pytest.mark.parametrize(("names", "place"), [((), ""), (("out/pack.npy",), "out/pack.npy: ")])
+def test_a_full_disk_is_one_line(monkeypatch, capsys, names, place):
+    reason = os.strerror(errno.ENOSPC)
+    fail_with(monkeypatch, OSError(errno.ENOSPC, reason, *names))
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"error: {place}{reason}\n"
+
+
+def test_other_errors_of_the_system_keep_their_traceback(monkeypatch):
+    fail_with(monkeypatch, ConnectionResetError(errno.ECONNRESET, "reset"))
+    with pytest.raises(ConnectionResetError):
+        cli.main()
