@@ -232,7 +232,7 @@ def report_problems(readers: Iterable[FaceReader], console: Console) -> None:
     for reader in readers:
         problems = reader.problems
         for problem in problems[:MAX_LISTED]:
-            console.print(f"skipped: {problem.name}: {problem.reason}", style="yellow", markup=False, soft_wrap=True)
+            console.print(f"skipped: {problem}", style="yellow", markup=False, soft_wrap=True)
         if problems:
             more = f" ({len(problems) - MAX_LISTED} of them are not listed)" if len(problems) > MAX_LISTED else ""
             counts.append(f"{len(problems)} files of {reader.tree.path} were skipped{more}")

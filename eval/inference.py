@@ -135,7 +135,7 @@ def match_predictions(
 
 def _names(samples: Sequence[FaceSample], reader: FaceReader) -> tuple[str, ...]:
     if not samples:
-        first = "".join(f": {problem.name}: {problem.reason}" for problem in reader.problems[:1])
+        first = "".join(f": {problem}" for problem in reader.problems[:1])
         raise UserError(f"{reader.tree.path}: none of its {len(reader)} samples can be scored{first}")
     return tuple(sample.name for sample in samples)
 

@@ -23,9 +23,9 @@ class TimeLimitError(UserError):
     exit_status = 3
 
 
-def is_fatal(error: OSError) -> bool:
-    """Say whether an error while writing means that nothing else can be written either, as on a full disk."""
-    return error.errno in _FATAL
+def is_fatal(error: Exception) -> bool:
+    """Say whether an error means that nothing else can be written either, as on a full disk."""
+    return isinstance(error, OSError) and error.errno in _FATAL
 
 
 def describe(error: BaseException) -> str:

@@ -47,8 +47,7 @@ def export_checkpoint(
     Raises:
         UserError: the checkpoint cannot be read, is not of a training run, or would run code; a SynergyNet was trained
             with another morphable model, or its uncertainty is not calibrated because its training did not end; the
-            pack cannot be read; the folder of `out` does not exist; or
-            `refit_expression` for a landmark network.
+            pack cannot be read; the folder of `out` does not exist; or `refit_expression` for a landmark network.
     """
     if out.suffix != ".safetensors" or not out.parent.is_dir():
         raise UserError(f"{out}: weights are written as .safetensors into an existing folder")

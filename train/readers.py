@@ -148,11 +148,10 @@ def read_all(
         visibility.append(sample.visibility68)
         poses.append(np.full(N_POSE, np.nan) if sample.params is None else split_pose(sample.params)[0])
     if not images:
-        first = "".join(f"; {problem.name}: {problem.reason}" for problem in reader.problems[:1])
+        first = "".join(f"; {problem}" for problem in reader.problems[:1])
         raise UserError(f"{reader.source}: no readable sample{first}")
     if problems := reader.problems:
-        example = f"{problems[0].name}: {problems[0].reason}"
-        warnings.warn(f"{len(problems)} files of {reader.tree.path} are left out, such as {example}", stacklevel=2)
+        warnings.warn(f"{len(problems)} files of {reader.tree.path} are left out, such as {problems[0]}", stacklevel=2)
     points, pose = np.stack(landmarks), np.stack(poses).astype(np.float32)
     rotation = decompose_pose(torch.from_numpy(pose))[1]
     known = np.isfinite(pose).all(1) & np.isfinite(points).all((1, 2))

@@ -174,7 +174,7 @@ def _failure(task: ImageTask, error: Exception) -> Outcome:
     return Outcome(
         task,
         failure=named(task.name, error),
-        is_fatal=isinstance(error, OSError) and is_fatal(error),
+        is_fatal=is_fatal(error),
     )
 
 

@@ -251,7 +251,7 @@ class Job:
 
     def _stop_if_fatal(self, error: Exception) -> None:
         """Raise `UserError` where an error means that no other result can be written either, as on a full disk."""
-        if isinstance(error, OSError) and is_fatal(error):
+        if is_fatal(error):
             raise self._cannot_write(describe(error)) from None
 
     def _cannot_write(self, reason: str) -> UserError:

@@ -42,6 +42,9 @@ class Problem:
     name: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
 
 class FaceReader(ABC):
     """A data set as a sequence of `FaceSample`.
@@ -73,7 +76,7 @@ class FaceReader(ABC):
         self._problems: dict[str, Problem] = {}
         self.names: tuple[str, ...] = tuple(self._find())
         if not self.names:
-            first = "".join(f" ({problem.name}: {problem.reason})" for problem in self.problems[:1])
+            first = "".join(f" ({problem})" for problem in self.problems[:1])
             raise UserError(f"{path}: nothing to read as {self.source}; looked for {self._wanted()}{first}")
 
     @abstractmethod

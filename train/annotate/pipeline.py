@@ -162,7 +162,7 @@ def build_pack(
 
 def _lines(reader: FaceReader) -> list[str]:
     """Return one line for each file that the reader could not use so far."""
-    return [f"{problem.name}: {problem.reason}" for problem in reader.problems]
+    return [str(problem) for problem in reader.problems]
 
 
 def _identity(observations: Observations, model: MorphableModel, options: LabelOptions) -> dict[str, Any]:
