@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from bfm_assets import open_face
-from synergy.benchmark.networks import has_onnxruntime, own_candidates
+from synergy.benchmark.networks import own_candidates
 from synergy.benchmark.timing import measure_in_turns
 from synergy.engines import CropModel, Network
+from synergy.extras import has_onnx
 from synergy.models.cost import count_macs
 from synergy.networks import build_network
 from synergy.weights import bundled_weights, decides_predictions
@@ -50,7 +51,7 @@ class ModelRow:
         trained: whether it has trained weights. Times and sizes do not depend on them.
         parameters: millions of parameters that predict.
         macs: millions of multiply-accumulates of one crop.
-        fp32_mb: size of its ONNX file in millions of bytes, None without onnxruntime.
+        fp32_mb: size of its ONNX file in millions of bytes, None without the extra `onnx`.
         int8_mb: the same with the convolutions in int8.
         median_ms: median time of one crop.
         error: in percent, None where it is not known.
@@ -127,7 +128,7 @@ def _file_sizes(net: nn.Module) -> tuple[float | None, float | None]:
 
     Noise sets the ranges of int8, because only the size of the file is wanted.
     """
-    if not has_onnxruntime():
+    if not has_onnx():
         return None, None
     from synergy.deploy.int8 import quantise
     from synergy.engines.onnx_graph import to_onnx

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import threading
 from importlib.resources import as_file, files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synergy.errors import UserError
-from synergy.extras import needs_extra
+from synergy.extras import has_onnx, needs_extra
 
 Floats = NDArray[np.float32]
 
@@ -58,7 +57,7 @@ def centerface_network(name: str = "auto", threads: int | None = None) -> Center
     """Open CenterFace's network.
 
     Args:
-        name: one of `ENGINES`. "auto" is onnxruntime where it is installed, and OpenCV otherwise.
+        name: one of `ENGINES`. "auto" is onnxruntime where the extra `onnx` is installed, and OpenCV otherwise.
         threads: number of threads for one image in onnxruntime. By default all cores, but not more than 4. OpenCV has
             one number of threads for the whole process (`cv2.setNumThreads`), which is not changed.
 
@@ -68,8 +67,7 @@ def centerface_network(name: str = "auto", threads: int | None = None) -> Center
     if name not in ENGINES:
         raise UserError(f"unknown engine '{name}' of the detector; choose from {', '.join(ENGINES)}")
     if name == "auto":
-        installed = find_spec("onnxruntime") is not None and find_spec("onnx") is not None
-        name = "onnxruntime" if installed else "opencv"
+        name = "onnxruntime" if has_onnx() else "opencv"
     if name == "opencv":
         with as_file(_WEIGHTS) as path:
             return _OpenCV(path)
