@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,19 +14,16 @@ import torch
 from torch import nn
 
 from bfm_assets import open_face
+from synergy.benchmark.cost import network_cost
 from synergy.benchmark.networks import own_candidates
-from synergy.benchmark.timing import measure_in_turns
+from synergy.benchmark.timing import Progress, measure_in_turns
 from synergy.engines import CropModel, Network
 from synergy.extras import has_onnx
-from synergy.models.cost import count_macs
 from synergy.networks import build_network
-from synergy.weights import bundled_weights, decides_predictions
+from synergy.weights import bundled_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Called with the number of finished steps and of all steps.
-Progress = Callable[[int, int], None]
 
 # The landmark networks without trained weights: name, network and options. Trained ones are given by --model.
 UNTRAINED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -115,11 +112,10 @@ def measure_models(
     rows = []
     for name, net in networks.items():
         assert isinstance(net, nn.Module)  # a protocol cannot state this
-        parameters = sum(p.numel() for key, p in net.named_parameters() if decides_predictions(key)) / 1e6
+        cost = network_cost(net)
         fp32, int8 = _file_sizes(net)
-        macs = count_macs(net, torch.zeros(1, 3, net.size, net.size)) / 1e6
         median_ms, error = 1000 * times[name].median, errors.get(name)
-        rows.append(ModelRow(name, name in trained, parameters, macs, fp32, int8, median_ms, error))
+        rows.append(ModelRow(name, name in trained, cost["parameters"], cost["macs"], fp32, int8, median_ms, error))
     return rows
 
 

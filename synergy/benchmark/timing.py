@@ -17,7 +17,7 @@ _WARM_UP_CALLS = 2
 # A process is idle if its threads use less than this fraction of a core for this time in seconds.
 _IDLE_FRACTION = 0.1
 _IDLE_SECONDS = 0.02
-# It is waited for this long at most.
+# The longest time in seconds to wait for that.
 _LONGEST_WAIT = 1.0
 # The turn of a candidate with slow calls ends after this time in seconds, with fewer calls than others have.
 _LONGEST_TURN = 1.0
