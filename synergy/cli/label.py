@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -335,7 +336,7 @@ def blendshapes(
     for shape in shapes:
         figures = (shape.true_mean, shape.true_std, shape.correlation, shape.error, shape.neutral)
         typer.echo(f"| {shape.name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
-    known = [shape.correlation for shape in shapes[:best] if shape.correlation == shape.correlation]
+    known = [shape.correlation for shape in shapes[:best] if not math.isnan(shape.correlation)]
     if known:
         typer.echo(f"mean correlation of the first {best}, {len(known)} of them known: {sum(known) / len(known):.3f}")
 

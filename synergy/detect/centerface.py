@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synergy.defaults import LEAST_MIN_FACE
+from synergy.defaults import LEAST_MIN_FACE, THRESHOLD
 from synergy.detect.base import Detection
 from synergy.detect.networks import centerface_network
 from synergy.errors import UserError
 
 _STRIDE = 4
-_THRESHOLD = 0.35
 # Input sides are multiples of the network's deepest stride.
 _MULTIPLE = 32
 
@@ -75,7 +74,7 @@ class CenterFace:
 
     def __init__(
         self,
-        threshold: float = _THRESHOLD,
+        threshold: float = THRESHOLD,
         min_face: float | None = None,
         engine: str = "auto",
         threads: int | None = None,
@@ -169,7 +168,7 @@ def decoding_rules() -> dict[str, Any]:
     return {
         "stride": _STRIDE,
         "multiple": _MULTIPLE,
-        "threshold": _THRESHOLD,
+        "threshold": THRESHOLD,
         "smallest_face": SMALLEST_FACE,
         "min_face": _MIN_FACE,
         "max_side": _MAX_SIDE,
