@@ -61,7 +61,7 @@ class CenterFace:
         threshold: lowest score in 0..1 that counts as a face.
         min_face: longer side in image pixels of the smallest face that is wanted, at least 10. By default 32, or 1/48
             of the longer side of images of more than 1,536 pixels. Smaller faces are found less reliably.
-        engine: what runs the network, a name of `synergy.detect.networks.ENGINES`.
+        engine: what runs the network, a name of `synergy.detect.networks.DETECTOR_ENGINES`.
         threads: number of threads for one image (`synergy.detect.networks.centerface_network`).
 
     Raises:
