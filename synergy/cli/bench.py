@@ -87,13 +87,13 @@ def bench(
         raise UserError("--plot and --errors need each other")
     error_of = dict(read_error(path, error_key) for path in errors or [])
     settings = Settings(
-        positive_numbers("--threads", threads),
-        positive_numbers("--batches", batches),
-        rounds,
-        seconds,
-        repeats,
-        tuple(sorted(positive_numbers("--images", images))) if images else (),
-        min_face,
+        threads=positive_numbers("--threads", threads),
+        batches=positive_numbers("--batches", batches),
+        rounds=rounds,
+        seconds=seconds,
+        repeats=repeats,
+        images=tuple(sorted(positive_numbers("--images", images))) if images else (),
+        min_face=min_face,
     )
     specs = models or sorted(bundled_weights(), key=lambda name: (name != DEFAULT, name))
     networks = {spec: open_network(spec, bfm) for spec in specs}

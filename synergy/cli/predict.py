@@ -217,20 +217,20 @@ def predict(
             say(console, f"no meshes are drawn: {reason}")
     with ResultFolder(out) as results, _progress(console) as progress:
         job = Job(
-            predictor,
-            results,
-            wanted,
-            part,
-            given,
-            _settings_key(predictor, (threshold, min_face), renderer.value, neutral),
-            draw,
-            neutral,
-            n_workers,
-            on_ray,
-            skip,
-            partial(say, console, label="incomplete:", style="yellow"),
-            progress,
-            tally,
+            predictor=predictor,
+            results=results,
+            wanted=wanted,
+            shard=part,
+            given=given,
+            settings=_settings_key(predictor, (threshold, min_face), renderer.value, neutral),
+            draw=draw,
+            neutral=neutral,
+            n_workers=n_workers,
+            on_ray=on_ray,
+            skip=skip,
+            warn=partial(say, console, label="incomplete:", style="yellow"),
+            progress=progress,
+            tally=tally,
         )
         _run_all(job, sources, console)
     _summarise(tally, console, out, min_confidence)
