@@ -23,6 +23,10 @@ _LONGEST_WAIT = 1.0
 _LONGEST_TURN = 1.0
 
 
+# Times in seconds of the calls in each round.
+Rounds = tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True)
 class Timing:
     """Times of one candidate, one tuple per round.
@@ -33,8 +37,8 @@ class Timing:
             on other work of the machine.
     """
 
-    rounds: tuple[tuple[float, ...], ...]
-    cpu_rounds: tuple[tuple[float, ...], ...]
+    rounds: Rounds
+    cpu_rounds: Rounds
 
     @property
     def median(self) -> float:
@@ -143,9 +147,6 @@ def join_timings(timings: Sequence[Timing]) -> Timing:
         tuple(one for timing in timings for one in timing.rounds),
         tuple(one for timing in timings for one in timing.cpu_rounds),
     )
-
-
-Rounds = tuple[tuple[float, ...], ...]
 
 
 def ratio(of: Rounds, to: Rounds) -> Ratio:
