@@ -92,7 +92,7 @@ def build(
         int | None, typer.Option(help="People with larger numbers are for validation (CFP: 450).")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set; its file name by default.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many faces.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use at most this many faces, the first ones.")] = None,
     shard: Annotated[
         str | None,
         typer.Option(
