@@ -55,7 +55,7 @@ def read_bfm2009(path: str | Path, keypoints: str | Path | None = None) -> Morph
     with reading(file, "Basel Face Model 2009"):
         mean = convert.points(arrays["shapeMU"], "shapeMU")
         basis = convert.modes(arrays.pop("shapePC"), len(mean), "shapePC")
-        std = convert.standard_deviations(arrays["shapeEV"], basis.shape[2], "shapeEV")
+        std = convert.per_mode(arrays["shapeEV"], basis.shape[2], "shapeEV")
         triangles = convert.triangles(arrays["tl"], mean, 1, "tl")
         rgb = convert.colours(arrays["texMU"], len(mean), 255, "texMU") if "texMU" in arrays else None
 
@@ -128,5 +128,5 @@ def _expressions(folder: Path, n_vertices: int) -> tuple[Floats, Floats]:
             rows = np.frombuffer(file.read(), "<f4").reshape(count, n_vertices, 3)
     text = folder / "std_exp.txt"
     with reading(text, "std_exp.txt"):
-        std = convert.standard_deviations(np.array(text.read_text().split(), np.float64), count, "std_exp.txt")
+        std = convert.per_mode(np.array(text.read_text().split(), np.float64), count, "std_exp.txt")
     return np.ascontiguousarray(rows.transpose(1, 2, 0), np.float32), std

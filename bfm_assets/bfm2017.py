@@ -72,7 +72,7 @@ def _modes(file: Any, name: str, n_vertices: int) -> tuple[Floats, Floats]:
     """Read basis (V, 3, K) and standard deviations (K,) of one of the models in the file."""
     basis = convert.modes(_array(file, f"{name}/model/pcaBasis"), n_vertices, f"{name}/model/pcaBasis")
     what = f"{name}/model/pcaVariance"
-    variance = convert.standard_deviations(_array(file, what), basis.shape[2], what)
+    variance = convert.per_mode(_array(file, what), basis.shape[2], what)
     if not (variance > 0).all():
         raise ModelFileError(f"{what} has variances that are not positive")
     return basis, np.sqrt(variance)

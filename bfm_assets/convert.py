@@ -14,6 +14,23 @@ from bfm_assets.safe_files import ModelFileError
 from bfm_assets.schema import N_LANDMARKS, Floats, Ints
 
 
+def require_fields(content: Any, names: tuple[str, ...], model: str) -> None:
+    """Check that the content of a file is a dictionary with some keys.
+
+    Args:
+        content: what a reader of `.mat` files or pickles returned.
+        names: the keys.
+        model: what the file should be, for the message.
+
+    Raises:
+        ModelFileError: it is something else, or a key is missing.
+    """
+    if not isinstance(content, dict):
+        raise ModelFileError(f"not {model}: expected named arrays, found {type(content).__name__}")
+    if missing := [name for name in names if name not in content]:
+        raise ModelFileError(f"not {model}: it lacks {', '.join(missing)}")
+
+
 def numbers(array: Any, what: str) -> Floats:
     """Convert an array of numbers to float32. Numbers that are too large become infinite.
 
@@ -75,8 +92,8 @@ def modes(array: Any, n_vertices: int, what: str) -> Floats:
     return np.ascontiguousarray(matrix).reshape(n_vertices, 3, matrix.shape[1])
 
 
-def standard_deviations(array: Any, count: int, what: str) -> Floats:
-    """Return the first `count` standard deviations (count,) of an array.
+def per_mode(array: Any, count: int, what: str) -> Floats:
+    """Return the first `count` values (count,) of an array that has one for each mode, such as standard deviations.
 
     Raises:
         ModelFileError: the array has fewer.

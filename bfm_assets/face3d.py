@@ -7,12 +7,13 @@ expPC (3V, 29), expEV (29, 1), texMU (3V, 1), and with indices from 1: tri (3, F
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from bfm_assets import convert
 from bfm_assets.bfm2009 import LICENCE
 from bfm_assets.keypoints import read_keypoints
 from bfm_assets.matfile import read_mat
-from bfm_assets.safe_files import ModelFileError, reading
+from bfm_assets.safe_files import reading
 from bfm_assets.schema import MorphableModel
 
 _FIELDS = ("shapeMU", "shapePC", "shapeEV", "expMU", "expPC", "expEV", "tri", "kpt_ind")
@@ -36,11 +37,9 @@ def read_face3d(path: str | Path, keypoints: str | Path | None = None) -> Morpha
     Raises:
         ModelFileError: a file is missing, damaged, incomplete or inconsistent.
     """
-    struct = read_mat(path, ("model",))["model"]
+    struct: Any = read_mat(path, ("model",))["model"]
     with reading(path, "face3d BFM.mat"):
-        if not isinstance(struct, dict) or (missing := [name for name in _FIELDS if name not in struct]):
-            lacking = ", ".join(missing) if isinstance(struct, dict) else "every field"
-            raise ModelFileError(f"not face3d's BFM.mat: its model lacks {lacking}")
+        convert.require_fields(struct, _FIELDS, "face3d's BFM.mat")
         mean = convert.joined_mean(struct["shapeMU"], struct["expMU"], ("shapeMU", "expMU"))
         shape_basis = convert.modes(struct["shapePC"], len(mean), "shapePC")
         expression_basis = convert.modes(struct["expPC"], len(mean), "expPC")
@@ -49,9 +48,9 @@ def read_face3d(path: str | Path, keypoints: str | Path | None = None) -> Morpha
             licence=LICENCE,
             mean=mean,
             shape_basis=shape_basis,
-            shape_std=convert.standard_deviations(struct["shapeEV"], shape_basis.shape[2], "shapeEV"),
+            shape_std=convert.per_mode(struct["shapeEV"], shape_basis.shape[2], "shapeEV"),
             expression_basis=expression_basis,
-            expression_std=convert.standard_deviations(struct["expEV"], expression_basis.shape[2], "expEV"),
+            expression_std=convert.per_mode(struct["expEV"], expression_basis.shape[2], "expEV"),
             triangles=convert.triangles(struct["tri"], mean, 1, "tri"),
             landmarks=convert.landmarks(struct["kpt_ind"], len(mean), 1, "kpt_ind")
             if keypoints is None

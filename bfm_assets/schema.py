@@ -281,7 +281,7 @@ def _first_problem(model: MorphableModel) -> str | None:
     if (model.shape_std <= 0).any() or (model.expression_std <= 0).any():
         return "standard deviations must be positive"
     if not 0 < model.mm_per_unit < np.inf:
-        return f"mm_per_unit is {model.mm_per_unit}, which is no length"
+        return f"mm_per_unit is {model.mm_per_unit}, expected a positive number"
     if model.expression_names and len(model.expression_names) != e:
         return f"{len(model.expression_names)} expression names for {e} modes"
     if model.region_weights is not None and (model.region_weights.sum(1, dtype=np.int64) != 255).any():

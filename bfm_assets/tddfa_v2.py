@@ -14,7 +14,7 @@ from pathlib import Path
 from bfm_assets import convert
 from bfm_assets.bfm2009 import LICENCE
 from bfm_assets.keypoints import read_keypoints
-from bfm_assets.safe_files import ModelFileError, reading
+from bfm_assets.safe_files import reading
 from bfm_assets.schema import MorphableModel
 from bfm_assets.unpickle import read_pickle
 from bfm_assets.whitening import N_EXPRESSION, N_SHAPE, read_coefficient_std
@@ -41,11 +41,7 @@ def read_noneck(path: str | Path, keypoints: str | Path | None = None) -> Morpha
     path = Path(path)
     content = read_pickle(path)
     with reading(path, "bfm_noneck_v3.pkl"):
-        if not isinstance(content, dict) or (
-            missing := [k for k in ("u", "w_shp", "w_exp", "keypoints") if k not in content]
-        ):
-            lacking = ", ".join(missing) if isinstance(content, dict) else "a dictionary"
-            raise ModelFileError(f"not 3DDFA_V2's model: it lacks {lacking}")
+        convert.require_fields(content, ("u", "w_shp", "w_exp", "keypoints"), "3DDFA_V2's model")
         mean = convert.points(content["u"], "u")
         shape_basis = convert.modes(content["w_shp"], len(mean), "w_shp")[..., :N_SHAPE]
         expression_basis = convert.modes(content["w_exp"], len(mean), "w_exp")[..., :N_EXPRESSION]

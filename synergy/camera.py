@@ -56,7 +56,7 @@ def project_plain(vertices: Tensor, pose: Tensor, height: float) -> Tensor:
     return flip_y(vertices @ matrix[..., :3].transpose(-1, -2) + matrix[..., 3].unsqueeze(-2), height)
 
 
-def orthographic_cameras(pose: Tensor, height: float, width: float) -> Any:
+def _orthographic_cameras(pose: Tensor, height: float) -> Any:
     """Return pytorch3d `OrthographicCameras` of poses.
 
     pytorch3d's axes are x left, y up, z away from the viewer. Therefore two columns of R change their sign. Its pixel
@@ -64,8 +64,7 @@ def orthographic_cameras(pose: Tensor, height: float, width: float) -> Any:
 
     Args:
         pose: (B, 12), a rotation times a scale.
-        height: height of the images in pixels.
-        width: width of the images in pixels.
+        height: height of the images in pixels. Points are projected to the same pixels whatever the width is.
     """
     from pytorch3d.renderer import OrthographicCameras  # type: ignore[import-not-found, unused-ignore]
 
@@ -78,7 +77,7 @@ def orthographic_cameras(pose: Tensor, height: float, width: float) -> Any:
         R=rotation.transpose(-1, -2) * flip,
         T=pose.new_tensor([0.0, 0.0, 10.0]).expand(len(pose), 3),
         in_ndc=False,
-        image_size=pose.new_tensor([[height, width]]).expand(len(pose), 2),
+        image_size=pose.new_tensor([[height, height]]).expand(len(pose), 2),
         device=pose.device,
     )
 
@@ -87,7 +86,7 @@ def project_pytorch3d(vertices: Tensor, pose: Tensor, height: float) -> Tensor:
     """Project through pytorch3d's cameras. See `project`. The pose must be a rotation times a scale."""
     batch, n_vertices = vertices.shape[:-2], vertices.shape[-2]
     vertices, pose = vertices.reshape(-1, n_vertices, 3), pose.reshape(-1, pose.shape[-1])
-    cameras = orthographic_cameras(pose, height, height)
+    cameras = _orthographic_cameras(pose, height)
     pixels = cameras.transform_points_screen(vertices)[..., :2] - 0.5
     scale, rotation, translation = decompose_pose(pose)
     depth = vertices @ rotation[..., 2, :, None] * scale[:, None, None] + translation[:, None, 2:]

@@ -3,6 +3,9 @@
 # Detected faces with a lower `Face.confidence` are removed (docs/journal.md, "Uncertainty").
 MIN_CONFIDENCE = 0.5
 
+# Lowest score of the detector that counts as a face.
+THRESHOLD = 0.35
+
 # Images and video frames with more pixels are refused before they are decoded. 200 megapixels are the largest photos
 # of telephones (16320 x 12240); such an image takes 600 MB in memory.
 MAX_PIXELS = 200_000_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from synergy.errors import UserError
 
@@ -32,6 +33,11 @@ def needs_extra(extra: str, feature: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise UserError(f"{feature} needs {package}; install the extra '{extra}' (docs/install.md)") from None
+
+
+def has_onnx() -> bool:
+    """Say whether the extra `onnx` is installed: onnxruntime, and the package onnx, which makes graphs for it."""
+    return find_spec("onnxruntime") is not None and find_spec("onnx") is not None
 
 
 def explain_opencv(error: ImportError) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bfm_assets import MorphableModel
 from synergy.blendshapes import blendshape_weights
-from synergy.crop import affine_scale, invert_affine, transform_points
+from synergy.crop import affine_scale, compose_affine, invert_affine, transform_points
 from synergy.geometry import decompose_pose, euler_to_matrix, flip_y, matrix_to_euler
 from synergy.head_pose import likely_angles
 from synergy.models.face_model import LinearFaceModel
@@ -238,6 +238,30 @@ def rotation_to_image(crop: NDArray[np.floating]) -> NDArray[np.float64]:
     rotation[..., :2, :2] = flip_y(flip_y(linear.swapaxes(-1, -2)).swapaxes(-1, -2))
     rotation[..., 2, 2] = 1
     return rotation
+
+
+def resize_face(face: Face, factor: float, corner: tuple[float, float] = (0, 0)) -> Face:
+    """Return a face as it is in its image, or in the part of the image from a corner on, resized by a factor.
+
+    Pixel centres are at integers. A point p of the image is therefore at `(p - corner + 0.5) * factor - 0.5`.
+
+    Args:
+        face: the face.
+        factor: new size of the image, or of the part, divided by the old one.
+        corner: x and y of the first pixel of the part.
+    """
+    offset = 0.5 * factor - 0.5 - factor * np.array(corner)
+    affine: NDArray[np.floating] = np.concatenate([factor * np.eye(2), offset[:, None]], 1)
+    landmarks, corners, std = face.landmarks68, face.box.reshape(2, 2), face.landmarks68_std
+    crop = np.asarray(compose_affine(face.crop, invert_affine(affine)), np.float64)
+    return replace(
+        face,
+        box=transform_points(affine, corners).ravel().astype(np.float32),
+        landmarks68=transform_points(affine, landmarks).astype(np.float32),
+        landmarks68_std=None if std is None else std * np.float32(factor),
+        pose=replace(face.pose, scale=face.pose.scale * factor),
+        crop=crop,
+    )
 
 
 def dense_vertices(faces: Sequence[Face], neutral: bool = False) -> Floats:

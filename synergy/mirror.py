@@ -61,10 +61,6 @@ class MirrorCoefficients:
 
     Args:
         model: the morphable model of the coefficients.
-
-    Attributes:
-        residual: root mean square distance, in units of the model, between mirrored faces of the model's prior and
-            their approximations.
     """
 
     def __init__(self, model: MorphableModel) -> None:
@@ -76,9 +72,6 @@ class MirrorCoefficients:
         scaled = basis.reshape(-1, len(std)) * std
         ridge = 1e-4 * np.trace(scaled.T @ scaled) / len(std) * np.eye(len(std))
         solution = std[:, None] * np.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ target)
-        error = target - basis.reshape(-1, len(std)) @ solution
-        error = np.concatenate([error[:, :1], error[:, 1:] * std], 1).reshape(len(FLIP68), 3, -1)
-        self.residual = float(np.sqrt((error**2).sum((1, 2)).mean()))
         self._offset = torch.from_numpy(solution[:, 0]).float()
         self._matrix = torch.from_numpy(solution[:, 1:]).float()
 

@@ -56,8 +56,9 @@ class FacePredictor:
             them, and needs one prediction if that agrees with them.
         min_confidence: detected faces with a lower `Face.confidence` are removed. Faces in given boxes are kept, and so
             are all faces if the network predicts no confidence.
-        engine: what runs the network, a name of `synergy.engines.ENGINES`. "auto" is onnxruntime on the CPU if it is
-            installed, and torch otherwise. Both give the same results up to rounding. The engine copies the weights.
+        engine: what runs the network, a name of `synergy.engines.ENGINES`. "auto" is onnxruntime on the CPU if the
+            extra `onnx` is installed, and torch otherwise. Both give the same results up to rounding. The engine copies
+            the weights.
         threads: number of threads for one batch of crops; see `synergy.engines.make_engine` for the default.
         max_pixels: image files, bytes and PIL images with more pixels are refused before they are decoded.
 

@@ -397,8 +397,7 @@ def _remove_abandoned(path: Path) -> None:
     for folder in path.glob(".partial-*-*-*"):
         # The name of a machine may have hyphens, the other parts have none.
         host, pid, _ = folder.name.removeprefix(".partial-").rsplit("-", 2)
-        is_ours = host == socket.gethostname() and pid.isdigit()
-        if is_ours and int(pid) != os.getpid() and not _is_running(int(pid)):
+        if host == socket.gethostname() and pid.isdigit() and not _is_running(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -197,7 +197,14 @@ def _analyse(path: Path, name: str, predictor: FacePredictor, limits: Limits, jo
                         animation.add(frame.seconds, face, frame.image)
                 job.report(min(1.0, frame.seconds / (video.duration or limits.clip_seconds)))
         return Clip(
-            name, target.read_bytes(), lines, series, animations, width, height, video.problem or writer.problem
+            name=name,
+            video=target.read_bytes(),
+            lines=lines,
+            series=series,
+            animations=animations,
+            width=width,
+            height=height,
+            problem=video.problem or writer.problem,
         )
 
 

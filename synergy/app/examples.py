@@ -7,14 +7,9 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from synergy.app.files import encode_image
-from synergy.demo.rendered import animated_face, demo_photo, paint_face
+from synergy.demo.rendered import animated_face, backdrop, demo_photo, paint_face
 from synergy.errors import UserError
-
-Image = NDArray[np.uint8]
 
 _WIDTH, _HEIGHT = 400, 512
 # Height of the landmarks of a rendered face in pixels.
@@ -50,8 +45,7 @@ def examples() -> dict[str, Callable[[], bytes]]:
 @cache
 def _picture(names: tuple[str, ...]) -> bytes:
     """Render people next to each other on a dark background, as JPEG."""
-    ramp = np.linspace(90, 40, _HEIGHT)[:, None, None] * np.array([0.9, 1.0, 1.15])
-    image: Image = np.broadcast_to(ramp, (_HEIGHT, _WIDTH * len(names), 3)).astype(np.uint8)
+    image = backdrop(_HEIGHT, _WIDTH * len(names), 90, 40)
     for i, name in enumerate(names):
         person, seed = _PEOPLE[name], list(_PEOPLE).index(name)
         centre = (person.x + i * _WIDTH, 0.5 * _HEIGHT)

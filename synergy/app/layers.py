@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,24 +51,3 @@ def transparent_layer(faces: Sequence[Face], name: str, height: int, width: int)
     colour = np.divide(below * 255, alpha, out=np.zeros_like(below), where=alpha > 0)
     out[drawn] = np.rint(np.concatenate([colour.clip(0, 255), alpha], -1))
     return out
-
-
-def resize_face(face: Face, factor: float) -> Face:
-    """Return the face as it is in the image resized by a factor.
-
-    Pixel centres are at integers, so that a point p of the image is at `(p + 0.5) * factor - 0.5`.
-    """
-    shift = 0.5 * factor - 0.5
-    landmarks = face.landmarks68 * np.float32(factor)
-    landmarks[:, :2] += shift
-    crop = face.crop.copy()
-    crop[:, :2] /= factor
-    crop[:, 2] -= crop[:, :2] @ [shift, shift]
-    return replace(
-        face,
-        box=face.box * np.float32(factor) + np.float32(shift),
-        landmarks68=landmarks,
-        landmarks68_std=None if face.landmarks68_std is None else face.landmarks68_std * np.float32(factor),
-        pose=replace(face.pose, scale=face.pose.scale * factor),
-        crop=crop,
-    )

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synergy.app.files import encode_image, written, zip_files
-from synergy.app.layers import layer_names, resize_face, transparent_layer
+from synergy.app.layers import layer_names, transparent_layer
 from synergy.app.limits import Limits, RequestError
 from synergy.app.words import describe_pose
 from synergy.draw import draw_picture
 from synergy.export import FaceMesh, write_csv, write_json, write_pts
-from synergy.face import Face
+from synergy.face import Face, resize_face
 from synergy.faces import Faces
 from synergy.images import count_frames, read_image
 from synergy.predictor import FacePredictor

@@ -74,16 +74,19 @@ def _opens_page(scope: Scope, headers: Headers) -> bool:
 
 
 def is_local_name(host: str) -> bool:
-    """Return whether a host, with or without a port, is this machine's own.
+    """Return whether a host as in the header `Host`, with or without a port, is this machine's own.
 
     Example:
         >>> [is_local_name(host) for host in ("localhost:80", "127.0.0.1", "[::1]:80", "example.org")]
         [True, True, True, False]
     """
     name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    if name == "localhost":
-        return True
+    return is_local_host(name)
+
+
+def is_local_host(host: str) -> bool:
+    """Return whether a name or an address without a port is this machine's own."""
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

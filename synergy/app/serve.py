@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from collections.abc import Callable
 
@@ -32,14 +31,6 @@ def open_port(host: str, port: int) -> socket.socket:
         if error.errno == errno.EACCES:
             raise UserError(f"port {port} needs more rights, choose one above 1023 with --port") from None
         raise UserError(f"--host {host}: cannot be opened ({describe(error)})") from None
-
-
-def is_local_host(host: str) -> bool:
-    """Return whether a server at this address can be reached from its own machine only."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def address_of(listener: socket.socket, host: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,16 @@ import torch
 from torch import nn
 
 from bfm_assets import open_face
-from synergy.benchmark.networks import has_onnxruntime, own_candidates
-from synergy.benchmark.timing import measure_in_turns
+from synergy.benchmark.cost import network_cost
+from synergy.benchmark.networks import own_candidates
+from synergy.benchmark.timing import Progress, measure_in_turns
 from synergy.engines import CropModel, Network
-from synergy.models.cost import count_macs
+from synergy.extras import has_onnx
 from synergy.networks import build_network
-from synergy.weights import bundled_weights, decides_predictions
+from synergy.weights import bundled_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Called with the number of finished steps and of all steps.
-Progress = Callable[[int, int], None]
 
 # The landmark networks without trained weights: name, network and options. Trained ones are given by --model.
 UNTRAINED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -50,7 +48,7 @@ class ModelRow:
         trained: whether it has trained weights. Times and sizes do not depend on them.
         parameters: millions of parameters that predict.
         macs: millions of multiply-accumulates of one crop.
-        fp32_mb: size of its ONNX file in millions of bytes, None without onnxruntime.
+        fp32_mb: size of its ONNX file in millions of bytes, None without the extra `onnx`.
         int8_mb: the same with the convolutions in int8.
         median_ms: median time of one crop.
         error: in percent, None where it is not known.
@@ -114,11 +112,10 @@ def measure_models(
     rows = []
     for name, net in networks.items():
         assert isinstance(net, nn.Module)  # a protocol cannot state this
-        parameters = sum(p.numel() for key, p in net.named_parameters() if decides_predictions(key)) / 1e6
+        cost = network_cost(net)
         fp32, int8 = _file_sizes(net)
-        macs = count_macs(net, torch.zeros(1, 3, net.size, net.size)) / 1e6
         median_ms, error = 1000 * times[name].median, errors.get(name)
-        rows.append(ModelRow(name, name in trained, parameters, macs, fp32, int8, median_ms, error))
+        rows.append(ModelRow(name, name in trained, cost["parameters"], cost["macs"], fp32, int8, median_ms, error))
     return rows
 
 
@@ -127,7 +124,7 @@ def _file_sizes(net: nn.Module) -> tuple[float | None, float | None]:
 
     Noise sets the ranges of int8, because only the size of the file is wanted.
     """
-    if not has_onnxruntime():
+    if not has_onnx():
         return None, None
     from synergy.deploy.int8 import quantise
     from synergy.engines.onnx_graph import to_onnx

@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from synergy.deploy.exported import ExportedNetwork
 from synergy.engines import CropModel, Network
 from synergy.engines.torch_engine import TorchEngine
 from synergy.errors import UserError
+from synergy.extras import has_onnx, needs_extra
 from synergy.models.backbone import Backbone
 from synergy.models.fold import fold_batch_norm
 from synergy.models.mobilenet import MobileNetV1, MobileNetV2
@@ -63,11 +63,6 @@ class Candidate:
         return lambda: self.open(batch, threads)
 
 
-def has_onnxruntime() -> bool:
-    """Say whether the extra `onnx` is installed."""
-    return find_spec("onnxruntime") is not None and find_spec("onnx") is not None
-
-
 def own_candidates(net: Network) -> list[Candidate]:
     """Return a network of this project in every engine that is installed.
 
@@ -83,7 +78,7 @@ def own_candidates(net: Network) -> list[Candidate]:
         return lambda: engine(crops)
 
     found = [Candidate(net.model_id, "torch", open_torch)]
-    if has_onnxruntime():
+    if has_onnx():
         from synergy.engines.onnx_graph import INPUT, to_onnx
 
         graph = to_onnx(model)
@@ -97,8 +92,6 @@ def exported_candidate(net: Network, file: Path) -> Candidate:
     Raises:
         UserError: the file is not an exported form of this network in int8, or onnxruntime is not installed.
     """
-    from synergy.extras import needs_extra
-
     with needs_extra("onnx", "--int8"):
         from synergy.engines.onnx_graph import INPUT
     exported = ExportedNetwork(file, net.morphable_model)
@@ -114,7 +107,7 @@ def peer_candidates() -> list[Candidate]:
         torch.manual_seed(0)
         features = backbone()
         net = fold_batch_norm(nn.Sequential(features, nn.Linear(features.n_features, N_PARAMS)).eval())
-        if has_onnxruntime():
+        if has_onnx():
             found.append(Candidate(name, FP32, _session(_export(net), "images", _images)))
         found.append(Candidate(name, "torch", _in_torch(net)))
     return found

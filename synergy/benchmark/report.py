@@ -38,8 +38,8 @@ from synergy.errors import UserError
 from synergy.images import read_image
 from synergy.predictor import FacePredictor
 
-# Called with a description, the number of finished steps and of all steps.
-Progress = Callable[[str, int, int], None]
+# Called with the name of a part of the benchmark, and the numbers of finished and of all steps of this part.
+PartProgress = Callable[[str, int, int], None]
 
 _PACKAGES = ("torch", "onnxruntime", "opencv-python", "numpy", "face-alignment", "mediapipe")
 
@@ -105,7 +105,7 @@ def targets(networks: Sequence[str]) -> list[Target]:
 def measure(
     models: Mapping[str, Network],
     settings: Settings,
-    progress: Progress,
+    progress: PartProgress,
     int8: Path | None = None,
     mediapipe: Path | None = None,
     bfm: Path | None = None,
@@ -183,7 +183,7 @@ def _processor() -> str:
 
 
 def _measure_networks(
-    candidates: Sequence[Candidate], threads: int, batch: int, settings: Settings, progress: Progress
+    candidates: Sequence[Candidate], threads: int, batch: int, settings: Settings, progress: PartProgress
 ) -> dict[tuple[str, str], Timing]:
     """Time all networks for one batch size and number of threads."""
     openers = {f"{c.network}\n{c.engine}": c.opener(batch, threads) for c in candidates}
@@ -272,7 +272,7 @@ def _ratio_row(
 
 
 def _photo_row(
-    net: Network, threads: int, settings: Settings, progress: Progress, peer: Opener | None
+    net: Network, threads: int, settings: Settings, progress: PartProgress, peer: Opener | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Time the stages of a photo with some threads, and MediaPipe in turns with this project.
 
@@ -327,7 +327,7 @@ def _milliseconds(timing: Timing) -> dict[str, float]:
     return {"median_ms": timing.median * 1000, "p95_ms": timing.p95 * 1000, "cpu_ms": timing.cpu_median * 1000}
 
 
-def _folders(spec: str, bfm: Path | None, settings: Settings, progress: Progress) -> dict[str, Any]:
+def _folders(spec: str, bfm: Path | None, settings: Settings, progress: PartProgress) -> dict[str, Any]:
     """Predict folders of photos, and compare the largest with the smallest."""
     runs = []
     options = {"--min-face": settings.min_face, "--bfm": bfm}

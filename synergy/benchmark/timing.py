@@ -17,10 +17,14 @@ _WARM_UP_CALLS = 2
 # A process is idle if its threads use less than this fraction of a core for this time in seconds.
 _IDLE_FRACTION = 0.1
 _IDLE_SECONDS = 0.02
-# It is waited for this long at most.
+# The longest time in seconds to wait for that.
 _LONGEST_WAIT = 1.0
 # The turn of a candidate with slow calls ends after this time in seconds, with fewer calls than others have.
 _LONGEST_TURN = 1.0
+
+
+# Times in seconds of the calls in each round.
+Rounds = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Timing:
             on other work of the machine.
     """
 
-    rounds: tuple[tuple[float, ...], ...]
-    cpu_rounds: tuple[tuple[float, ...], ...]
+    rounds: Rounds
+    cpu_rounds: Rounds
 
     @property
     def median(self) -> float:
@@ -143,9 +147,6 @@ def join_timings(timings: Sequence[Timing]) -> Timing:
         tuple(one for timing in timings for one in timing.rounds),
         tuple(one for timing in timings for one in timing.cpu_rounds),
     )
-
-
-Rounds = tuple[tuple[float, ...], ...]
 
 
 def ratio(of: Rounds, to: Rounds) -> Ratio:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from synergy.app.limits import Limits
 from synergy.cli.options import BfmOption, EngineName, EngineOption, NetworkOption, ThreadsOption
 
 
@@ -18,15 +19,23 @@ def app(
     bfm: BfmOption = None,
     engine: EngineOption = EngineName.AUTO,
     threads: ThreadsOption = None,
-    workers: Annotated[int, typer.Option(min=1, help="Photos and clips that are analysed at the same time.")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Photos and clips that are analysed at the same time.")
+    ] = Limits.workers,
     clip_seconds: Annotated[
         float,
         typer.Option(
-            min=1, help="Longest clip in seconds. The analysis of a clip stops after 240 seconds in any case."
+            min=1,
+            help="Longest clip in seconds. The analysis of a clip stops after "
+            f"{Limits.clip_work_seconds:g} seconds in any case.",
         ),
-    ] = 30,
-    megapixels: Annotated[float, typer.Option(min=0.1, max=178, help="Largest photo in megapixels.")] = 50,
-    uploads_per_minute: Annotated[int, typer.Option(min=1, help="Uploads that one client may send in a minute.")] = 60,
+    ] = Limits.clip_seconds,
+    megapixels: Annotated[
+        float, typer.Option(min=0.1, max=178, help="Largest photo in megapixels.")
+    ] = Limits.megapixels,
+    uploads_per_minute: Annotated[
+        int, typer.Option(min=1, help="Uploads that one client may send in a minute.")
+    ] = Limits.uploads_per_minute,
 ) -> None:
     """Open a web page for photos, camera pictures and short clips: drawings, a face in 3D, pose, and downloads.
 
@@ -40,8 +49,8 @@ def app(
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
 
-    from synergy.app.limits import Limits
-    from synergy.app.serve import address_of, is_local_host, open_port, serve
+    from synergy.app.security import is_local_host
+    from synergy.app.serve import address_of, open_port, serve
     from synergy.cli.console import error_console, say
 
     console = error_console()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synergy.cli.console import line_console
 from synergy.cli.options import Renderer, RendererOption
 
 if TYPE_CHECKING:
@@ -26,11 +27,9 @@ def list_models(
     keypoints: Annotated[Path | None, typer.Option(help=_KEYPOINTS_HELP)] = None,
 ) -> None:
     """Print name, size, units and licence of models."""
-    from rich.console import Console
-
     from bfm_assets import open_face, read_model
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = line_console()
     named = [(str(path), read_model(path, keypoints)) for path in models or []]
     for name, model in named or [("bundled", open_face())]:
         console.print(f"{model.name}  {model.digest}  ({name})", markup=False)
@@ -45,15 +44,13 @@ def import_model(
     keypoints: Annotated[Path | None, typer.Option(help=_KEYPOINTS_HELP)] = None,
 ) -> None:
     """Convert a model of any public format to .npz, and print what was assumed."""
-    from rich.console import Console
-
     from bfm_assets.detect import detect_format
     from synergy.errors import UserError
     from synergy.outputs import require_writable_folder
 
     if to.suffix != ".npz":
         raise UserError(f"{to}: models are written as .npz")
-    console = Console(highlight=False, soft_wrap=True)
+    console = line_console()
     with console.status(f"reading {source}"):
         found = detect_format(source)
         model = found.read(source, keypoints)
@@ -85,7 +82,6 @@ def show_model(
     """Draw contact sheets of a model: mean, shape modes, expressions and random people, from three sides."""
     from functools import partial
 
-    from rich.console import Console
     from rich.progress import track
 
     from bfm_assets import open_face, read_model
@@ -95,7 +91,7 @@ def show_model(
     from synergy.sheets import draw_sheet, sheets
 
     draw_triangles = rasterizer(renderer.value)
-    console = Console(highlight=False, soft_wrap=True)
+    console = line_console()
     model = open_face() if source is None else read_model(source, keypoints)
     require_writable_folder(out)
     for sheet in sheets(model, seed):
@@ -113,8 +109,6 @@ def build_model(
     to: Annotated[Path, typer.Option("--to", help="The .npz to write.", show_default=False)],
 ) -> None:
     """Build the bundled open face from ICT-FaceKit; the same bytes on every machine, in about half a minute."""
-    from rich.console import Console
-
     from synergy.errors import UserError
     from synergy.outputs import require_writable_folder
     from train.open_face.build import build_open_face
@@ -122,7 +116,7 @@ def build_model(
     if to.suffix != ".npz":
         raise UserError(f"{to}: models are written as .npz")
     require_writable_folder(to.parent)
-    console = Console(highlight=False, soft_wrap=True)
+    console = line_console()
     with console.status(f"building the open face from {ict}"):
         model = build_open_face(ict)
         model.save(to)
@@ -134,22 +128,20 @@ def build_model(
 @app.command("report")
 def report_model(
     source: Annotated[
-        Path | None, typer.Argument(help="A model file or folder of any format; the bundled model without.")
+        Path | None, typer.Argument(help="A model file or folder of any public format; the bundled one by default.")
     ] = None,
     ict: Annotated[Path | None, typer.Option("--ict", help="ICT-FaceKit packed as one .npz.")] = None,
     bfm68: Annotated[Path | None, typer.Option("--bfm68", help="BFM's 68-point basis.")] = None,
     helen: Annotated[Path | None, typer.Option("--helen", help="Folder, tar or zip of images with .pts files.")] = None,
 ) -> None:
     """Measure how well a model explains random faces of other models, and annotated faces."""
-    from rich.console import Console
-
     from bfm_assets import open_face, read_model
     from synergy.errors import UserError
     from train.open_face.report import report
 
     if not (ict or bfm68 or helen):
         raise UserError("nothing to measure against: give --ict, --bfm68 or --helen")
-    console = Console(highlight=False, soft_wrap=True)
+    console = line_console()
     for line in report(open_face() if source is None else read_model(source), ict, bfm68, helen):
         console.print(line, markup=False)
 

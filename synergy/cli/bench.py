@@ -13,8 +13,8 @@ from synergy.errors import UserError
 from synergy.registry import WEIGHTS_HELP
 
 _KINDS = ("median_ms", "p95_ms", "cpu_ms")
+# Default error of `bench models`.
 FIGURE = "aflw_val/nme_mean"
-"""Default error of `bench models`."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,26 +79,21 @@ def bench(
 
     from synergy.benchmark.report import Settings, measure, plot_errors, read_error
     from synergy.cli.console import table_console
-    from synergy.outputs import require_writable_file
     from synergy.registry import open_network
     from synergy.weights import DEFAULT, bundled_weights
 
-    for file in (json_file, plot):
-        if file is not None:
-            require_writable_file(file)
-    if plot is not None:
-        _require_plot(plot)
+    _require_outputs(json_file, plot)
     if bool(errors) != (plot is not None):
         raise UserError("--plot and --errors need each other")
     error_of = dict(read_error(path, error_key) for path in errors or [])
     settings = Settings(
-        positive_numbers("--threads", threads),
-        positive_numbers("--batches", batches),
-        rounds,
-        seconds,
-        repeats,
-        tuple(sorted(positive_numbers("--images", images))) if images else (),
-        min_face,
+        threads=positive_numbers("--threads", threads),
+        batches=positive_numbers("--batches", batches),
+        rounds=rounds,
+        seconds=seconds,
+        repeats=repeats,
+        images=tuple(sorted(positive_numbers("--images", images))) if images else (),
+        min_face=min_face,
     )
     specs = models or sorted(bundled_weights(), key=lambda name: (name != DEFAULT, name))
     networks = {spec: open_network(spec, bfm) for spec in specs}
@@ -151,17 +146,12 @@ def bench_models(
     from synergy.benchmark.models import described_error, measure_models, plot_models, untrained_models
     from synergy.benchmark.report import read_error
     from synergy.cli.console import table_console
-    from synergy.outputs import require_writable_file
     from synergy.registry import open_network
     from synergy.weights import bundled_weights
 
     if errors and figure != FIGURE:
         raise UserError("--figure and --errors are two sources of the error; leave out one of the two")
-    for file in (json_file, plot):
-        if file is not None:
-            require_writable_file(file)
-    if plot is not None:
-        _require_plot(plot)
+    _require_outputs(json_file, plot)
     by_id = dict(read_error(path, error_key) for path in errors or [])
     trained = {spec: open_network(spec, bfm) for spec in dict.fromkeys((*bundled_weights(), *(models or ())))}
     error_of = {
@@ -186,18 +176,24 @@ def bench_models(
         plot_models(plot, rows, f"{error_name} in percent")
 
 
-def _require_plot(path: Path) -> None:
-    """Check that a plot can be written, before anything is measured.
+def _require_outputs(json_file: Path | None, plot: Path | None) -> None:
+    """Check that the JSON file and the plot can be written, before anything is measured.
 
     Raises:
-        UserError: the suffix is not one of a picture, or matplotlib is not installed.
+        UserError: a file cannot be written, the plot's suffix is not one of a picture, or matplotlib is not installed.
     """
     from synergy.extras import needs_extra
+    from synergy.outputs import require_writable_file
 
+    for file in (json_file, plot):
+        if file is not None:
+            require_writable_file(file)
+    if plot is None:
+        return
     with needs_extra("eval", "--plot"):
         from matplotlib.backend_bases import FigureCanvasBase
-    if path.suffix.lstrip(".").lower() not in FigureCanvasBase.get_supported_filetypes():
-        raise UserError(f"--plot {path}: pictures end in .png, .svg or .pdf")
+    if plot.suffix.lstrip(".").lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise UserError(f"--plot {plot}: pictures end in .png, .svg or .pdf")
 
 
 class _Bar:
@@ -238,18 +234,7 @@ def _tables(results: dict[str, Any]) -> list[Table]:
         counts = str(row["threads"]), str(row["batch"])
         networks.add_row(row["network"], row["engine"], *counts, *(f"{row[name]:.4g}" for name in names))
     ratios = Table(
-        *(
-            "ratio",
-            "threads",
-            "median",
-            "lowest",
-            "highest",
-            "of CPU times",
-            "lowest",
-            "highest",
-            "target",
-            "",
-        ),
+        *("ratio", "threads", "median", "lowest", "highest", "of CPU times", "lowest", "highest", "target", ""),
         title="Ratios of times",
     )
     for row in results["ratios"]:

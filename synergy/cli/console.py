@@ -18,6 +18,13 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def line_console() -> Console:
+    """Return a console on standard output that does not wrap lines."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
 def table_console() -> Console:
     """Return a console on standard output for tables.
 

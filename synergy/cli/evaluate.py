@@ -259,7 +259,6 @@ def detector(
     pixels large. The photos of --data are tested alone, too.
     """
     import json
-    import math
 
     from eval.detection import crowds, photos, recall_table, rendered_faces, sweep
     from eval.evaluation import json_ready, report_problems

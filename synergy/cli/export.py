@@ -80,10 +80,8 @@ def export(
     crop_model = CropModel(network, mirror)
     if kind is FormatName.ONNX:
         with needs_extra("onnx", "synergy export onnx"):
+            import onnx  # noqa: F401
             import onnxruntime  # noqa: F401
-
-            if calibrate is not None:
-                import onnx  # noqa: F401
     if calibrate is not None:
         facts = export_onnx_int8(crop_model, out, _read_crops(calibrate, crop_model.size))
         errors, n_float = facts["nme_percent"], facts["convolutions_in_fp32"]
@@ -128,7 +126,7 @@ def _read_crops(path: Path, size: int) -> Labelled:
     train, validation = order[~is_validation], order[is_validation]
     if not len(train) or not len(validation):
         train, validation = order[: len(order) // 3], order[len(order) // 3 :]
-    if len(train) < 1 or len(validation) < 1:
+    if not len(train) or not len(validation):
         raise UserError(f"{path}: has {len(pack)} samples, calibration needs more")
     train, validation = train[:_CALIBRATION_CROPS], validation[:_VALIDATION_CROPS]
     landmarks = np.asarray(pack.landmarks68)[validation, :, :2]

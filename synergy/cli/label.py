@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -91,7 +92,7 @@ def build(
         int | None, typer.Option(help="People with larger numbers are for validation (CFP: 450).")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set; its file name by default.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many faces.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use at most this many faces, the first ones.")] = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -335,7 +336,7 @@ def blendshapes(
     for shape in shapes:
         figures = (shape.true_mean, shape.true_std, shape.correlation, shape.error, shape.neutral)
         typer.echo(f"| {shape.name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
-    known = [shape.correlation for shape in shapes[:best] if shape.correlation == shape.correlation]
+    known = [shape.correlation for shape in shapes[:best] if not math.isnan(shape.correlation)]
     if known:
         typer.echo(f"mean correlation of the first {best}, {len(known)} of them known: {sum(known) / len(known):.3f}")
 

@@ -32,7 +32,7 @@ from synergy.cli.options import (
 from synergy.cli.predict_video import track_camera
 from synergy.cli.processes import AUTO_MIN_IMAGES, choose_workers
 from synergy.cli.sources import Source, find_sources
-from synergy.defaults import MAX_PIXELS, MIN_CONFIDENCE
+from synergy.defaults import MAX_PIXELS, MIN_CONFIDENCE, THRESHOLD
 from synergy.errors import UserError, describe
 from synergy.extras import needs_extra
 from synergy.outputs import require_writable_folder
@@ -98,7 +98,7 @@ def predict(
     threads: ThreadsOption = None,
     threshold: Annotated[
         float, typer.Option(min=0.01, max=1, help="Lowest score of the detector that counts as a face.")
-    ] = 0.35,
+    ] = THRESHOLD,
     min_face: MinFaceOption = None,
     max_pixels: Annotated[
         int,
@@ -217,20 +217,20 @@ def predict(
             say(console, f"no meshes are drawn: {reason}")
     with ResultFolder(out) as results, _progress(console) as progress:
         job = Job(
-            predictor,
-            results,
-            wanted,
-            part,
-            given,
-            _settings_key(predictor, (threshold, min_face), renderer.value, neutral),
-            draw,
-            neutral,
-            n_workers,
-            on_ray,
-            skip,
-            partial(say, console, label="incomplete:", style="yellow"),
-            progress,
-            tally,
+            predictor=predictor,
+            results=results,
+            wanted=wanted,
+            shard=part,
+            given=given,
+            settings=_settings_key(predictor, (threshold, min_face), renderer.value, neutral),
+            draw=draw,
+            neutral=neutral,
+            n_workers=n_workers,
+            on_ray=on_ray,
+            skip=skip,
+            warn=partial(say, console, label="incomplete:", style="yellow"),
+            progress=progress,
+            tally=tally,
         )
         _run_all(job, sources, console)
     _summarise(tally, console, out, min_confidence)
@@ -364,14 +364,12 @@ def _settings_key(
     return digest([synergy.__version__, *network, *choices, *detection, renderer, neutral])
 
 
-@contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
-    """Show a progress bar on the console where it is a terminal."""
+def _progress(console: Console) -> Progress:
+    """Return progress bars, which are shown on the console where it is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield progress
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager

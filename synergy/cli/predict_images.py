@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
     Draw = Callable[[Image, Sequence[Face], str], Image]
 
-# Images whose faces are predicted together: at most so many, and with so many pixels, which limits the memory.
+# The largest number of images whose faces are predicted together, and of pixels in them, which limits the memory.
 BATCH_IMAGES = 16
 _BATCH_PIXELS = 8_000_000
 
@@ -98,7 +98,7 @@ class ImageWorker:
     def __call__(self, tasks: Iterable[ImageTask]) -> Iterator[Outcome]:
         """Yield the outcome of each task, in the order of the tasks except for failures.
 
-        Whatever is wrong with one image, even memory that does not suffice, the others are still done.
+        A failure of one image, even a lack of memory, does not affect the others.
         """
         self._waiting = []
         for task in tasks:

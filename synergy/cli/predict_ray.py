@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from synergy.cli.predict_images import ImageTask, ImageWorker, Outcome, input_key
+from synergy.cli.predict_images import BATCH_IMAGES, ImageTask, ImageWorker, Outcome, input_key
 from synergy.cli.sources import Source
 from synergy.errors import UserError, describe
 from synergy.extras import needs_extra
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _FILES_PER_UNIT = 64
 # Bytes of images that wait in one block. Small blocks spread over the workers, and little is repeated when one dies.
 _BLOCK_BYTES = 2 * 2**20
-_IMAGES_PER_BATCH = 16
 # Processors that a worker and a reading task ask for. Together they leave room for reading on every processor.
 _WORKER_CPUS = 0.9
 _READER_CPUS = 0.1
@@ -98,7 +97,7 @@ def run_on_ray(
         outcomes = images.map_batches(
             _Predict,
             fn_constructor_args=(pickle.dumps(worker),),
-            batch_size=_IMAGES_PER_BATCH,
+            batch_size=BATCH_IMAGES,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=count),
             num_cpus=_WORKER_CPUS,

@@ -21,7 +21,7 @@ from synergy.errors import UserError
 
 # With fewer images, starting the processes takes longer than they save (docs/scale.md).
 AUTO_MIN_IMAGES = 200
-# A group of tasks ends when the contents in it have so many bytes.
+# A group of tasks is complete when its contents have this many bytes.
 _GROUP_BYTES = 32 * 2**20
 # Processes that die one after the other, each with only one task, before the run is given up.
 _MAX_DEATHS = 3

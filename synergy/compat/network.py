@@ -44,8 +44,6 @@ class CompatNet(nn.Module):
     param_std: Tensor
     size = 120
     margin = LANDMARK_MARGIN
-    n_shape = N_SHAPE
-    n_expression = N_EXPRESSION
 
     def __init__(
         self,

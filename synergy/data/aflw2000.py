@@ -34,7 +34,7 @@ class AFLW2000Reader(FaceReader):
     def _read(self, name: str, image: bool) -> FaceSample:
         file = stem(name) + ".mat"
         mat = read_mat_numbers(self.tree.read(file), file, ("pt3d_68", *VARIABLES))
-        landmarks = checked_points(mat["pt3d_68"].T, 68, (3,), f"{file}: pt3d_68 transposed")
+        landmarks = checked_points(mat["pt3d_68"].T, 68, 3, f"{file}: pt3d_68 transposed")
         landmarks -= np.array([MATLAB_ORIGIN, MATLAB_ORIGIN, landmarks[:, 2].mean()], np.float32)
         params, pose_deg = read_parameters(mat, file), read_pose_deg(mat, file)
         return self._sample(name, self._image(name, image), landmarks, params=params, pose_deg=pose_deg)

@@ -114,7 +114,7 @@ class AnnotatedCropsReader(FaceReader):
         else:
             raise SampleError("no image of the data set is readable")
         margin = np.array([width - CROP_SIZE, height - CROP_SIZE] * 2) / 2
-        return (box_of_crop(CROP_SIZE, CROP_SIZE) + margin).astype(np.float32)
+        return (box_of_crop() + margin).astype(np.float32)
 
     def _read(self, name: str, image: bool) -> FaceSample:
         row = {key: array[self._rows[name]] for key, array in self._arrays.items()}

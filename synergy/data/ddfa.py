@@ -83,11 +83,11 @@ class DDFAReader(FaceReader):
 
     def _read(self, name: str, image: bool) -> FaceSample:
         params = to_zero_based(self._params[self._rows[name]])
-        checked_points(params[:, None], N_PARAMS, (1,), f"{name}: parameters")
+        checked_points(params[:, None], N_PARAMS, 1, f"{name}: parameters")
         landmarks = np.full((68, 2), np.nan, np.float32)
         if self._model is not None:
             landmarks = project_vertices(params, self._model, CROP_SIZE, n_shape=N_SHAPE)
-        box = box_of_crop(CROP_SIZE, CROP_SIZE)
+        box = box_of_crop()
         return self._sample(name, self._image(name, image), landmarks, params=params, box=box)
 
 

@@ -44,7 +44,7 @@ class FaceSyntheticsReader(FaceReader):
             points = np.array([[float(value) for value in row] for row in rows])
         except ValueError:
             raise SampleError(f"{file} has a line that is not a point 'x y'") from None
-        landmarks = checked_points(points, 70, (2,), file)[:68]
+        landmarks = checked_points(points, 70, 2, file)[:68]
         content = self.tree.read(name)
         try:
             with Image.open(BytesIO(content)) as header:  # reads no pixels

@@ -30,14 +30,13 @@ class JVCRReader(FaceReader):
     Args:
         path: the annotation file `.json`.
         images: folder, tar or zip that `img_paths` are relative to. By default it is the folder of the annotation file.
-        validation: if given, read only the entries with this value of `isValidation`.
     """
 
     source = "jvcr"
     licence = "that of the annotated images"
 
-    def __init__(self, path: str | Path, images: str | Path | None = None, validation: bool | None = None) -> None:
-        self._json, self._validation = Path(path), validation
+    def __init__(self, path: str | Path, images: str | Path | None = None) -> None:
+        self._json = Path(path)
         try:
             content = self._json.read_bytes()
             self._entries = json.loads(content)
@@ -53,8 +52,6 @@ class JVCRReader(FaceReader):
         for number, entry in enumerate(self._entries):
             if not isinstance(entry, dict) or not isinstance(entry.get("img_paths"), str):
                 self.skip(f"entry {number}", "it has no img_paths")
-                continue
-            if self._validation is not None and bool(entry.get("isValidation")) is not self._validation:
                 continue
             name = str(PurePosixPath(entry["img_paths"]))
             self._by_name[name if name not in self._by_name else f"{name}#{number}"] = entry
@@ -77,7 +74,7 @@ class JVCRReader(FaceReader):
         if "landmarks" not in entry:
             raise SampleError("its annotation lacks landmarks")
         try:
-            landmarks = checked_points(entry["landmarks"], 68, (3,), "landmarks")
+            landmarks = checked_points(entry["landmarks"], 68, 3, "landmarks")
         except (TypeError, OverflowError):
             raise SampleError("its landmarks hold something that is not a number") from None
         landmarks -= np.array([MATLAB_ORIGIN, MATLAB_ORIGIN, landmarks[:, 2].mean()], np.float32)

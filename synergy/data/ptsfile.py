@@ -43,4 +43,4 @@ def read_pts(content: bytes, name: str) -> NDArray[np.float32]:
     stated = [line.removeprefix("n_points").strip(": ") for line in lines if line.startswith("n_points")]
     if stated and stated[0] != str(len(rows)):
         raise SampleError(f"{name} states {stated[0]} points and holds {len(rows)}")
-    return checked_points(points, 68, (2,), name) - np.float32(1)
+    return checked_points(points, 68, 2, name) - np.float32(1)

@@ -169,7 +169,7 @@ class FaceReader(ABC):
             name=name,
             image=image,
             landmarks68=landmarks,
-            visibility68=visibility_of(landmarks),
+            visibility68=np.where(np.isnan(landmarks[:, 0]), UNLABELLED, VISIBLE).astype(np.int8),
             source=self.source,
             licence=self.licence,
             **known,
@@ -189,58 +189,40 @@ def stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def checked_points(points: ArrayLike, count: int, dims: tuple[int, ...], what: str) -> NDArray[np.float32]:
+def checked_points(points: ArrayLike, count: int, dims: int, what: str) -> NDArray[np.float32]:
     """Check the shape and the values of points.
 
     Args:
         points: the points of a file.
         count: expected number of points.
-        dims: possible numbers of coordinates.
+        dims: expected number of coordinates.
         what: what the points are, for error messages.
 
     Returns:
-        (count, d) float32 with d in `dims`.
+        (count, dims) float32.
 
     Raises:
         SampleError: another shape, or values that are not finite.
     """
     with np.errstate(over="ignore"):  # a number that float32 cannot hold becomes infinite
         array = np.asarray(points, np.float64).astype(np.float32)
-    if array.ndim != 2 or array.shape[0] != count or array.shape[1] not in dims:
-        wanted = " or ".join(f"{count}x{d}" for d in dims)
-        raise SampleError(f"{what} is {'x'.join(map(str, array.shape)) or 'a scalar'}, expected {wanted}")
+    if array.shape != (count, dims):
+        raise SampleError(f"{what} is {'x'.join(map(str, array.shape)) or 'a scalar'}, expected {count}x{dims}")
     if not np.isfinite(array).all():
         raise SampleError(f"{what} has values that are not finite")
     return array
 
 
-def box_of_crop(height: int, width: int) -> NDArray[np.float32]:
-    """Return the box whose square crop is the whole image, for images that are 3DDFA's crops.
-
-    Args:
-        height: height of the image in pixels.
-        width: width of the image in pixels.
+def box_of_crop() -> NDArray[np.float32]:
+    """Return the box whose square crop is the whole image, for images that are 3DDFA's crops of 120 x 120 pixels.
 
     Returns:
         (4,) float32 x0, y0, x1, y1 in pixels.
 
     Example:
         >>> from synergy.crop import square_crop
-        >>> bool(np.allclose(square_crop(box_of_crop(120, 120), size=120), np.eye(2, 3), atol=1e-5))
+        >>> bool(np.allclose(square_crop(box_of_crop(), size=120), np.eye(2, 3), atol=1e-5))
         True
     """
-    centre = np.array([width - 1, height - 1]) / 2
-    half = max(height, width) / LANDMARK_MARGIN / 2
-    return np.concatenate([centre - half, centre + half]).astype(np.float32)
-
-
-def visibility_of(landmarks: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Return VISIBLE for known landmarks and UNLABELLED for NaN, for data sets that do not state visibility.
-
-    Args:
-        landmarks: (68, 2 or 3).
-
-    Returns:
-        (68,) int8.
-    """
-    return np.where(np.isnan(landmarks[:, 0]), UNLABELLED, VISIBLE).astype(np.int8)
+    centre, half = (CROP_SIZE - 1) / 2, CROP_SIZE / LANDMARK_MARGIN / 2
+    return np.repeat([centre - half, centre + half], 2).astype(np.float32)

@@ -94,13 +94,13 @@ class W300LPReader(FaceReader):
         projected = None if self._model is None else project_vertices(params, self._model, height)
         if points_file := self._points_file(name):
             points = read_mat_numbers(self.tree.read(points_file), points_file, ("pts_3d",))["pts_3d"]
-            xy = _in_ibug_order(checked_points(points, 68, (2,), f"{points_file}: pts_3d") - np.float32(MATLAB_ORIGIN))
+            xy = _in_ibug_order(checked_points(points, 68, 2, f"{points_file}: pts_3d") - np.float32(MATLAB_ORIGIN))
             return xy if projected is None else np.concatenate([xy, projected[:, 2:]], 1)
         if projected is not None:
             return projected
         if "pt2d" not in mat:
             raise ValueError(f"{file} lacks pt2d")
-        xy = checked_points(mat["pt2d"].T, 68, (2,), f"{file}: pt2d transposed")
+        xy = checked_points(mat["pt2d"].T, 68, 2, f"{file}: pt2d transposed")
         return _in_ibug_order(xy - np.float32(MATLAB_ORIGIN))
 
 

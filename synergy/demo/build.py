@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -15,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synergy.app.words import describe_pose
-from synergy.crop import compose_affine, invert_affine, transform_points
 from synergy.demo.clip import Track, rendered_person, track_clip, write_clip
 from synergy.demo.rendered import demo_photo, rendered_picture
 from synergy.draw import draw_picture, overlay
 from synergy.errors import UserError
 from synergy.export import write_csv, write_json, write_mesh
-from synergy.face import Face, pose_from_params
+from synergy.face import Face, resize_face
 from synergy.faces import Faces
 from synergy.images import write_image
 from synergy.outputs import require_writable_folder
@@ -92,27 +90,9 @@ def portrait(photo: Image, faces: Sequence[Face]) -> tuple[Image, Faces]:
         The picture (760, 760, 3) and the faces in its pixels.
     """
     x, y, side = _PORTRAIT
-    scale = _PORTRAIT_SIDE / side
-    # Pixel centres lie at integers, so the middle of the first pixel moves.
-    offset = (scale - 1) / 2
-    affine = np.array([[scale, 0, offset - scale * x], [0, scale, offset - scale * y]])
     part = photo[y : y + side, x : x + side]
     large = cv2.resize(part, (_PORTRAIT_SIDE, _PORTRAIT_SIDE), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(large, np.uint8), Faces(_moved(face, affine) for face in faces)
-
-
-def _moved(face: Face, affine: NDArray[np.float64]) -> Face:
-    """Move a face by a map (2, 3) from the pixels of its image to those of another one."""
-    crop = np.asarray(compose_affine(face.crop, invert_affine(affine)), np.float64)
-    corners: NDArray[np.floating] = face.box.reshape(2, 2)
-    landmarks: NDArray[np.floating] = face.landmarks68
-    return replace(
-        face,
-        box=transform_points(affine, corners).ravel().astype(np.float32),
-        landmarks68=transform_points(affine, landmarks).astype(np.float32),
-        crop=crop,
-        pose=pose_from_params(face.params, crop),
-    )
+    return np.asarray(large, np.uint8), Faces(resize_face(face, _PORTRAIT_SIDE / side, (x, y)) for face in faces)
 
 
 def _write_layers(out: Path, picture: Image, faces: Faces) -> dict[str, tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synergy.animation import FaceAnimation
 from synergy.demo.rendered import animated_face, demo_photo, paint_face
+from synergy.draw import draw_layer
 from synergy.face import Face
-from synergy.faces import Faces
 from synergy.predictor import FacePredictor
+from synergy.tracking import VideoPredictor
+from synergy.video import VideoReader, VideoWriter
 
 Image = NDArray[np.uint8]
 
@@ -85,8 +89,6 @@ def write_clip(path: Path) -> None:
     Raises:
         UserError: PyAV or scikit-image is not installed.
     """
-    from synergy.video import VideoWriter
-
     with VideoWriter(path, RATE) as writer:
         for i, frame in enumerate(frames()):
             writer.write(frame, i)
@@ -104,13 +106,6 @@ def track_clip(path: Path, predictor: FacePredictor, layers: Sequence[str]) -> l
     Returns:
         The tracks, in the order of their ids.
     """
-    from contextlib import ExitStack
-
-    from synergy.animation import FaceAnimation
-    from synergy.draw import draw_layer
-    from synergy.tracking import VideoPredictor
-    from synergy.video import VideoReader, VideoWriter
-
     tracker = VideoPredictor(predictor)
     animations: dict[int, FaceAnimation] = {}
     tracks: dict[int, Track] = {}
@@ -119,7 +114,7 @@ def track_clip(path: Path, predictor: FacePredictor, layers: Sequence[str]) -> l
         stem = path.with_suffix("")
         writers = {name: stack.enter_context(VideoWriter(f"{stem}_{name}.mp4", video)) for name in layers}
         for frame in video:
-            faces: Faces = tracker(frame.image, frame.seconds)
+            faces = tracker(frame.image, frame.seconds)
             for name, writer in writers.items():
                 writer.write(draw_layer(frame.image, faces, name), frame.ticks)
             for face in faces:

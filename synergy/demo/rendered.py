@@ -149,6 +149,10 @@ def rendered_picture(angles_deg: tuple[float, float, float], seed: int) -> Image
     Returns:
         (256, 256, 3) uint8 RGB.
     """
-    ramp = np.linspace(70, 25, _SIZE)[:, None, None] * np.array([0.9, 1.0, 1.15])
-    backdrop = np.broadcast_to(ramp, (_SIZE, _SIZE, 3)).astype(np.uint8)
-    return paint_face(backdrop, random_face(angles_deg, seed), seed)
+    return paint_face(backdrop(_SIZE, _SIZE, 70, 25), random_face(angles_deg, seed), seed)
+
+
+def backdrop(height: int, width: int, top: float, bottom: float) -> Image:
+    """Return a bluish vertical gradient (height, width, 3) uint8 RGB; `top` and `bottom` are its values of green."""
+    ramp = np.linspace(top, bottom, height)[:, None, None] * np.array([0.9, 1.0, 1.15])
+    return np.broadcast_to(ramp, (height, width, 3)).astype(np.uint8)

@@ -80,15 +80,17 @@ def read_description(path: Path) -> dict[str, Any]:
         needed = [facts["name"], facts["precision"], facts["morphable_model"]["digest"], facts["sha256"]]
         needed += [output["name"] for output in facts["outputs"]]
         if not all(isinstance(value, str) for value in needed):
-            raise TypeError("a text")
+            raise TypeError
         if int(facts["input"]["shape"][1]) < 1 or not 0 < float(facts["crop"]["margin"]) < math.inf:
-            raise TypeError("a positive size and margin")
+            raise TypeError
     except FileNotFoundError:
         raise UserError(f"{path}: its description {described_in.name} is missing") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{described_in}: cannot be read as JSON ({describe(error)})") from None
-    except (KeyError, TypeError, IndexError, OverflowError) as error:
+    except KeyError as error:
         raise UserError(f"{described_in}: not the description of an exported model ({error} is missing)") from None
+    except (TypeError, IndexError, OverflowError):
+        raise UserError(f"{described_in}: not the description of an exported model (a value is not valid)") from None
     if hashlib.sha256(path.read_bytes()).hexdigest() != facts["sha256"]:
         raise UserError(f"{path}: not the file that {described_in.name} describes, or it is cut short")
     return facts

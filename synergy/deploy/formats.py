@@ -49,7 +49,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """A format of exported models.
 
     Attributes:
@@ -210,9 +210,9 @@ def _open_openvino(path: Path) -> Runner:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", _write_onnx, _open_onnx),
-    "torchscript": Format(".pt", _write_torchscript, _open_torchscript),
-    "openvino": Format(".xml", _write_openvino, _open_openvino),
+    "onnx": ExportFormat(".onnx", _write_onnx, _open_onnx),
+    "torchscript": ExportFormat(".pt", _write_torchscript, _open_torchscript),
+    "openvino": ExportFormat(".xml", _write_openvino, _open_openvino),
 }
 
 # Formats that cannot be written, and why.

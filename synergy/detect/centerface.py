@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synergy.defaults import LEAST_MIN_FACE
+from synergy.defaults import LEAST_MIN_FACE, THRESHOLD
 from synergy.detect.base import Detection
 from synergy.detect.networks import centerface_network
 from synergy.errors import UserError
 
 _STRIDE = 4
-_THRESHOLD = 0.35
 # Input sides are multiples of the network's deepest stride.
 _MULTIPLE = 32
 
@@ -62,7 +61,7 @@ class CenterFace:
         threshold: lowest score in 0..1 that counts as a face.
         min_face: longer side in image pixels of the smallest face that is wanted, at least 10. By default 32, or 1/48
             of the longer side of images of more than 1,536 pixels. Smaller faces are found less reliably.
-        engine: what runs the network, a name of `synergy.detect.networks.ENGINES`.
+        engine: what runs the network, a name of `synergy.detect.networks.DETECTOR_ENGINES`.
         threads: number of threads for one image (`synergy.detect.networks.centerface_network`).
 
     Raises:
@@ -75,7 +74,7 @@ class CenterFace:
 
     def __init__(
         self,
-        threshold: float = _THRESHOLD,
+        threshold: float = THRESHOLD,
         min_face: float | None = None,
         engine: str = "auto",
         threads: int | None = None,
@@ -169,7 +168,7 @@ def decoding_rules() -> dict[str, Any]:
     return {
         "stride": _STRIDE,
         "multiple": _MULTIPLE,
-        "threshold": _THRESHOLD,
+        "threshold": THRESHOLD,
         "smallest_face": SMALLEST_FACE,
         "min_face": _MIN_FACE,
         "max_side": _MAX_SIDE,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import threading
 from importlib.resources import as_file, files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -17,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synergy.errors import UserError
-from synergy.extras import needs_extra
+from synergy.extras import has_onnx, needs_extra
 
 Floats = NDArray[np.float32]
 
-ENGINES = ("auto", "onnxruntime", "opencv")
+DETECTOR_ENGINES = ("auto", "onnxruntime", "opencv")
 # Names of the network's input and outputs. `CenterFaceNetwork.__call__` describes the outputs in this order.
 INPUT = "input.1"
 OUTPUTS = ("537", "538", "539", "540")
@@ -34,7 +33,7 @@ class CenterFaceNetwork(Protocol):
     """CenterFace's network. It may be called from several threads.
 
     Attributes:
-        name: one of `ENGINES`.
+        name: one of `DETECTOR_ENGINES`.
     """
 
     name: str
@@ -58,18 +57,17 @@ def centerface_network(name: str = "auto", threads: int | None = None) -> Center
     """Open CenterFace's network.
 
     Args:
-        name: one of `ENGINES`. "auto" is onnxruntime where it is installed, and OpenCV otherwise.
+        name: one of `DETECTOR_ENGINES`. "auto" is onnxruntime if the extra `onnx` is installed, and OpenCV otherwise.
         threads: number of threads for one image in onnxruntime. By default all cores, but not more than 4. OpenCV has
             one number of threads for the whole process (`cv2.setNumThreads`), which is not changed.
 
     Raises:
         UserError: unknown name, or an engine that is not installed.
     """
-    if name not in ENGINES:
-        raise UserError(f"unknown engine '{name}' of the detector; choose from {', '.join(ENGINES)}")
+    if name not in DETECTOR_ENGINES:
+        raise UserError(f"unknown engine '{name}' of the detector; choose from {', '.join(DETECTOR_ENGINES)}")
     if name == "auto":
-        installed = find_spec("onnxruntime") is not None and find_spec("onnx") is not None
-        name = "onnxruntime" if installed else "opencv"
+        name = "onnxruntime" if has_onnx() else "opencv"
     if name == "opencv":
         with as_file(_WEIGHTS) as path:
             return _OpenCV(path)

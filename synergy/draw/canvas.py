@@ -19,9 +19,14 @@ def fixed_point(points: Array) -> list[tuple[int, int]]:
     return [(int(x), int(y)) for x, y in np.rint(np.asarray(points)[:, :2] * 2**SHIFT)]
 
 
+def extent(points: Array) -> float:
+    """Return the longer side in pixels of the bounding box of points (N, 2 or 3)."""
+    return float(np.ptp(points[:, :2], axis=0).max())
+
+
 def line_width(points: Array) -> float:
     """Return a line width in pixels that suits the extent of a face's points."""
-    return max(1.0, float(np.ptp(np.asarray(points)[:, :2], axis=0).max()) / 120)
+    return max(1.0, extent(points) / 120)
 
 
 def region(vertices: Array, triangles: NDArray[np.integer], image: Image, margin: int = 0) -> tuple[slice, slice]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfm_assets import MorphableModel
-from synergy.draw.canvas import SHIFT, Array, Colour, Image, fixed_point, line_width
+from synergy.draw.canvas import SHIFT, Array, Colour, Image, extent, fixed_point, line_width
 from synergy.face import Face
 from synergy.geometry import flip_y
 from synergy.landmarks import CONTOURS
@@ -73,8 +73,7 @@ def uncertain_points(face: Face) -> NDArray[np.bool_]:
     if model.is_dense:
         is_uncertain |= _landmark_normals(model) @ face.pose.matrix[2] < _HIDDEN
     if face.landmarks68_std is not None:
-        side = np.ptp(face.landmarks68[:, :2], axis=0).max()
-        is_uncertain |= face.landmarks68_std > _LARGE_STD * side
+        is_uncertain |= face.landmarks68_std > _LARGE_STD * extent(face.landmarks68)
     return is_uncertain
 
 
@@ -146,4 +145,4 @@ def paint_contours(
 
 def _point_radius(points: Array) -> float:
     """Return a radius in pixels that suits the extent of a face's points."""
-    return max(0.4, float(np.ptp(np.asarray(points)[:, :2], axis=0).max()) / 150)
+    return max(0.4, extent(points) / 150)

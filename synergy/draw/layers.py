@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from synergy.draw.canvas import Image, paint_text
+from synergy.draw.canvas import Image, extent, paint_text
 from synergy.draw.coarse import wire_triangles
 from synergy.draw.landmarks import paint_landmarks, uncertain_points
 from synergy.draw.maps import depth_colours, normal_colours, position_colours
@@ -84,7 +84,7 @@ def overlay(image: Image, faces: Sequence[Face]) -> Image:
     """
     out = image.copy()
     for face in _smallest_first(faces):
-        size = _size(face)
+        size = extent(face.landmarks68)
         paint_landmarks(out, face.landmarks68, uncertain_points(face))
         paint_axes(out, face.pose, face.landmarks68[30], size * 0.5)
         if face.track_id is not None:
@@ -113,7 +113,7 @@ def pose_overlay(image: Image, faces: Sequence[Face]) -> Image:
     """Draw the axes and the box of every head, and the direction of its nose in degrees."""
     out = image.copy()
     for face in _smallest_first(faces):
-        size = _size(face)
+        size = extent(face.landmarks68)
         corners = paint_pose_box(out, face.pose, face.landmarks68)
         paint_axes(out, face.pose, face.landmarks68[30], size * 0.7)
         height = max(9.0, size * 0.08)
@@ -196,8 +196,3 @@ def _meshes(faces: Sequence[Face]) -> Iterator[tuple[Face, NDArray[np.float32], 
     """Yield each face with the vertices (V, 3) and the face region's triangles (F, 3) of its mesh."""
     for face in _smallest_first(faces):
         yield face, face.vertices(), face.morphable_model.face_triangles
-
-
-def _size(face: Face) -> float:
-    """Return the larger side in pixels of the bounding box of the landmarks."""
-    return float(np.ptp(face.landmarks68[:, :2], axis=0).max())

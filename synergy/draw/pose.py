@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from synergy.draw.canvas import SHIFT, Array, Colour, Image, fixed_point
+from synergy.draw.canvas import SHIFT, Array, Colour, Image, extent, fixed_point
 from synergy.face import Pose
 from synergy.geometry import flip_y
 
@@ -53,7 +53,7 @@ def draw_pose_box(image: Image, pose: Pose, landmarks68: Array, colour: Colour =
 def paint_pose_box(out: Image, pose: Pose, landmarks68: Array, colour: Colour = _BOX) -> Array:
     """Draw a box around the head into the image; see `draw_pose_box`. Return its corners (8, 2) in the image."""
     centre = landmarks68.mean(0)
-    half = np.ptp(landmarks68[:, :2], axis=0).max() * 0.6
+    half = extent(landmarks68) * 0.6
     signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     front, back = (np.concatenate([signs, np.full((4, 1), z)], 1) for z in (_FRONT, _BACK))
     corners = _camera_to_image(np.concatenate([back, front]) * half @ pose.matrix.T, centre)

@@ -1,6 +1,6 @@
 """What runs a network on crops: torch on any device, or onnxruntime on the CPU."""
 
-from synergy.engines.base import ENGINES, Engine, Network, default_engine, make_engine
+from synergy.engines.base import ENGINES, Engine, Network, make_engine
 from synergy.engines.crop_model import CropModel, CropPredictions, join_predictions
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "CropPredictions",
     "Engine",
     "Network",
-    "default_engine",
     "join_predictions",
     "make_engine",
 ]

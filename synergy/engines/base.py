@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +13,7 @@ from synergy.deploy.exported import ExportedNetwork
 from synergy.device import is_cpu, require_device
 from synergy.engines.crop_model import CropModel, CropPredictions
 from synergy.errors import UserError
-from synergy.extras import needs_extra
+from synergy.extras import has_onnx, needs_extra
 
 ENGINES = ("auto", "torch", "onnxruntime")
 
@@ -50,8 +49,8 @@ class Engine(Protocol):
 
 
 def default_engine(device: str = "cpu") -> str:
-    """Return the engine that "auto" means: onnxruntime on the CPU where it is installed, else torch."""
-    return "onnxruntime" if is_cpu(device) and find_spec("onnxruntime") is not None else "torch"
+    """Return the engine that "auto" means: onnxruntime on the CPU where the extra `onnx` is installed, else torch."""
+    return "onnxruntime" if is_cpu(device) and has_onnx() else "torch"
 
 
 def make_engine(
@@ -88,7 +87,7 @@ def make_engine(
             raise UserError(f"the engine onnxruntime runs on the CPU, not on '{device}': use torch")
         with needs_extra("onnx", "the engine onnxruntime"):
             from synergy.engines.onnx_engine import OnnxEngine
-        from synergy.engines.onnx_graph import to_onnx
+            from synergy.engines.onnx_graph import to_onnx
 
         if isinstance(net, ExportedNetwork):
             if mirror:

@@ -16,6 +16,7 @@ from torch.onnx import (  # type: ignore[attr-defined]
 )
 
 from synergy.engines.crop_model import CropModel
+from synergy.extras import needs_extra
 from synergy.models.synergynet import SynergyNet
 
 OPSET = 17
@@ -33,7 +34,12 @@ def to_onnx(model: CropModel) -> bytes:
 
     Args:
         model: the model, on the CPU.
+
+    Raises:
+        UserError: the package onnx, which torch's exporter uses, is not installed.
     """
+    with needs_extra("onnx", "an ONNX graph"):
+        import onnx  # noqa: F401
     crops = torch.zeros(1, model.size, model.size, 3, dtype=torch.uint8)
     names = [INPUT, *model.outputs]
     if isinstance(model.net, SynergyNet):

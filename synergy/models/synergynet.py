@@ -88,7 +88,7 @@ class SynergyNet(nn.Module):
         self.size = size
         self.model_id = "untrained"
         self.morphable_model = model
-        self.n_shape, self.n_expression = model.n_shape, model.n_expression
+        self.n_shape = model.n_shape
         n_params = count_parameters(model)
         self.backbone = build_backbone(backbone, width)
         n_features = self.backbone.n_features

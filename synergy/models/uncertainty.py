@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from bfm_assets.schema import N_LANDMARKS
 
+# Number of hidden units.
+_HIDDEN = 128
 # Order of `UncertaintyHeads.temperature`.
 OUTPUTS = ("landmarks", "rotation", "face")
 
@@ -50,7 +52,6 @@ class UncertaintyHeads(nn.Module):
     Args:
         n_features: number of image features F.
         size: side of the crop in pixels.
-        n_hidden: number of hidden units.
 
     Attributes:
         temperature: (3,) factors in the order of `OUTPUTS`, fitted after the training of the heads
@@ -65,11 +66,11 @@ class UncertaintyHeads(nn.Module):
 
     temperature: Tensor
 
-    def __init__(self, n_features: int, size: int, n_hidden: int = 128) -> None:
+    def __init__(self, n_features: int, size: int) -> None:
         super().__init__()
         self.size = size
-        self.hidden = nn.Sequential(nn.Linear(n_features, n_hidden), nn.ReLU())
-        self.out = nn.Linear(n_hidden, N_LANDMARKS + 6 + 1)
+        self.hidden = nn.Sequential(nn.Linear(n_features, _HIDDEN), nn.ReLU())
+        self.out = nn.Linear(_HIDDEN, N_LANDMARKS + 6 + 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         self.register_buffer("temperature", torch.ones(len(OUTPUTS)))

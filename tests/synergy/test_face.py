@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from synergy.crop import invert_affine, transform_points, warp
 from synergy.demo import random_face
-from synergy.face import Face, nose_direction, pose_from_params
+from synergy.face import Face, nose_direction, pose_from_params, resize_face
 from synergy.geometry import matrix_to_euler
 from synergy.images import read_image
 from synergy.parameters import split_parameters
@@ -200,3 +200,23 @@ def test_the_nose_of_the_mesh_is_where_the_direction_points(face):
     forward = face.pose.matrix @ (ends[1] - ends[0])
     azimuth = np.degrees(np.arctan2(-forward[0], forward[2]))
     assert azimuth == pytest.approx(face.direction.azimuth, abs=10)
+
+
+def test_a_resized_face_is_the_face_of_the_resized_image(face):
+    face = dataclasses.replace(face, landmarks68_std=np.full(68, 2, np.float32))
+    small = resize_face(face, 0.5)
+    # The centre of pixel 0 of the small image lies between pixels 0 and 1 of the large one.
+    np.testing.assert_allclose(small.landmarks68[:, :2], (face.landmarks68[:, :2] + 0.5) / 2 - 0.5, atol=1e-4)
+    np.testing.assert_allclose(small.vertices()[small.morphable_model.landmarks], small.landmarks68, atol=1e-3)
+    np.testing.assert_allclose(small.box, (face.box + 0.5) / 2 - 0.5)
+    np.testing.assert_allclose(small.landmarks68_std, 1)
+    assert small.pose.scale == pytest.approx(face.pose.scale / 2)
+    again = resize_face(small, 2.0)
+    np.testing.assert_allclose(again.landmarks68, face.landmarks68, atol=1e-3)
+    np.testing.assert_allclose(again.crop, face.crop, atol=1e-9)
+
+
+def test_a_face_moves_to_the_corner_of_a_part_of_its_image(face):
+    part = resize_face(face, 1.0, (30, 20))
+    np.testing.assert_allclose(part.landmarks68, face.landmarks68 - [30, 20, 0], atol=1e-4)
+    np.testing.assert_allclose(part.vertices(), face.vertices() - [30, 20, 0], atol=1e-3)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synergy.app.layers import layer_names, resize_face, transparent_layer
+from synergy.app.layers import layer_names, transparent_layer
 from synergy.app.words import describe_pose
 from synergy.demo import random_face
 from synergy.draw import draw_layer
@@ -32,18 +32,6 @@ def test_surfaces_are_below_lines():
     assert "overlay" not in names
     assert names.index("head") < names.index("mesh") < names.index("wireframe") < names.index("points")
     assert layer_names(False) == [name for name in names if name in ("points", "contours", "pose")]
-
-
-def test_a_resized_face_is_the_face_of_the_resized_image(face):
-    small = resize_face(face, 0.5)
-    # The centre of pixel 0 of the small image lies between pixels 0 and 1 of the large one.
-    np.testing.assert_allclose(small.landmarks68[:, :2], (face.landmarks68[:, :2] + 0.5) / 2 - 0.5, atol=1e-4)
-    np.testing.assert_allclose(small.vertices()[small.morphable_model.landmarks], small.landmarks68, atol=1e-3)
-    np.testing.assert_allclose(small.box, (face.box + 0.5) / 2 - 0.5)
-    assert small.pose.scale == pytest.approx(face.pose.scale / 2)
-    again = resize_face(small, 2.0)
-    np.testing.assert_allclose(again.landmarks68, face.landmarks68, atol=1e-3)
-    np.testing.assert_allclose(again.crop, face.crop, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from synergy.errors import UserError
 
 pytest.importorskip("fastapi", reason="needs fastapi; install the extra 'app' (docs/install.md)")
 
-from synergy.app.serve import address_of, is_local_host, open_port
+from synergy.app.security import is_local_host
+from synergy.app.serve import address_of, open_port
 
 
 def test_a_port_that_is_taken_is_one_line():

@@ -44,6 +44,7 @@ def test_parameters_are_dewhitened_and_zero_based(files: dict[str, Path]) -> Non
     expected[3] -= 1
     assert samples[1].params == pytest.approx(expected, rel=1e-6)
     assert np.isnan(samples[0].landmarks68).all()
+    assert (samples[0].visibility68 == -1).all()
     assert [problem.name for problem in reader.problems] == ["gone.jpg"]
 
 

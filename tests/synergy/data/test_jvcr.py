@@ -63,11 +63,10 @@ def test_aflw2000_in_jvcrs_form_reads_back_as_aflw2000(tmp_path: Path, shared_da
     assert gte(points, expected).max() < 1e-4  # percent; a depth that is turned round gives 60
 
 
-def test_the_split_can_be_chosen(write: Callable[[object], Path], entry: dict[str, Any]) -> None:
-    path = write([entry, {**entry, "isValidation": 0}])
-    assert len(JVCRReader(path)) == 2
-    assert JVCRReader(path, validation=True).names == ("afw/1.jpg",)
-    assert len(JVCRReader(path, validation=False)) == 1
+def test_the_validation_samples_are_known(write: Callable[[object], Path], entry: dict[str, Any]) -> None:
+    reader = JVCRReader(write([entry, {**entry, "isValidation": 0}]))
+    assert len(reader) == 2
+    assert reader.validation_names == {"afw/1.jpg"}
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_threads_share_a_network(detectors, pictures):
 
 
 def test_without_onnxruntime_opencv_runs(monkeypatch):
-    monkeypatch.setattr("synergy.detect.networks.find_spec", lambda name: None)
+    monkeypatch.setattr("synergy.extras.find_spec", lambda name: None)
     assert centerface_network().name == "opencv"
     original = builtins.__import__
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from synergy.engines import default_engine, make_engine
+from synergy.engines import make_engine
+from synergy.engines.base import default_engine
 from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.predictor import FacePredictor
@@ -60,14 +61,21 @@ def test_the_engine_computes_the_unfolded_network(small_net, crops):
 
 def test_auto_is_onnxruntime_on_cpus_where_it_is_installed(monkeypatch):
     expected_engines = [
-        (None, "cpu", "torch"),
-        (1, "cpu", "onnxruntime"),
-        (1, "cpu:0", "onnxruntime"),
-        (1, "cuda", "torch"),
+        ((), "cpu", "torch"),
+        (("onnxruntime",), "cpu", "torch"),  # without onnx there is no graph for it
+        (("onnxruntime", "onnx"), "cpu", "onnxruntime"),
+        (("onnxruntime", "onnx"), "cpu:0", "onnxruntime"),
+        (("onnxruntime", "onnx"), "cuda", "torch"),
     ]
-    for spec, device, expected in expected_engines:
-        monkeypatch.setattr("synergy.engines.base.find_spec", lambda name, spec=spec: spec)
+    for installed, device, expected in expected_engines:
+        monkeypatch.setattr("synergy.extras.find_spec", lambda name, installed=installed: name in installed or None)
         assert default_engine(device) == expected
+
+
+def test_a_graph_without_the_package_onnx_is_one_line(small_net, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match="an ONNX graph needs onnx; install the extra 'onnx'"):
+        make_engine("onnxruntime", small_net)
 
 
 @pytest.mark.parametrize("name", ["torch", "onnxruntime"])
