@@ -33,8 +33,7 @@ from bfm_assets import open_face, read_model
 from synergy.data.opening import open_reader
 from synergy.errors import UserError
 from synergy.extras import needs_extra
-from train.data import MIN_WEIGHT
-from train.packs.pack import Pack
+from train.packs.pack import MIN_WEIGHT, Pack
 from train.recipe import RecipeRun, read_recipe
 
 SOURCE = "automatic"

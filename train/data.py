@@ -24,11 +24,9 @@ from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_pose
 from train.batch import Batch
-from train.packs.pack import CROP_SIZE, Pack, photo_name
+from train.packs.pack import CROP_SIZE, MIN_WEIGHT, Pack, photo_name
 from train.relabel import fit_coefficients
 
-# Labels that have less weight than this are not used: their fit has failed.
-MIN_WEIGHT = 0.05
 _VALIDATION_BATCH = 128
 
 

@@ -56,6 +56,8 @@ from train.packs.duplicates import Bits, image_hash, mirrored_hash
 CROP_SIZE = 120
 VERSION = 3
 N_BLENDSHAPES = 52
+# Labels with a smaller weight are not used: their fit has failed.
+MIN_WEIGHT = 0.05
 
 # What the name of a profiled image adds to that of its photo.
 _PROFILED = re.compile(r"#yaw[+-]\d+$")
