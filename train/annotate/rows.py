@@ -17,7 +17,8 @@ from synergy.geometry import flip_y, matrix_to_euler
 from train.annotate.faces import FaceParameters, PointModel
 from train.annotate.fusion import Labels
 from train.annotate.observations import Observations
-from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, Row
+from train.blendshape_scores import NAMES
+from train.packs.pack import CROP_SIZE, Row
 from train.profiling.profiler import FaceProfiler
 
 Floats = NDArray[np.floating]
@@ -77,7 +78,7 @@ class RowMaker:
         if labelled.predicted is not None:
             predicted = labelled.predicted.centre_depth(self._model)
             teacher68 = transform_points(self._crop, predicted.landmarks(self._model))
-        blendshapes = np.full((n, N_BLENDSHAPES), np.nan) if labelled.blendshapes is None else labelled.blendshapes
+        blendshapes = np.full((n, len(NAMES)), np.nan) if labelled.blendshapes is None else labelled.blendshapes
         self._columns: dict[str, Any] = {
             **{name: np.broadcast_to(value, n) for name, value in constant.items()},
             "names": observations.names,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synergy.errors import UserError
-from train.packs.pack import ROW, Pack, encode_jpeg, write_manifest
+from train.packs.pack import ROW, Pack, encode_jpeg, write_arrays
 
 
 def split_pack(
@@ -51,12 +51,9 @@ def split_pack(
             raise UserError(f"{folder} already exists; choose another --out or remove it")
         folder.mkdir(parents=True)
         (folder / "images.bin").write_bytes(b"".join(images[start:stop]))
-        lengths = [len(image) for image in images[start:stop]]
-        np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-        for name in ROW:
-            np.save(folder / f"{name}.npy", pack.arrays[name][rows[start:stop]])
-        manifest = {**pack.manifest, "n": int(stop - start), "part": [part, count, pack.manifest["hash"]]}
-        write_manifest(folder, manifest, [*ROW, "offsets"])
+        some, lengths = rows[start:stop], [len(image) for image in images[start:stop]]
+        manifest = {**pack.manifest, "n": len(some), "part": [part, count, pack.manifest["hash"]]}
+        write_arrays(folder, manifest, lengths, lambda name, some=some: pack.arrays[name][some])
         folders.append(folder)
     return folders
 
