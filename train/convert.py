@@ -24,7 +24,7 @@ from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.parameters import N_POSE, split_pose
 from synergy.registry import open_network
-from synergy.weights import save_weights
+from synergy.weights import bundled_weights, save_weights
 from train.readers import read_all
 
 Array = NDArray[np.float64]
@@ -241,7 +241,7 @@ def convert_weights(
     if not isinstance(net, SynergyNet):
         raise UserError(f"{weights}: only a SynergyNet of this project can be converted")
     morphable_model = read_model(model)
-    crops = np.concatenate([_crops(path, morphable_model, count) for path in track(data, "reading")])
+    crops = np.concatenate([_crops(path, morphable_model, count) for path in data])
     new, mapping = convert(net, morphable_model, crops)
     facts = {
         "converted": {
@@ -264,8 +264,6 @@ def _crops(path: Path, model: MorphableModel, count: int) -> NDArray[np.uint8]:
 
 def _description(weights: str) -> dict[str, object]:
     """Return the entries of the weights' JSON that stay true: training and data, but not the validation figures."""
-    from synergy.weights import bundled_weights
-
     path = bundled_weights().get(weights, Path(weights)).with_suffix(".json")
     facts = json.loads(path.read_text())
     return {key: facts[key] for key in ("training", "data", "converted") if key in facts}
