@@ -166,11 +166,10 @@ def score(
     visible = np.stack([sample.visibility68 == VISIBLE for sample in dataset.samples])
     points = np.stack([sample.landmarks68[:, :2] for sample in dataset.samples]).astype(np.float64)
     true = np.where(visible[..., None], points, np.nan)
-    size = (
-        metrics.box_size(true)
-        if not reader.is_cropped
-        else np.array([metrics.box_size(face_box(sample).reshape(1, 2, 2))[0] for sample in dataset.samples])
-    )
+    corners = true
+    if reader.is_cropped:
+        corners = np.stack([face_box(sample) for sample in dataset.samples]).reshape(-1, 2, 2)
+    size = metrics.box_size(corners)
     predicted = dataset.predictions.landmarks68[:, INNER51, :2].astype(np.float64)
     return Scored(dataset.samples, metrics.nme(predicted, true[:, INNER51], size), np.array(measured.lightness))
 

@@ -137,7 +137,8 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
         from eval.report.gallery import MeshOverlay
         from eval.report.page import write_report
 
-        overlay, volumes_of = None, None
+        overlay = None
+        volumes_of = None
         if predictor is not None and not config.rotate_deg:  # the pictures are upright
             overlay = MeshOverlay(predictor.face, rasterize) if predictor.has_mesh else None
             volumes_of = predictor.volumes

@@ -122,12 +122,10 @@ class RotatedPredictor:
         rotated = [_rotate_sample(sample, self.degrees) for sample in samples]
         predicted = self.predictor.predict([sample for sample, _ in rotated])
         back = np.stack([invert_affine(affine) for _, affine in rotated])
-        rotation = None
-        pose_deg = None
-        if predicted.rotation is not None:
-            to_image = np.stack([rotation_to_image(affine) for _, affine in rotated])
-            rotation = to_image @ predicted.rotation.astype(np.float64)
-            pose_deg = np.degrees(likely_angles(rotation)).astype(np.float32)
+        assert predicted.rotation is not None
+        to_image = np.stack([rotation_to_image(affine) for _, affine in rotated])
+        rotation = to_image @ predicted.rotation.astype(np.float64)
+        pose_deg = np.degrees(likely_angles(rotation)).astype(np.float32)
         return PredictedBatch(transform_points(back, predicted.landmarks68), pose_deg, rotation)
 
 

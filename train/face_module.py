@@ -238,6 +238,11 @@ def resize(images: Tensor, size: int) -> Tensor:
     return images if images.shape[-1] == size else interpolate(images, size=(size, size), mode="bilinear")
 
 
+def last_checkpoint(folder: str | Path) -> Path:
+    """Return the file of the last checkpoint (`train.callbacks.Checkpoints`) in the folder of a run."""
+    return Path(folder) / "checkpoints" / "last.ckpt"
+
+
 def git_revision() -> str:
     """Return the commit of this code; empty if it is not in a git repository."""
     try:

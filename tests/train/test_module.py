@@ -435,7 +435,7 @@ def test_a_run_that_stops_at_its_time_limit_continues_with_the_same_weights(
             super().on_train_batch_end(trainer, *arguments)
 
     fit("whole.ckpt")
-    limit = AfterThreeSteps(1e9)
+    limit = AfterThreeSteps(1e9, begun=0.0)
     assert fit("part.ckpt", limit) == 3
     assert limit.is_reached
     # The average and the weights that are being trained differ by now, and both are in the checkpoint.

@@ -32,7 +32,7 @@ def merge_packs(packs: Sequence[str | Path], out: str | Path) -> Path:
         raise UserError("the packs are of different models: " + ", ".join(p.manifest["model"] for p in opened))
     _require_all_parts(opened)
     out = Path(out)
-    if (out / "manifest.json").exists():
+    if Pack.is_at(out):
         raise UserError(f"{out} already holds a pack; choose another --out or remove it")
     out.mkdir(parents=True, exist_ok=True)
     with (out / "images.bin").open("wb") as images:

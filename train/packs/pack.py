@@ -172,7 +172,7 @@ class PackWriter:
     def __init__(self, path: str | Path, identity: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self.identity = json.loads(json.dumps(identity, sort_keys=True, default=str))
-        if (self.path / "manifest.json").exists():
+        if Pack.is_at(self.path):
             raise UserError(f"{self.path} already holds a complete pack; choose another --out or remove it")
         self._parts = self.path / "parts"
         self._parts.mkdir(parents=True, exist_ok=True)

@@ -54,13 +54,13 @@ def render_pack(
     return writer.finish(manifest).path
 
 
-def make_row(face: SyntheticFace, name: str, split: str = "train") -> Row:
-    """Return the row of a pack of a rendered face."""
+def make_row(face: SyntheticFace, name: str) -> Row:
+    """Return the row of a rendered face in a pack. It is for training."""
     return {
         "image": face.image,
         "names": name,
         "sources": SOURCE,
-        "split": split,
+        "split": "train",
         "landmarks68": face.landmarks68,
         "visibility68": face.visibility68,
         "params": face.params,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,13 +50,20 @@ def split_pack(
         folder = Path(out) / f"part-{part}-of-{count}"
         if folder.exists():
             raise UserError(f"{folder} already exists; choose another --out or remove it")
-        folder.mkdir(parents=True)
-        (folder / "images.bin").write_bytes(b"".join(images[start:stop]))
-        some, lengths = rows[start:stop], [len(image) for image in images[start:stop]]
-        manifest = {**pack.manifest, "n": len(some), "part": [part, count, pack.manifest["hash"]]}
-        write_arrays(folder, manifest, lengths, lambda name, some=some: pack.arrays[name][some])
+        about = {"n": int(stop - start), "part": [part, count, pack.manifest["hash"]]}
+        _write_part(pack, rows[start:stop], images[start:stop], about, folder)
         folders.append(folder)
     return folders
+
+
+def _write_part(
+    pack: Pack, rows: NDArray[np.intp], images: Sequence[bytes], about: Mapping[str, Any], folder: Path
+) -> None:
+    """Write some rows of a pack, with the encoded images of these rows, as a pack with own entries of the manifest."""
+    folder.mkdir(parents=True)
+    (folder / "images.bin").write_bytes(b"".join(images))
+    lengths = [len(image) for image in images]
+    write_arrays(folder, {**pack.manifest, **about}, lengths, lambda name: pack.arrays[name][rows])
 
 
 def _kept_rows(pack: Pack, fractions: Mapping[str, float]) -> NDArray[np.intp]:
