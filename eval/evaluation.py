@@ -139,7 +139,7 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
 
         overlay = None
         volumes_of = None
-        if predictor is not None and not config.rotate_deg:  # the pictures are upright
+        if predictor is not None and not config.rotate_deg:  # the report shows the photos upright
             overlay = MeshOverlay(predictor.face, rasterize) if predictor.has_mesh else None
             volumes_of = predictor.volumes
         page = write_report(result, reader, dataset.rows, config.report_folder, overlay, volumes_of)
