@@ -132,7 +132,7 @@ def build_pack(
         )
     if failed := int((labelled.labels.weight < MIN_WEIGHT).sum()):
         warn(f"{failed} of {len(observations)} faces could not be labelled well; they have a weight below {MIN_WEIGHT}")
-    rows = RowMaker(model, labelled, {"sources": name, "split": split}, options.profile_step_deg)
+    rows = RowMaker(model, labelled, name, split, options.profile_step_deg)
     reader = observations.reader
     problems = _lines(reader)
     for part, start in enumerate(range(0, len(observations), _PART)):
