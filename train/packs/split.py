@@ -34,7 +34,8 @@ def split_pack(
         The folders of the parts.
 
     Raises:
-        UserError: an unknown source, no row is left, or a folder already holds a part.
+        UserError: an unknown source, no row is left, the parts are too small for a sample, or a folder already holds a
+            part.
     """
     pack = Pack.open(pack_path)
     rows = _kept_rows(pack, fractions or {})
@@ -42,9 +43,12 @@ def split_pack(
     per_row = sum(pack.arrays[name].dtype.itemsize * pack.arrays[name][0].size for name in ROW)
     # Headers of the arrays and hashes take less than 64 KiB next to the manifest.
     room = mebibytes * 2**20 - 65536 - (pack.path / "manifest.json").stat().st_size
-    sizes = np.cumsum([len(image) + per_row for image in images])
-    count = int(np.ceil(sizes[-1] / max(room, 1)))
-    edges = [0, *(np.searchsorted(sizes, sizes[-1] * np.arange(1, count) / count)), len(rows)]
+    sizes = np.array([len(image) + per_row for image in images])
+    if sizes.max() > room:
+        raise UserError(f"--mebibytes {mebibytes:g}: a part has no room for the manifest and one sample; give more")
+    ends = np.cumsum(sizes)
+    count = int(np.ceil(ends[-1] / room))
+    edges = [0, *(np.searchsorted(ends, ends[-1] * np.arange(1, count) / count)), len(rows)]
     folders = []
     for part, (start, stop) in enumerate(pairwise(edges), 1):
         folder = Path(out) / f"part-{part}-of-{count}"
