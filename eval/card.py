@@ -9,7 +9,7 @@ those of the benchmarks: no detector runs. Each mean is given with its standard 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval import metrics
-from eval.inference import PredictedBatch, Predictor, face_box, predict_dataset
+from eval.inference import PredictedBatch, Predictor, Progress, face_box, predict_dataset
 from eval.result import Table
 from synergy.crop import invert_affine, transform_points
 from synergy.data import AnnotatedCropsReader, FaceReader, PtsReader
@@ -27,7 +27,6 @@ from synergy.errors import UserError
 from synergy.landmarks import INNER51, OUTER_EYE_CORNERS
 
 Floats = NDArray[np.floating]
-Progress = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 
 COLUMNS = ("faces", "number", "error (%)", "standard error")
 # People of CFP with larger numbers are held out from training (`synergy label build --val-identities-above`).
@@ -148,7 +147,12 @@ def cheek_lightness(image: NDArray[np.uint8], landmarks: Floats) -> float:
     return float(np.median(values)) if len(values) else float("nan")
 
 
-def score(reader: FaceReader, predictor: Predictor, keep: Callable[[FaceSample], bool], progress: Progress) -> Scored:
+def score(
+    reader: FaceReader,
+    predictor: Predictor,
+    keep: Callable[[FaceSample], bool],
+    progress: Callable[[str], Progress],
+) -> Scored:
     """Predict the samples of a data set and return their errors.
 
     Args:
@@ -162,11 +166,10 @@ def score(reader: FaceReader, predictor: Predictor, keep: Callable[[FaceSample],
     visible = np.stack([sample.visibility68 == VISIBLE for sample in dataset.samples])
     points = np.stack([sample.landmarks68[:, :2] for sample in dataset.samples]).astype(np.float64)
     true = np.where(visible[..., None], points, np.nan)
-    size = (
-        metrics.box_size(true)
-        if not reader.is_cropped
-        else np.array([metrics.box_size(face_box(sample).reshape(1, 2, 2))[0] for sample in dataset.samples])
-    )
+    corners = true
+    if reader.is_cropped:
+        corners = np.stack([face_box(sample) for sample in dataset.samples]).reshape(-1, 2, 2)
+    size = metrics.box_size(corners)
     predicted = dataset.predictions.landmarks68[:, INNER51, :2].astype(np.float64)
     return Scored(dataset.samples, metrics.nme(predicted, true[:, INNER51], size), np.array(measured.lightness))
 
@@ -208,7 +211,7 @@ def open_card_data(data: Path, limit: int | None = None) -> dict[str, FaceReader
 def make_card(
     readers: Mapping[str, FaceReader],
     predictor: Predictor,
-    progress: Progress,
+    progress: Callable[[str], Progress],
     rotated_predictor: Predictor | None = None,
 ) -> list[Table]:
     """Score a predictor on the data sets of the model card.

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from rich import box
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -20,7 +20,7 @@ import synergy
 from bfm_assets.schema import MorphableModel
 from eval.cost import add_cost
 from eval.dense import add_dense_scores, require_same_mesh
-from eval.inference import PredictedDataset, match_predictions, predict_dataset
+from eval.inference import PredictedDataset, Progress, match_predictions, predict_dataset
 from eval.network import NetworkPredictor, RotatedPredictor
 from eval.predictions import Predictions
 from eval.result import ProtocolResult, Table
@@ -137,10 +137,11 @@ def evaluate(reader: FaceReader, config: EvaluationConfig, console: Console | No
         from eval.report.gallery import MeshOverlay
         from eval.report.page import write_report
 
-        has_mesh = predictor is not None and predictor.has_mesh and not config.rotate_deg
-        overlay = MeshOverlay(predictor.face, rasterize) if predictor is not None and has_mesh else None
-        has_volumes = predictor is not None and not config.rotate_deg
-        volumes_of = predictor.volumes if predictor is not None and has_volumes else lambda _: None
+        overlay = None
+        volumes_of = None
+        if predictor is not None and not config.rotate_deg:  # the report shows the photos upright
+            overlay = MeshOverlay(predictor.face, rasterize) if predictor.has_mesh else None
+            volumes_of = predictor.volumes
         page = write_report(result, reader, dataset.rows, config.report_folder, overlay, volumes_of)
         console.print(f"report: {page}", markup=False, soft_wrap=True)
     report_problems([reader], console)
@@ -188,19 +189,19 @@ def _with_run_details(
     }
 
 
-def progress_bar(description: str) -> Callable[[Iterable[int]], Iterable[int]]:
+def progress_bar(description: str) -> Progress:
     """Return a function that shows a progress bar with remaining time while its argument is iterated over."""
 
     def track(rows: Iterable[int]) -> Iterable[int]:
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
+            rich_progress.TextColumn("{task.description}"),
+            rich_progress.BarColumn(),
+            rich_progress.MofNCompleteColumn(),
+            rich_progress.TimeElapsedColumn(),
+            rich_progress.TextColumn("ETA"),
+            rich_progress.TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             yield from progress.track(list(rows), description=description)
 
     return track

@@ -19,6 +19,7 @@ from synergy.errors import UserError
 from synergy.predictor import MAX_COORDINATE
 
 BATCH_SIZE = 64
+# Passes numbers through, and shows how many of them are done.
 Progress = Callable[[Iterable[int]], Iterable[int]]
 Keep = Callable[[FaceSample], bool]
 

@@ -90,14 +90,15 @@ class NetworkPredictor:
             np.array([(face.pose.pitch, face.pose.yaw, face.pose.roll) for face in faces], np.float32),
             np.stack([face.pose.matrix for face in faces]),
             dense,
-            *_uncertainty(faces),
+            _stacked([face.landmarks68_std for face in faces]),
+            _stacked([face.rotation_covariance for face in faces]),
         )
 
 
-def _uncertainty(faces: Sequence[Face]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-    """Return the standard deviations (N, 68) and covariances (N, 3, 3) of faces; None from a network without them."""
-    std, covariance = ([getattr(face, name) for face in faces] for name in ("landmarks68_std", "rotation_covariance"))
-    return tuple(None if values[0] is None else np.stack(values) for values in (std, covariance))  # type: ignore[return-value]
+def _stacked(arrays: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """Return one array (N, ...) of those of N faces; None from a network that does not predict them."""
+    known = [array for array in arrays if array is not None]
+    return np.stack(known) if known else None
 
 
 class RotatedPredictor:
@@ -121,12 +122,10 @@ class RotatedPredictor:
         rotated = [_rotate_sample(sample, self.degrees) for sample in samples]
         predicted = self.predictor.predict([sample for sample, _ in rotated])
         back = np.stack([invert_affine(affine) for _, affine in rotated])
-        rotation = None
-        pose_deg = None
-        if predicted.rotation is not None:
-            to_image = np.stack([rotation_to_image(affine) for _, affine in rotated])
-            rotation = to_image @ predicted.rotation.astype(np.float64)
-            pose_deg = np.degrees(likely_angles(rotation)).astype(np.float32)
+        assert predicted.rotation is not None
+        to_image = np.stack([rotation_to_image(affine) for _, affine in rotated])
+        rotation = to_image @ predicted.rotation.astype(np.float64)
+        pose_deg = np.degrees(likely_angles(rotation)).astype(np.float32)
         return PredictedBatch(transform_points(back, predicted.landmarks68), pose_deg, rotation)
 
 

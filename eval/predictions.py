@@ -89,13 +89,15 @@ class Predictions:
         """
         rows = {name: row for row, name in enumerate(self.names)}
         last_parts = [PurePosixPath(name).name for name in self.names]
-        unique = {part for part, count in Counter(last_parts).items() if count == 1}
-        row_of_part = {part: row for row, part in enumerate(last_parts) if part in unique}
-        requested = Counter(PurePosixPath(name).name for name in names)
-        indices = [
-            rows.get(name, row_of_part.get(part) if requested[part := PurePosixPath(name).name] == 1 else None)
-            for name in names
-        ]
+        row_of_part = {part: row for row, part in enumerate(last_parts)}
+        stored, requested = Counter(last_parts), Counter(PurePosixPath(name).name for name in names)
+
+        def row_of(name: str) -> int | None:
+            part = PurePosixPath(name).name
+            is_unique = stored[part] == 1 and requested[part] == 1
+            return rows.get(name, row_of_part[part] if is_unique else None)
+
+        indices = [row_of(name) for name in names]
         if missing := [name for name, index in zip(names, indices, strict=True) if index is None]:
             example = f"its names are like {self.names[0]}" if self.names else "it has no names"
             raise UserError(

@@ -225,19 +225,19 @@ def photometric(image: Tensor, config: AugmentConfig) -> Tensor:
         return (torch.rand(n, device=image.device) < probability).nonzero()[:, 0]
 
     if len(rows := chosen(config.gamma)):
-        exponent = _uniform(len(rows), -0.5, 0.5, image).exp()[:, None, None, None]
+        exponent = uniform(len(rows), -0.5, 0.5, image).exp()[:, None, None, None]
         image[rows] = (image[rows].clamp(1, 255) / 255) ** exponent * 255
     if len(rows := chosen(config.blur)):
-        sigma = _uniform(len(rows), 0.3, 2.0, image)[:, None].expand(-1, 2) * image.shape[-1] / 120
+        sigma = uniform(len(rows), 0.3, 2.0, image)[:, None].expand(-1, 2) * image.shape[-1] / 120
         image[rows] = kornia.filters.gaussian_blur2d(image[rows], (7, 7), sigma)
     if len(rows := chosen(config.low_resolution)):
         small = int(image.shape[-1] * float(torch.empty(()).uniform_(0.25, 0.7)))
         reduced = interpolate(image[rows], size=(small, small), mode="bilinear", antialias=True)
         image[rows] = interpolate(reduced, size=image.shape[-2:], mode="bilinear")
     if len(rows := chosen(config.jpeg)):
-        image[rows] = _jpeg(image[rows], _uniform(len(rows), 15, 80, image))
+        image[rows] = _jpeg(image[rows], uniform(len(rows), 15, 80, image))
     if len(rows := chosen(config.noise)):
-        sigma = _uniform(len(rows), 2, 12, image)[:, None, None, None]
+        sigma = uniform(len(rows), 2, 12, image)[:, None, None, None]
         image[rows] = image[rows] + sigma * torch.randn_like(image[rows])
     return image
 
@@ -258,11 +258,11 @@ def colour_jitter(image: Tensor, probability: float, gray: float) -> Tensor:
     n = len(image)
     strength = (torch.rand(n, device=image.device) < probability).float()
     is_gray = torch.rand(n, device=image.device) < gray
-    contrast = (strength * _uniform(n, -0.4, 0.35, image)).exp()
-    saturation = (1 + strength * _uniform(n, -0.6, 0.4, image)).masked_fill(is_gray, 0)
-    hue = strength * _uniform(n, -0.15, 0.15, image)
+    contrast = (strength * uniform(n, -0.4, 0.35, image)).exp()
+    saturation = (1 + strength * uniform(n, -0.6, 0.4, image)).masked_fill(is_gray, 0)
+    hue = strength * uniform(n, -0.15, 0.15, image)
     balance = 1 + strength[:, None] * torch.empty(n, 3, device=image.device).uniform_(-0.12, 0.12)
-    brightness = strength * _uniform(n, -40, 40, image)
+    brightness = strength * uniform(n, -40, 40, image)
     luma = torch.tensor([0.299, 0.587, 0.114], device=image.device).expand(3, 3)
     eye = torch.eye(3, device=image.device)
     # The hue is a rotation about the gray axis, by Rodrigues' formula. k is the cross product matrix of the axis.
@@ -301,18 +301,16 @@ def replace_background(image: Tensor, landmarks: Tensor, side: int, probability:
     inside = points.mean(1, keepdim=True).lerp(points, 0.5)
     head = torch.cat([points, inside, forehead.flatten(1, 2)], 1)
     coarse = size // 4
-    ticks = (torch.arange(coarse, device=image.device) + 0.5) * side / coarse - 0.5
-    pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), -1).flatten(0, 1)
+    pixels = _pixel_centres(coarse, side, image)
     distance = torch.cdist(pixels.expand(m, -1, -1), head).amin(-1).unflatten(1, (1, coarse, coarse))
-    margin = _uniform(m, 0.08, 0.16, image)[:, None, None, None] * side
+    margin = uniform(m, 0.08, 0.16, image)[:, None, None, None] * side
     mask = ((margin - distance) / (0.03 * side) + 0.5).clamp(0, 1)
     mask = interpolate(mask, size=(size, size), mode="bilinear")
-    fill = torch.empty(m, 3, 1, 1, device=image.device).uniform_(0, 255)
-    grain = _uniform(m, 0, 60, image)[:, None, None, None] * torch.randn(m, 1, size, size, device=image.device)
+    noise = _noise_images(m, size, image)
     other = image[torch.randint(n, (m,), device=image.device)].flip(-2)
     other = interpolate(other, size=(size // 8, size // 8), mode="area")
     other = interpolate(other, size=(size, size), mode="bilinear")
-    behind = torch.where(torch.rand(m, 1, 1, 1, device=image.device) < 0.5, other, (fill + grain).clamp(0, 255))
+    behind = torch.where(torch.rand(m, 1, 1, 1, device=image.device) < 0.5, other, noise)
     return image.index_copy(0, rows, mask * image[rows] + (1 - mask) * behind)
 
 
@@ -338,7 +336,7 @@ def occlude(image: Tensor, landmarks: Tensor, side: int, probability: float) -> 
     m = len(rows)
     centre = torch.empty(m, 2, device=image.device).uniform_(0.15, 0.85) * side
     radius = torch.empty(m, 2, device=image.device).uniform_(0.05, 0.25) * side
-    angle = _uniform(m, 0, math.pi, image)
+    angle = uniform(m, 0, math.pi, image)
     is_box = torch.rand(m, device=image.device) < 0.5
 
     def inside(points: Tensor) -> Tensor:
@@ -347,17 +345,26 @@ def occlude(image: Tensor, landmarks: Tensor, side: int, probability: float) -> 
         u, v = (c * x + s * y) / radius[:, :1], (c * y - s * x) / radius[:, 1:]
         return torch.where(is_box[:, None], torch.maximum(u.abs(), v.abs()), (u * u + v * v).sqrt()) < 1
 
-    ticks = (torch.arange(size, device=image.device) + 0.5) * side / size - 0.5
-    pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), -1).flatten(0, 1)
-    mask = inside(pixels.expand(m, -1, -1)).unflatten(1, (1, size, size))
-    fill = torch.empty(m, 3, 1, 1, device=image.device).uniform_(0, 255)
-    grain = _uniform(m, 0, 60, image)[:, None, None, None] * torch.randn(m, 1, size, size, device=image.device)
+    mask = inside(_pixel_centres(size, side, image).expand(m, -1, -1)).unflatten(1, (1, size, size))
+    noise = _noise_images(m, size, image)
     other = image[torch.randint(n, (m,), device=image.device)].flip(-2)
-    use_other = torch.rand(m, 1, 1, 1, device=image.device) < 0.4
-    fill = torch.where(use_other, other, (fill + grain).clamp(0, 255))
+    fill = torch.where(torch.rand(m, 1, 1, 1, device=image.device) < 0.4, other, noise)
     image = image.index_copy(0, rows, torch.where(mask, fill, image[rows]))
     covered[rows] = inside(landmarks[rows, :, :2])
     return image, covered
+
+
+def _pixel_centres(size: int, side: int, like: Tensor) -> Tensor:
+    """Return x and y (size * size, 2), in pixels of a crop of `side` pixels, of the pixels of an image of that crop."""
+    ticks = (torch.arange(size, device=like.device) + 0.5) * side / size - 0.5
+    return torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), -1).flatten(0, 1)
+
+
+def _noise_images(n: int, size: int, like: Tensor) -> Tensor:
+    """Draw images (n, 3, size, size) in 0..255 of one random colour each, with grey noise of a random strength."""
+    colour = torch.empty(n, 3, 1, 1, device=like.device).uniform_(0, 255)
+    grain = uniform(n, 0, 60, like)[:, None, None, None] * torch.randn(n, 1, size, size, device=like.device)
+    return (colour + grain).clamp(0, 255)
 
 
 def _jpeg(image: Tensor, quality: Tensor) -> Tensor:
@@ -368,5 +375,6 @@ def _jpeg(image: Tensor, quality: Tensor) -> Tensor:
     return coded[..., :height, :width] * 255
 
 
-def _uniform(n: int, low: float, high: float, like: Tensor) -> Tensor:
+def uniform(n: int, low: float, high: float, like: Tensor) -> Tensor:
+    """Draw numbers (n,) evenly from low to high, on the device of a tensor."""
     return torch.empty(n, device=like.device).uniform_(low, high)

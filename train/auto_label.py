@@ -33,8 +33,7 @@ from bfm_assets import open_face, read_model
 from synergy.data.opening import open_reader
 from synergy.errors import UserError
 from synergy.extras import needs_extra
-from train.data import MIN_WEIGHT
-from train.packs.pack import Pack
+from train.packs.pack import MIN_WEIGHT, Pack
 from train.recipe import RecipeRun, read_recipe
 
 SOURCE = "automatic"
@@ -137,6 +136,7 @@ def _make_recipe(options: AutoOptions) -> tuple[Path, dict[str, Any]]:
     photos, labelled, *models = (f"{{data}}/{path.relative_to(data).as_posix()}" for path in paths)
     fit_model = ["--morphable-model", *models] if models else []
     train_model = ["--model.model", *models] if models else []
+    network_model = ["--bfm", *models] if models else []
     steps: dict[str, Any] = {}
 
     def add(name: str, *arguments: str, results: str = "") -> None:
@@ -159,9 +159,8 @@ def _make_recipe(options: AutoOptions) -> tuple[Path, dict[str, Any]]:
     prefix = f"{options.network}:" if options.network else ""
     for number in range(1, options.rounds + 1):
         weights = f"{prefix}{{weights{number - 1}}}/net.safetensors"
-        bfm = ["--bfm", *models] if models else []
         add(
-            f"predictions{number}", "label", "predict", photos, "--model", weights, *bfm,
+            f"predictions{number}", "label", "predict", photos, "--model", weights, *network_model,
             "--keep", f"{options.keep:g}", "--out", "{out}/predictions.npz",
         )  # fmt: skip
         add(

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar, W
 from torch import Tensor
 from typing_extensions import override
 
-from train.face_module import FaceModule
+from train.face_module import FaceModule, last_checkpoint
 from train.loggers import log_weights
 
 
@@ -84,7 +84,7 @@ class Checkpoints(Checkpoint):
             log_weights(trainer, path)
 
     def _save(self, trainer: pl.Trainer) -> Path:
-        path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+        path = last_checkpoint(trainer.default_root_dir)
         part = path.with_suffix(".part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
@@ -100,14 +100,14 @@ class TimeLimit(Callback):
 
     Args:
         seconds: the time.
-        begun: `time.monotonic()` from which it counts; by default now.
+        begun: value of `time.monotonic()` from which it counts.
 
     Attributes:
         is_reached: whether the limit has stopped the run.
     """
 
-    def __init__(self, seconds: float, begun: float | None = None) -> None:
-        self.end, self.is_reached = (time.monotonic() if begun is None else begun) + seconds, False
+    def __init__(self, seconds: float, begun: float) -> None:
+        self.end, self.is_reached = begun + seconds, False
 
     @override
     def on_train_batch_end(

@@ -21,7 +21,7 @@ from synergy.checkpoints import read_checkpoint
 from synergy.errors import TimeLimitError, UserError
 from train.callbacks import RunProgressBar, TimeLimit
 from train.checkpoint_io import SafeCheckpointIO
-from train.face_module import FaceModule
+from train.face_module import FaceModule, last_checkpoint
 from train.loggers import LoggerName, make_logger
 
 # jsonargparse's report about an option of the model's or the data's class, which is an alternative to None.
@@ -132,8 +132,7 @@ class TrainCLI(LightningCLI):
     @override
     def before_instantiate_classes(self) -> None:
         """Refuse to overwrite the checkpoint of another run, before the data are loaded."""
-        folder = Path(self._get(self.config, "trainer.default_root_dir") or ".")
-        last = folder / "checkpoints" / "last.ckpt"
+        last = last_checkpoint(self._get(self.config, "trainer.default_root_dir") or ".")
         if self.subcommand == "fit" and not self._get(self.config, "ckpt_path") and last.exists():
             raise UserError(
                 f"{last} is of an earlier run; continue it with --ckpt_path {last}, or choose another "
@@ -176,7 +175,7 @@ def main(arguments: Sequence[str]) -> TrainCLI:
     if is_limited and cli.model.progress() < 1:
         raise TimeLimitError(
             f"stopped by --time_limit at {cli.model.progress():.0%} of the run; continue with the same command and "
-            f"--ckpt_path {Path(cli.trainer.default_root_dir) / 'checkpoints' / 'last.ckpt'}"
+            f"--ckpt_path {last_checkpoint(cli.trainer.default_root_dir)}"
         )
     return cli
 

@@ -24,7 +24,7 @@ from synergy.errors import UserError
 from synergy.models import SynergyNet
 from synergy.parameters import N_POSE, split_pose
 from synergy.registry import open_network
-from synergy.weights import save_weights
+from synergy.weights import bundled_weights, save_weights
 from train.readers import read_all
 
 Array = NDArray[np.float64]
@@ -92,34 +92,49 @@ def fit_parameter_map(old: MorphableModel, new: MorphableModel, coefficients: Ar
         left = rest - weights @ expression_basis.T
         fitted = mean + ((left @ shape_solver.T) @ shape_basis.T + weights @ expression_basis.T).reshape(faces.shape)
 
-    spread = coefficients.std(0)
-    spread[spread == 0] = 1.0
-    middle = coefficients.mean(0)
-    scaled = (coefficients - middle) / spread
-    ridge = 1e-4 * len(scaled) * np.eye(len(spread))
-    slope = (np.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ weights) / spread[:, None]).T
-    affine_expression = np.concatenate([slope, (weights.mean(0) - slope @ middle)[:, None]], 1)
+    affine_expression = _regression(coefficients, weights)
     # The landmarks in the new model's frame, less its mean, as an affine function of the old coefficients.
     constant = ((old_mean - origin) / scale - mean).reshape(-1, 1)
     affine_rest = np.concatenate([old_basis.reshape(mean.size, -1) / scale, constant], 1)
     affine_shape = shape_solver @ (affine_rest - expression_basis @ affine_expression)
     affine = np.concatenate([affine_shape, affine_expression]) * target.coefficient_std.astype(np.float64)[:, None]
 
-    matrix = np.zeros((N_POSE + len(affine), N_POSE + coefficients.shape[1]))
+    mapped = coefficients @ affine[:, :-1].T + affine[:, -1]
+    landmarks = scale * (mean + np.einsum("vck,nk->nvc", target.basis.astype(np.float64), mapped)) + origin
+    size = np.sqrt(np.prod(np.ptp(old_mean[:, :2], axis=0)))
+    below = np.maximum(-mapped[:, new.n_shape :], 0).mean() if new.expression_names else 0.0
+    residual = float(100 * np.linalg.norm(landmarks - faces, axis=2).mean() / size)
+    offset = np.concatenate([np.zeros(N_POSE), affine[:, -1]])
+    return ParameterMap(_parameter_matrix(scale, origin, affine[:, :-1]), offset, residual, float(below))
+
+
+def _regression(coefficients: Array, weights: Array) -> Array:
+    """Return the affine map (E, K + 1) from coefficients (N, K) nearest to weights (N, E); the offset comes last."""
+    spread = coefficients.std(0)
+    spread[spread == 0] = 1.0
+    middle = coefficients.mean(0)
+    scaled = (coefficients - middle) / spread
+    ridge = 1e-4 * len(scaled) * np.eye(len(spread))
+    slope = (np.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ weights) / spread[:, None]).T
+    return np.concatenate([slope, (weights.mean(0) - slope @ middle)[:, None]], 1)
+
+
+def _parameter_matrix(scale: float, origin: Array, coefficients: Array) -> Array:
+    """Return the matrix (P', P) of the map of parameters.
+
+    Args:
+        scale: size of a unit of the new model in units of the old one.
+        origin: (3,) origin of the new model in the old one.
+        coefficients: (P' - 12, P - 12) matrix of the coefficients.
+    """
+    matrix = np.zeros((N_POSE + coefficients.shape[0], N_POSE + coefficients.shape[1]))
     for row in range(3):
         block = slice(4 * row, 4 * row + 3)
         matrix[block, block] = scale * np.eye(3)
         matrix[4 * row + 3, block] = origin
         matrix[4 * row + 3, 4 * row + 3] = 1
-    matrix[N_POSE:, N_POSE:] = affine[:, :-1]
-    offset = np.concatenate([np.zeros(N_POSE), affine[:, -1]])
-    mapped = coefficients @ affine[:, :-1].T + affine[:, -1]
-    landmarks = scale * (mean + np.einsum("vck,nk->nvc", target.basis.astype(np.float64), mapped)) + origin
-    size = np.sqrt(np.prod(np.ptp(old_mean[:, :2], axis=0)))
-    below = np.maximum(-mapped[:, new.n_shape :], 0).mean() if new.expression_names else 0.0
-    return ParameterMap(
-        matrix, offset, float(100 * np.linalg.norm(landmarks - faces, axis=2).mean() / size), float(below)
-    )
+    matrix[N_POSE:, N_POSE:] = coefficients
+    return matrix
 
 
 def _align(points: Array, faces: Array) -> tuple[float, Array]:
@@ -241,7 +256,7 @@ def convert_weights(
     if not isinstance(net, SynergyNet):
         raise UserError(f"{weights}: only a SynergyNet of this project can be converted")
     morphable_model = read_model(model)
-    crops = np.concatenate([_crops(path, morphable_model, count) for path in track(data, "reading")])
+    crops = np.concatenate([_crops(path, morphable_model, count) for path in data])
     new, mapping = convert(net, morphable_model, crops)
     facts = {
         "converted": {
@@ -264,8 +279,6 @@ def _crops(path: Path, model: MorphableModel, count: int) -> NDArray[np.uint8]:
 
 def _description(weights: str) -> dict[str, object]:
     """Return the entries of the weights' JSON that stay true: training and data, but not the validation figures."""
-    from synergy.weights import bundled_weights
-
     path = bundled_weights().get(weights, Path(weights)).with_suffix(".json")
     facts = json.loads(path.read_text())
     return {key: facts[key] for key in ("training", "data", "converted") if key in facts}

@@ -24,11 +24,9 @@ from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_pose
 from train.batch import Batch
-from train.packs.pack import CROP_SIZE, Pack, photo_name
+from train.packs.pack import CROP_SIZE, MIN_WEIGHT, Pack, photo_name
 from train.relabel import fit_coefficients
 
-# Labels that have less weight than this are not used: their fit has failed.
-MIN_WEIGHT = 0.05
 _VALIDATION_BATCH = 128
 
 
@@ -232,18 +230,19 @@ class PackData(FaceDataModule):
         packs = [Pack.open(path) for path in (pack, *(extra_packs or ()))]
         morphable_model = read_model(model)
         factors = sampling_weights or {}
+
+        def factors_of(opened: Pack, rows: NDArray[np.integer]) -> NDArray[np.float64]:
+            return np.array([factors.get(str(source), 1.0) for source in opened.sources[rows]], np.float64)
+
         known = {str(source) for opened in packs for source in np.unique(opened.sources[opened.split == "train"])}
         if unknown := sorted(set(factors) - known):
             sources = ", ".join(sorted(known))
             raise UserError(
                 f"data.sampling_weights: {pack} has no source {unknown[0]}, only {sources}; null draws all alike"
             )
-        per_pack = [np.array([factors.get(str(source), 1.0) for source in opened.sources]) for opened in packs]
-        chosen = [
-            (opened, rows[factor[rows] > 0])
-            for opened, rows, factor in zip(packs, map(_training_rows, packs), per_pack, strict=True)
-        ]
-        factor = np.concatenate([factor[rows] for factor, (_, rows) in zip(per_pack, chosen, strict=True)])
+        candidates = [(opened, _training_rows(opened)) for opened in packs]
+        chosen = [(opened, rows[factors_of(opened, rows) > 0]) for opened, rows in candidates]
+        factor = np.concatenate([factors_of(opened, rows) for opened, rows in chosen])
         faces = load_faces(chosen, morphable_model).to(device)
         names = [str(name) for opened, rows in chosen for name in opened.names[rows]]
         is_held_out = np.array([_is_held_out(name, calibration) for name in names], bool)

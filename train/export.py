@@ -81,17 +81,17 @@ def export_checkpoint(
     if refit_expression is not None:
         if not isinstance(net, SynergyNet):
             raise UserError(f"{checkpoint}: a landmark network has no expression head; leave out --refit-expression")
-        opened = Pack.open(refit_expression)
-        count = refit_expression_head(net.eval(), load_training_faces(opened, morphable_model))
-        metadata["training"]["expression_head"] = {"pack": opened.manifest["hash"], "faces": count}
+        labelled = Pack.open(refit_expression)
+        n_faces = refit_expression_head(net.eval(), load_training_faces(labelled, morphable_model))
+        metadata["training"]["expression_head"] = {"pack": labelled.manifest["hash"], "faces": n_faces}
     if pack is not None:
-        opened = Pack.open(pack)
-        validation_sets = load_validation_sets(opened, morphable_model)
+        scored = Pack.open(pack)
+        validation_sets = load_validation_sets(scored, morphable_model)
         metadata["validation"] = {
             name: {key: round(value, 3) for key, value in score_network(net, validation_loader(faces)).items()}
             for name, faces in validation_sets.items()
         }
-        count = sum(map(len, validation_sets.values()))
-        metadata["data"]["pack"] = {"hash": opened.manifest["hash"], "validation": count}
+        n_scored = sum(map(len, validation_sets.values()))
+        metadata["data"]["pack"] = {"hash": scored.manifest["hash"], "validation": n_scored}
     save_weights(net, out, metadata, morphable_model)
     return metadata

@@ -22,8 +22,8 @@ from synergy.errors import UserError
 from synergy.models import SynergyNet, SynergyOutput
 from synergy.models.landmark_net import LandmarkNet
 from train.batch import Batch
-from train.packs.pack import CROP_SIZE
 from train.validation import FaceScores
+from train.warm_start import require_same_model
 
 
 @dataclass(frozen=True)
@@ -207,15 +207,13 @@ class FaceModule(pl.LightningModule):
         Raises:
             UserError: the checkpoint is of a network with another morphable model.
         """
-        model = self.net.morphable_model
-        if checkpoint.get("morphable_model", model.digest) != model.digest:
-            raise UserError(f"the checkpoint of --ckpt_path has another morphable model than '{model.name}'")
+        require_same_model("--ckpt_path", checkpoint.get("morphable_model", ""), self.net.morphable_model)
         self.skipped = checkpoint.get("skipped", 0)
 
     @override
     def on_validation_epoch_start(self) -> None:
         names = self.trainer.datamodule.validation_sets  # type: ignore[attr-defined]
-        self.scores = {name: FaceScores(CROP_SIZE).to(self.device) for name in names}
+        self.scores = {name: FaceScores().to(self.device) for name in names}
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
@@ -238,6 +236,11 @@ class FaceModule(pl.LightningModule):
 def resize(images: Tensor, size: int) -> Tensor:
     """Return images (B, 3, H, W) with sides of `size` pixels."""
     return images if images.shape[-1] == size else interpolate(images, size=(size, size), mode="bilinear")
+
+
+def last_checkpoint(folder: str | Path) -> Path:
+    """Return the file of the last checkpoint (`train.callbacks.Checkpoints`) in the folder of a run."""
+    return Path(folder) / "checkpoints" / "last.ckpt"
 
 
 def git_revision() -> str:

@@ -17,6 +17,7 @@ from synergy.voxels import VolumeFrame, append_centres, encode, to_voxels
 from train.augment import AugmentConfig
 from train.batch import Batch
 from train.face_module import DEFAULT_SCHEDULE, Schedule
+from train.landmark_crops import resize_points
 from train.landmark_module import LandmarkModule
 from train.losses import adaptive_wing, masked_mean
 from train.packs.pack import CROP_SIZE
@@ -104,7 +105,7 @@ class JVCRModule(LandmarkModule):
         if not known.any():
             zero = 0.0 * torch.stack([volume.sum() for volume in output.volumes]).sum()
             return {"volumes": zero, "coordinates": zero}
-        true = self._true_points(batch.landmarks[known])
+        true = resize_points(batch.landmarks[known], CROP_SIZE, self.net.size)
         targets = self._true_volumes(true)
         loss: Any = _VOLUME_LOSSES[self.volume_loss]
         volumes = [loss(volume[known], target) for volume, target in zip(output.volumes, targets, strict=True)]
@@ -115,11 +116,6 @@ class JVCRModule(LandmarkModule):
             return masked_mean(values, torch.ones_like(values, dtype=torch.bool), batch.weight[known])
 
         return {"volumes": torch.stack([mean(values) for values in volumes]).sum(), "coordinates": mean(squares)}
-
-    def _true_points(self, landmarks: Tensor) -> Tensor:
-        """Convert landmarks (B, 68, 3) from pixels of the 120 px crop to pixels of the network's crop."""
-        offset = landmarks.new_tensor([0.5, 0.5, 0.0])
-        return (landmarks + offset) * (self.net.size / CROP_SIZE) - offset
 
     @torch.no_grad()
     def _true_volumes(self, landmarks: Tensor) -> list[Tensor]:

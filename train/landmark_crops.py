@@ -28,22 +28,22 @@ def predict_stored(net: LandmarkNet, images: Tensor) -> SynergyOutput:
     """
     zoom = zoom_of(net)
     output: SynergyOutput = net(zoomed(images.float(), zoom, net.size))
-    landmarks = resize_points(output.landmarks, net.size)
+    landmarks = resize_points(output.landmarks, net.size, CROP_SIZE)
     centre = landmarks.new_tensor([(CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2, 0.0])
     landmarks = (landmarks - centre) / zoom + centre
     return output._replace(landmarks=landmarks, coarse=landmarks)
 
 
-def resize_points(points: Tensor, size: int) -> Tensor:
-    """Convert points (..., 2 or 3) from pixels of a crop of `size` pixels to those of the same crop of 120 pixels."""
+def resize_points(points: Tensor, size: int, new_size: int) -> Tensor:
+    """Convert points (..., 2 or 3) from pixels of a crop of `size` pixels to those of the same crop of `new_size`."""
     offset = points.new_tensor([0.5, 0.5, 0.0][: points.shape[-1]])
-    return (points + offset) * (CROP_SIZE / size) - offset
+    return (points + offset) * (new_size / size) - offset
 
 
 def in_crop_pixels(output: LandmarkOutput, size: int) -> LandmarkOutput:
-    """Convert the landmarks and standard deviations of a network's output like `resize_points`."""
+    """Convert landmarks and standard deviations from pixels of a crop of `size` pixels to those of 120 pixels."""
     return output._replace(
-        stages=tuple(resize_points(stage, size) for stage in output.stages),
+        stages=tuple(resize_points(stage, size, CROP_SIZE) for stage in output.stages),
         std=None if output.std is None else output.std * (CROP_SIZE / size),
     )
 

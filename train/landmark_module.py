@@ -73,13 +73,9 @@ class LandmarkModule(FaceModule):
         if channels_last:
             self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.losses = {"wing": 1.0} if losses is None else losses
-        if unknown := sorted(set(self.losses) - set(self.known_losses())):
-            raise UserError(f"model.losses: unknown loss '{unknown[0]}'; choose from {', '.join(self.known_losses())}")
+        if unknown := sorted(set(self.losses) - set(LOSSES)):
+            raise UserError(f"model.losses: unknown loss '{unknown[0]}'; choose from {', '.join(LOSSES)}")
         self.augment = Augment(morphable_model, CROP_SIZE, augment, zoom_of(self.net))
-
-    def known_losses(self) -> tuple[str, ...]:
-        """Return the names that `losses` may have."""
-        return tuple(LOSSES)
 
     @override
     def forward(self, images: Tensor) -> LandmarkOutput:

@@ -199,7 +199,7 @@ class SynergyModule(FaceModule):
 
         @cache
         def from_landmarks() -> Tensor:
-            with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=self.mixed):
+            with self._precision():
                 params: Tensor = net.landmark_to_3dmm(output.landmarks)
             return params.float()
 

@@ -13,18 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from train.augment import AugmentConfig, photometric
+from train.augment import AugmentConfig, photometric, uniform
 
-# A crop counts as a wrong one from these limits on. The box of a face is 0.71 of the side of its crop.
+# Distance of the face from the middle of the crop in `_shifted`, as a fraction of the crop's side. The box of a face is
+# 0.71 of the side of its crop.
 _FAR = (0.55, 1.0)
-"""Distance of the face from the middle of the crop, as a fraction of the crop's side."""
+# Size of the face in `_part` and in `_small`, in units of the size that it has in a face crop.
 _LARGE = (2.5, 6.0)
 _SMALL = (0.1, 0.3)
-"""Size of the face in units of the size it has in a face crop."""
+# Number of permuted tiles, and of blobs, along a side; the last number is excluded.
 _TILES = (3, 7)
-"""Number of permuted tiles along a side, the last excluded."""
 _BLOBS = (2, 6)
-"""Number of blobs along a side, the last excluded."""
 # The negatives are changed more often than the faces, because a change cannot make a negative wrong.
 _PHOTOMETRIC = AugmentConfig(colour=0.8, gray=0.1, gamma=0.3, blur=0.3, low_resolution=0.3, jpeg=0.1, noise=0.1)
 
@@ -58,10 +57,6 @@ def _choose(image: Tensor, count: int) -> Tensor:
     return torch.where(is_mirrored, chosen.flip(-1), chosen)
 
 
-def _uniform(count: int, limits: tuple[float, float], like: Tensor) -> Tensor:
-    return torch.empty(count, device=like.device).uniform_(*limits)
-
-
 def _background(image: Tensor, count: int, size: int) -> Tensor:
     """Return images (count, 3, size, size) of large soft spots in the colours of other images, or of a flat colour."""
     coarse = int(torch.randint(1, 9, (1,)))
@@ -81,7 +76,7 @@ def _place(image: Tensor, behind: Tensor, scale: Tensor, centre: Tensor) -> Tens
     Returns:
         (N, 3, size, size).
     """
-    angle = _uniform(len(image), (-math.pi, math.pi), image)
+    angle = uniform(len(image), -math.pi, math.pi, image)
     c, s = angle.cos() / scale, angle.sin() / scale
     linear = torch.stack([c, -s, s, c], -1).unflatten(-1, (2, 2))
     theta = torch.cat([linear, -(linear @ centre[..., None])], -1)
@@ -93,15 +88,15 @@ def _place(image: Tensor, behind: Tensor, scale: Tensor, centre: Tensor) -> Tens
 
 def _shifted(image: Tensor, behind: Tensor) -> Tensor:
     """Return crops far off the face: what is next to a face, and a part of it."""
-    direction = _uniform(len(image), (-math.pi, math.pi), image)
-    distance = 2 * _uniform(len(image), _FAR, image)
+    direction = uniform(len(image), -math.pi, math.pi, image)
+    distance = 2 * uniform(len(image), *_FAR, image)
     centre = torch.stack([direction.cos(), direction.sin()], -1) * distance[:, None]
-    return _place(image, behind, _uniform(len(image), (0.8, 1.6), image), centre)
+    return _place(image, behind, uniform(len(image), 0.8, 1.6, image), centre)
 
 
 def _part(image: Tensor, behind: Tensor) -> Tensor:
     """Return crops of a small part of a face: skin, hair, one eye."""
-    scale = _uniform(len(image), _LARGE, image)
+    scale = uniform(len(image), *_LARGE, image)
     centre = scale[:, None] * torch.empty(len(image), 2, device=image.device).uniform_(-0.7, 0.7)
     return _place(image, behind, scale, centre)
 
@@ -109,7 +104,7 @@ def _part(image: Tensor, behind: Tensor) -> Tensor:
 def _small(image: Tensor, behind: Tensor) -> Tensor:
     """Return crops that are far too large for their face."""
     centre = torch.empty(len(image), 2, device=image.device).uniform_(-0.8, 0.8)
-    return _place(image, behind, _uniform(len(image), _SMALL, image), centre)
+    return _place(image, behind, uniform(len(image), *_SMALL, image), centre)
 
 
 def _tiles(image: Tensor, behind: Tensor) -> Tensor:

@@ -54,9 +54,8 @@ def prune_backbone(wide: Mapping[str, Tensor], narrow: MobileNetV1) -> Tensor:
         is_depthwise = weight.shape[1] == 1
         if not is_depthwise:
             n_out = state[f"{i}.weight"].shape[0]
-            following = convolutions[position + 2] if position + 2 < len(convolutions) else None
             offset = None if offset is None else weight[:, :, 0, 0] @ offset
-            channels = _most_important(wide, i, convolutions[position + 1] if following else None, following, n_out)
+            channels = _most_important(wide, i, convolutions[position + 1 : position + 3], n_out)
             state[f"{i}.weight"] = weight[channels][:, kept]
             kept = channels
         else:
@@ -72,21 +71,20 @@ def prune_backbone(wide: Mapping[str, Tensor], narrow: MobileNetV1) -> Tensor:
     return kept
 
 
-def _most_important(
-    wide: Mapping[str, Tensor], layer: int, depthwise: int | None, pointwise: int | None, count: int
-) -> Tensor:
+def _most_important(wide: Mapping[str, Tensor], layer: int, following: list[int], count: int) -> Tensor:
     """Return the indices of the `count` most important output channels of a convolution, in their order.
 
     Args:
         wide: state of the wide network.
         layer: index of the convolution.
-        depthwise: index of the depthwise convolution that reads it; None for the last layer.
-        pointwise: index of the pointwise convolution behind that.
+        following: indices of the depthwise convolution that reads it and of the pointwise convolution behind that;
+            empty for the last layer.
         count: number of channels to keep.
     """
-    if depthwise is None or pointwise is None:
+    if not following:
         importance = _relu_moments(wide, layer + 1)[1].sqrt()
     else:
+        depthwise, pointwise = following
         reads = wide[f"{pointwise}.weight"][:, :, 0, 0] / _spread(wide, pointwise + 1)[:, None]
         importance = _relu_moments(wide, depthwise + 1)[1].sqrt() * reads.norm(dim=0)
     return importance.topk(count).indices.sort().values

@@ -61,7 +61,7 @@ import yaml
 
 from bfm_assets import ModelFileError
 from synergy.errors import TimeLimitError, UserError
-from train.face_module import git_revision
+from train.face_module import git_revision, last_checkpoint
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -227,7 +227,7 @@ class RecipeRun:
     say: Callable[[str], object]
     redo: bool = False
     seconds: float | None = None
-    _digests: dict[Path, str] = field(default_factory=dict)
+    _digests: dict[Path, str] = field(default_factory=dict, init=False)
 
     def run(self, only: Sequence[str] = ()) -> bool:
         """Run the steps that are not finished.
@@ -304,7 +304,7 @@ class RecipeRun:
         return self.out / step.name
 
     def _checkpoint(self, step: Step) -> Path:
-        return self._folder(step) / "checkpoints" / "last.ckpt"
+        return last_checkpoint(self._folder(step))
 
     def _resolve(self, step: Step, is_dry: bool = False) -> list[str]:
         """Return the arguments of a step with paths instead of placeholders."""

@@ -44,17 +44,13 @@ class FaceScores(Metric):
 
     Every process of a distributed run scores all faces (`train.data.FaceDataModule`). The state is therefore not
     synchronised: each face would count once per process.
-
-    Args:
-        side: side of the crop in pixels.
     """
 
     full_state_update = False
     rows: list[Tensor]
 
-    def __init__(self, side: int = 120) -> None:
+    def __init__(self) -> None:
         super().__init__(sync_on_compute=False)
-        self.side = side
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
     @override
@@ -94,7 +90,7 @@ class FaceScores(Metric):
         columns = dict(zip(_COLUMNS, table.T, strict=True))
         is_annotated = np.isfinite(columns["nme"])
         has_all_points = np.isfinite(columns["box"][is_annotated]).all()
-        face = columns["box"] if has_all_points else self.side / 2**0.5
+        face = columns["box"] if has_all_points else CROP_SIZE / 2**0.5
         result: dict[str, float] = {}
         for name in _COLUMNS[3:]:
             errors = columns[name] / face if name in _ANNOTATED else columns[name]
@@ -113,7 +109,7 @@ def score_network(net: SynergyNet | LandmarkNet, batches: Iterable[Batch]) -> di
     They are those of `FaceScores`, and those of `train.uncertainty.UncertaintyScores` if the network has such heads.
     """
     net.eval()
-    scores, uncertainty_scores = FaceScores(CROP_SIZE), UncertaintyScores()
+    scores, uncertainty_scores = FaceScores(), UncertaintyScores()
     for batch in batches:
         if isinstance(net, LandmarkNet):
             scores.update(batch, predict_stored(net, batch.image))

@@ -108,7 +108,7 @@ def require_same_model(path: str | Path, digest: str, model: MorphableModel) -> 
     """Check that a trained network belongs to a morphable model.
 
     Args:
-        path: file of the network, for the error message.
+        path: file of the network, or the option that names it, for the error message.
         digest: digest of the network's morphable model; empty if the file does not state it.
         model: the morphable model.
 

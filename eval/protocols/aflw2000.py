@@ -96,10 +96,9 @@ def score(
             scores[f"{key}_summary"] = summarize_by_yaw(errors[key], yaw)
     pose_errors = None
     if predictions.pose_deg is not None:
-        scores |= score_pose(predictions, true_pose)
-        is_scored = metrics.pose_is_scored(true_pose)
-        pose_errors = metrics.pose_errors(predictions.pose_deg, true_pose)[is_scored]
-        scores["counts"]["poses"] = int(is_scored.sum())
+        pose_scores, pose_errors = score_pose(predictions, true_pose)
+        scores |= pose_scores
+        scores["counts"]["poses"] = len(pose_errors)
     _check_full_set(scores["counts"], true_pose)
     return ProtocolResult(
         title="AFLW2000-3D",
@@ -115,7 +114,7 @@ def score(
     )
 
 
-def score_pose(predictions: Predictions, true_deg: NDArray[np.floating]) -> dict[str, Any]:
+def score_pose(predictions: Predictions, true_deg: NDArray[np.floating]) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Score the poses without a true angle beyond 99 degrees.
 
     Args:
@@ -125,7 +124,7 @@ def score_pose(predictions: Predictions, true_deg: NDArray[np.floating]) -> dict
     Returns:
         `pose_mae`, the mean absolute errors of the angles, and `geodesic`, the mean angle between the rotations, in
         degrees. Where the predicted rotations are known, `geodesic` is computed from them, and `pose_mae_exact` holds
-        the errors of their exact Euler angles.
+        the errors of their exact Euler angles. Also the absolute errors (M, 3) of the scored pitch, yaw and roll.
 
     Raises:
         UserError: there is no such pose.
@@ -134,19 +133,20 @@ def score_pose(predictions: Predictions, true_deg: NDArray[np.floating]) -> dict
     if not is_scored.any():
         raise UserError("no sample has a pose within 99 degrees")
     assert predictions.pose_deg is not None
-    true_deg = true_deg[is_scored]
-    scores: dict[str, Any] = {"pose_mae": _mean_absolute_errors(predictions.pose_deg[is_scored], true_deg)}
-    exact = predictions.pose_deg[is_scored]
+    true_deg, exact = true_deg[is_scored], predictions.pose_deg[is_scored]
+    errors = metrics.pose_errors(exact, true_deg)
+    scores: dict[str, Any] = {"pose_mae": _mean_by_angle(errors)}
     if predictions.rotation is not None:
         rotation = torch.from_numpy(predictions.rotation[is_scored]).double()
         exact = matrix_to_euler(rotation).rad2deg().numpy()
-        scores["pose_mae_exact"] = _mean_absolute_errors(exact, true_deg)
+        scores["pose_mae_exact"] = _mean_by_angle(metrics.pose_errors(exact, true_deg))
     scores["geodesic"] = float(metrics.geodesic_errors(exact, true_deg).mean())
-    return scores
+    return scores, errors
 
 
-def _mean_absolute_errors(predicted_deg: NDArray[np.floating], true_deg: NDArray[np.floating]) -> dict[str, float]:
-    mae = metrics.pose_errors(predicted_deg, true_deg).mean(0)
+def _mean_by_angle(errors: NDArray[np.float64]) -> dict[str, float]:
+    """Return the means of errors (M, 3) of pitch, yaw and roll, and the mean of the three."""
+    mae = errors.mean(0)
     return {**dict(zip(("pitch", "yaw", "roll"), map(float, mae), strict=True)), "mean": float(mae.mean())}
 
 

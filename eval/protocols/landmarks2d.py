@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +61,10 @@ def score_300w(samples: Sequence[FaceSample], predictions: Predictions, title: s
         for name, normaliser in normalisers.items()
         for subset, index in subsets.items()
     }
-    nme2d: dict[str, Any] = {name: {} for name in normalisers}
-    for key, value in errors.items():
-        name, subset = key.split(".")
-        nme2d[name][subset] = summarize(value)
+    summaries = {key: summarize(value) for key, value in errors.items()}
+    nme2d = {name: {subset: summaries[f"{name}.{subset}"] for subset in subsets} for name in normalisers}
     rows = tuple(
-        (*key.replace("_", "-").split("."), *map(format_value, summarize(value).values()))
-        for key, value in errors.items()
+        (*key.replace("_", "-").split("."), *map(format_value, summary.values())) for key, summary in summaries.items()
     )
     return ProtocolResult(
         title=title,

@@ -51,8 +51,8 @@ def score(samples: Sequence[FaceSample], predictions: Predictions) -> ProtocolRe
     tables = [Table(f"300W-LP: {predictions.model_id}", ("metric", *YAW_COLUMNS), tuple(rows))]
     pose_errors = None
     if predictions.pose_deg is not None:
-        scores |= score_pose(predictions, true_pose)
-        pose_errors = metrics.pose_errors(predictions.pose_deg, true_pose)[metrics.pose_is_scored(true_pose)]
+        pose_scores, pose_errors = score_pose(predictions, true_pose)
+        scores |= pose_scores
         values = [*(scores["pose_mae"][key] for key in ("yaw", "pitch", "roll", "mean")), scores["geodesic"]]
         columns = ("yaw", "pitch", "roll", "mean", "geodesic")
         tables.append(Table("Head pose (degrees)", columns, (tuple(map(format_value, values)),)))

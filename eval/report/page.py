@@ -50,7 +50,7 @@ def write_report(
     rows: NDArray[np.intp],
     folder: Path,
     overlay: MeshOverlay | None = None,
-    volumes_of: VolumesOf = lambda _: None,
+    volumes_of: VolumesOf | None = None,
 ) -> Path:
     """Write the page into a folder.
 
@@ -82,7 +82,7 @@ def render(
     reader: FaceReader,
     rows: NDArray[np.intp],
     overlay: MeshOverlay | None = None,
-    volumes_of: VolumesOf = lambda _: None,
+    volumes_of: VolumesOf | None = None,
 ) -> str:
     """Make the page.
 
@@ -91,8 +91,8 @@ def render(
         reader: the images are read from it.
         rows: (N,) index of each sample in the reader.
         overlay: how to draw the predicted meshes of the faces; None leaves them out.
-        volumes_of: returns the true and the predicted volume (D, H, W) of a sample in the network's crop; None for a
-            network that predicts no volumes.
+        volumes_of: returns the true and the predicted volume (D, H, W) of a sample in the network's crop, or None for a
+            network that predicts no volumes; None leaves them out.
 
     Returns:
         An HTML document.
@@ -107,7 +107,7 @@ def render(
     examples = {title: indices[len(indices) // 2 * (title == "Median")] for title, indices in groups.items()}
     curves = {_label(name): values for name, values in list(result.errors.items())[:MAX_CURVES]}
     network_volumes = []
-    if result.has_volumes:
+    if result.has_volumes and volumes_of is not None:
         for label, i in examples.items():
             with suppress(SampleError):  # the gallery says why there is no picture
                 if (pair := volumes_of(reader.read(int(rows[i])))) is not None:

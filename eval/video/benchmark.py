@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.inference import Progress
 from eval.video.clips import (
     Clip,
     crossing_clips,
@@ -35,8 +36,6 @@ from synergy.predictor import FacePredictor
 from synergy.tracking import VideoPredictor
 
 Image = NDArray[np.uint8]
-# Passes the numbers of the steps through, and shows how far they are.
-Progress = Callable[[Iterable[int]], Iterable[int]]
 
 # Jitter and lag are measured after so many frames, because a track is smoothed less in its first frames.
 _START = 15

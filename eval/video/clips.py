@@ -83,7 +83,7 @@ class Clip:
 
 
 def rendered_photo(seed: int, angles_deg: tuple[float, float, float] = (0, 0, 0)) -> Image:
-    """Render a random person of the open face without expression noise between frames.
+    """Render a random person of the open face. One seed always gives the same person and expression.
 
     Args:
         seed: of the person and the expression.
@@ -228,9 +228,8 @@ def crossing_clip(
 def crossing_clips(people: Sequence[Cutout]) -> list[Clip]:
     """Make clips of pairs of people who cross, turn back, or stand still while one covers the other.
 
-    They take turns in front.
-
-    The pairs are the neighbours in the given order, and the last person with the first one.
+    The pairs are the neighbours in the given order, and the last person with the first one. From one clip of a pair to
+    the next, the two change places in front.
     """
     clips: list[Clip] = []
     for i in range(len(people) if len(people) > 2 else 1):

@@ -69,17 +69,22 @@ def lag_of_motion(landmarks: ArrayLike, motions: ArrayLike) -> float:
         landmarks: (T, N, 2 or 3) in pixels of the frames.
         motions: (T, 2, 3) maps from pixels of the picture to those of the frames.
     """
-    points, motion = np.asarray(landmarks, np.float64)[..., :2], np.asarray(motions, np.float64)
-    in_picture = np.median(transform_points(invert_affine(motion), points), axis=0)
-    return lag(points, transform_points(motion, np.repeat(in_picture[None], len(motion), 0)))
+    points = np.asarray(landmarks, np.float64)[..., :2]
+    return lag(points, _median_places(points, motions))
 
 
 def error_of_motion(landmarks: ArrayLike, motions: ArrayLike) -> float:
     """Return the root mean square distance in pixels of landmarks from where the motion takes their median place."""
-    points, motion = np.asarray(landmarks, np.float64)[..., :2], np.asarray(motions, np.float64)
-    in_picture = np.median(transform_points(invert_affine(motion), points), axis=0)
-    distance = points - transform_points(motion, np.repeat(in_picture[None], len(motion), 0))
+    points = np.asarray(landmarks, np.float64)[..., :2]
+    distance = points - _median_places(points, motions)
     return float(np.sqrt((distance**2).sum(-1).mean()))
+
+
+def _median_places(points: Array, motions: ArrayLike) -> Array:
+    """Return where motions (T, 2, 3) take the median place in the picture of each of the points (T, N, 2)."""
+    motion = np.asarray(motions, np.float64)
+    in_picture = np.median(transform_points(invert_affine(motion), points), axis=0)
+    return transform_points(motion, np.repeat(in_picture[None], len(motion), 0))
 
 
 def persons(ids: Sequence[Mapping[int, ArrayLike]], centres: ArrayLike) -> list[list[int | None]]:

@@ -38,7 +38,8 @@ def labelled(faces: list[SyntheticFace], tmp_path_factory: pytest.TempPathFactor
     """A pack of six training and two validation samples."""
     path = tmp_path_factory.mktemp("data") / "labelled"
     writer = PackWriter(path, {"test": 1})
-    writer.write(0, [make_row(face, f"{i}", "val" if i > 5 else "train") for i, face in enumerate(faces[:N_LABELLED])])
+    rows = [make_row(face, f"{i}") for i, face in enumerate(faces[:N_LABELLED])]
+    writer.write(0, [{**row, "split": "val" if i > 5 else "train"} for i, row in enumerate(rows)])
     writer.finish({"sources": {}, "statistics": {}, **describe_contents(open_face())})
     return path
 

@@ -121,7 +121,7 @@ def test_stored_crops_and_the_networks_crops(faces: Batch) -> None:
     zoom, size = 1.25, 256
     mapped = zoomed(image, zoom, size)[0, 0]
     row, column = np.unravel_index(int(mapped.argmax()), mapped.shape)
-    point = resize_points(torch.tensor([float(column), float(row)]), size)
+    point = resize_points(torch.tensor([float(column), float(row)]), size, 120)
     point = (point - 59.5) / zoom + 59.5
     assert (point - torch.tensor([40.0, 70.0])).abs().max() < 0.3
     assert torch.equal(zoomed(image, 1.0, side), image)
@@ -152,7 +152,7 @@ def test_jvcr_learns_true_volumes_first_and_then_end_to_end(faces: Batch) -> Non
 
 def test_true_volumes_of_jvcr_hold_the_points(faces: Batch) -> None:
     module = JVCRModule("small")
-    true = module._true_points(faces.landmarks)
+    true = resize_points(faces.landmarks, 120, module.net.size)
     volumes = module._true_volumes(true)
     assert [volume.shape[1] for volume in volumes] == [1, 2, 4, 32]
     voxels = module.net.to_unit(append_centres(centre_depth(true))) * 32 - 0.5

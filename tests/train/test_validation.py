@@ -39,7 +39,7 @@ def predict(batch: Batch, error: float = 3.0) -> SynergyOutput:
 
 
 def scores(*batches: Batch) -> dict[str, float]:
-    accumulated = FaceScores(SIDE)
+    accumulated = FaceScores()
     for batch in batches:
         accumulated.update(batch, predict(batch))
     return accumulated.compute()
@@ -133,7 +133,7 @@ def test_predictions_that_are_not_finite_are_counted_and_left_out(batch: Batch) 
     output.landmarks[0] = torch.nan
     output.params[1] = torch.inf
     output.coarse[2] = torch.inf
-    accumulated = FaceScores(SIDE)
+    accumulated = FaceScores()
     accumulated.update(batch, output)
     found = accumulated.compute()
     assert found["not_finite"] == 2
@@ -144,4 +144,4 @@ def test_predictions_that_are_not_finite_are_counted_and_left_out(batch: Batch) 
 
 
 def test_a_set_without_batches_has_no_figures() -> None:
-    assert FaceScores(SIDE).compute() == {}
+    assert FaceScores().compute() == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from train.annotate.calibration import Calibration, CanonicalFrame
@@ -32,17 +31,10 @@ def estimate_scores(
     Returns:
         See `fit_score_model`.
     """
-    information, mean = _without_scores(model, faces, points, calibration)
-    return fit_score_model(model.morphable_model, information, mean, scores)
-
-
-def _without_scores(
-    model: PointModel, faces: FaceParameters, points: Tensor, calibration: Calibration
-) -> tuple[Tensor, Tensor]:
-    """Return the information (N, Q, Q) of annotations and prior at labelled faces, and the coefficients (N, K)."""
     frame = CanonicalFrame.create(faces)
     canonical = frame.convert(faces)
     errors = calibration.for_faces(canonical)
-    unbiased = frame.convert_points(points) - torch.nn.functional.pad(errors.bias, (0, 1))
+    unbiased = errors.remove_bias(frame.convert_points(points))
     normal, _ = normal_equations(model, unbiased.nan_to_num(), errors.point_precision(unbiased), canonical)
-    return normal + errors.prior_precision(), faces.coefficients
+    information = normal + errors.prior_precision()
+    return fit_score_model(model.morphable_model, information, faces.coefficients, scores)

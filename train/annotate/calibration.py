@@ -138,6 +138,10 @@ class ErrorModel(RowWise):
         own[:N_LOCAL_POSE] = 0
         return torch.linalg.inv(self.covariance) + own.diag()
 
+    def remove_bias(self, points: Tensor) -> Tensor:
+        """Return annotations (N, P, 3) without their bias."""
+        return points - pad(self.bias, (0, 1))
+
     def point_precision(self, points: Tensor) -> Tensor:
         """Return the precisions (N, P, 3, 3) of annotations (N, P, 3): zero where NaN.
 
@@ -251,7 +255,7 @@ def estimate_errors(
         jacobian_sum = torch.zeros_like(bias_sum[..., None] * inverse_covariance[0])
         for start in range(0, len(annotated), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            unbiased = (annotated[rows] - pad(errors.bias, (0, 1))).nan_to_num()
+            unbiased = errors.remove_bias(annotated[rows]).nan_to_num()
             normal, gradient = normal_equations(model, unbiased, precision[rows], canonical[rows])
             posterior = torch.linalg.inv(normal + inverse_covariance)
             error = -(posterior @ gradient[..., None])

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -33,8 +33,6 @@ N_LOCAL_POSE = 7
 # The six entries of a symmetric 3x3 matrix.
 UPPER_TRIANGLE = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
-R = TypeVar("R", bound="RowWise")
-
 
 class RowWise:
     """Base of dataclasses whose fields are tensors, or other `RowWise` objects, with one row per face."""
@@ -42,10 +40,10 @@ class RowWise:
     def __len__(self) -> int:
         return len(next(iter(vars(self).values())))
 
-    def __getitem__(self: R, index: Tensor | slice) -> R:
+    def __getitem__(self, index: Tensor | slice) -> Self:
         return type(self)(*(field[index] for field in vars(self).values()))
 
-    def where(self: R, mask: Tensor, other: R) -> R:
+    def where(self, mask: Tensor, other: Self) -> Self:
         """Select rows of this object where `mask` (N,) holds and rows of `other` elsewhere."""
 
         def select(mine: Any, theirs: Any) -> Any:
@@ -55,14 +53,14 @@ class RowWise:
 
         return type(self)(*map(select, vars(self).values(), vars(other).values()))
 
-    def replace_rows(self: R, indices: Tensor, other: R) -> R:
+    def replace_rows(self, indices: Tensor, other: Self) -> Self:
         """Return a copy in which the rows `indices` (M,) are the M rows of `other`."""
         position = torch.full((len(self),), -1)
         position[indices] = torch.arange(len(indices))
         return self.where(position < 0, other[position.clamp_min(0)])
 
     @classmethod
-    def concatenate(cls: type[R], parts: Sequence[R]) -> R:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Join parts row after row."""
 
         def join(*column: Any) -> Any:
@@ -129,6 +127,11 @@ class PointModel:
     def n_coefficients(self) -> int:
         """Number K of shape and expression coefficients."""
         return self.modes.shape[-1]
+
+    @property
+    def n_local(self) -> int:
+        """Number Q of local coordinates of a face."""
+        return N_LOCAL_POSE + self.n_coefficients
 
     @cached_property
     def mode_products(self) -> Tensor:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from train.annotate.calibration import Calibration, CanonicalFrame, ErrorModel
 from train.annotate.faces import FaceParameters, PointModel, RowWise
@@ -73,7 +72,7 @@ def label_faces(
     predicted: FaceParameters | None,
     calibration: Calibration,
     disagreement: Tensor | None = None,
-    weights: tuple[Tensor, Tensor] | None = None,
+    observed: tuple[Tensor, Tensor] | None = None,
 ) -> Labels:
     """Label N faces.
 
@@ -84,7 +83,8 @@ def label_faces(
         calibration: errors of these annotations and predictions.
         disagreement: (N,) of the teachers (`train.annotate.teachers.measure_disagreement`), which decides the weight of
             faces without annotations; NaN or None where unknown.
-        weights: observed coefficients (N, K) and their precision (N, K), see `train.annotate.blendshapes`.
+        observed: coefficients (N, K) that blendshape scores show, and their precision (N, K)
+            (`train.blendshape_scores.ScoreModel.observe`).
     """
     if disagreement is None:
         disagreement = points.new_full((len(points),), torch.nan)
@@ -92,8 +92,8 @@ def label_faces(
     for start in range(0, len(points), _CHUNK):
         rows = slice(start, start + _CHUNK)
         prior = None if predicted is None else predicted[rows]
-        some = None if weights is None else (weights[0][rows], weights[1][rows])
-        parts.append(_label(model, points[rows], prior, calibration, disagreement[rows], some))
+        scored = None if observed is None else (observed[0][rows], observed[1][rows])
+        parts.append(_label(model, points[rows], prior, calibration, disagreement[rows], scored))
     return Labels.concatenate(parts)
 
 
@@ -103,7 +103,7 @@ def _label(
     predicted: FaceParameters | None,
     calibration: Calibration,
     disagreement: Tensor,
-    weights: tuple[Tensor, Tensor] | None,
+    observed: tuple[Tensor, Tensor] | None,
 ) -> Labels:
     """Label one batch: fused with the prediction, unless there is none or the annotations contradict it."""
     n_points = points[..., :2].isfinite().all(-1).sum(-1)
@@ -111,16 +111,16 @@ def _label(
         best = fit_annotations(model, points, calibration)
     else:
         exists = predicted.log_scale.isfinite()
-        best = fuse(model, _replace_missing(predicted, exists), points, calibration, weights)
-        ratio = _noise_ratio(model, best.faces, points, calibration).nan_to_num()
+        best = fuse(model, _replace_missing(predicted, exists), points, calibration, observed)
+        ratio = _noise_ratio(measure_residuals(model, best.faces, points, calibration)[1]).nan_to_num()
         retry = (~exists | (ratio > _RETRY_RATIO)) & (n_points >= _FEWEST_POINTS)
         if retry.any():
             alone = fit_annotations(model, points[retry], calibration)
-            better = _noise_ratio(model, alone.faces, points[retry], calibration) < ratio[retry]
-            chosen = better | ~exists[retry]
+            alone_ratio = _noise_ratio(measure_residuals(model, alone.faces, points[retry], calibration)[1])
+            chosen = (alone_ratio < ratio[retry]) | ~exists[retry]
             best = best.replace_rows(retry.nonzero()[chosen, 0], alone[chosen])
     distance, mahalanobis = measure_residuals(model, best.faces, points, calibration)
-    ratio = (mahalanobis.square().nanmean(-1) / 2).sqrt()
+    ratio = _noise_ratio(mahalanobis)
     residual = distance[:, 17:].nanmean(-1) * 100
     weight = _weight(ratio)
     few_points = torch.zeros_like(weight) if predicted is None else exists * _predicted_weight(disagreement)
@@ -134,22 +134,22 @@ def fuse(
     predicted: FaceParameters,
     points: Tensor,
     calibration: Calibration,
-    weights: tuple[Tensor, Tensor] | None = None,
+    observed: tuple[Tensor, Tensor] | None = None,
     factors: FusionFactors = DEFAULT_FACTORS,
 ) -> Fit:
     """Return the most likely faces given predictions and annotations (N, P, 3), both in the image frame, y up.
 
     The error of a prediction follows a Student t distribution with Q degrees of freedom: a prediction that is twice as
     far off as its covariance says keeps 40 % of its weight. `cost` of the result refers to the canonical frame.
-    `weights` are observed coefficients (N, K) and their precision (N, K).
+    `observed` are coefficients (N, K) that blendshape scores show, and their precision (N, K).
     """
     frame = CanonicalFrame.create(predicted)
     canonical = frame.convert(predicted)
     errors = calibration.for_faces(canonical)
     prior_precision = _scale_rotation(errors, factors.rotation).prior_precision()
     prior = Prior(canonical, prior_precision, float(prior_precision.shape[-1]))
-    if weights is not None:
-        prior = prior.observe_coefficients(*weights)
+    if observed is not None:
+        prior = prior.observe_coefficients(*observed)
     unbiased, precision = _unbiased(frame, errors, points)
     fused = fit(model, unbiased, precision / factors.noise, prior, _ITERATIONS)
     return replace(fused, faces=frame.convert_back(fused.faces))
@@ -198,7 +198,7 @@ def measure_residuals(
 
 def _unbiased(frame: CanonicalFrame, errors: ErrorModel, points: Tensor) -> tuple[Tensor, Tensor]:
     """Return annotations without their bias (N, P, 3) and their precision (N, P, 3, 3), in the canonical frame."""
-    unbiased = frame.convert_points(points) - pad(errors.bias, (0, 1))
+    unbiased = errors.remove_bias(frame.convert_points(points))
     return unbiased, errors.point_precision(unbiased)
 
 
@@ -210,8 +210,9 @@ def _replace_missing(predicted: FaceParameters, exists: Tensor) -> FaceParameter
     return predicted.where(exists, neutral)
 
 
-def _noise_ratio(model: PointModel, faces: FaceParameters, points: Tensor, calibration: Calibration) -> Tensor:
-    return (measure_residuals(model, faces, points, calibration)[1].square().nanmean(-1) / 2).sqrt()
+def _noise_ratio(mahalanobis: Tensor) -> Tensor:
+    """Return the noise ratios (N,) of Mahalanobis distances (N, P), NaN where all of a face are unknown."""
+    return (mahalanobis.square().nanmean(-1) / 2).sqrt()
 
 
 def _weight(ratio: Tensor) -> Tensor:

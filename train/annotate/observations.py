@@ -18,6 +18,7 @@ from bfm_assets.schema import MorphableModel
 from synergy.data import FaceReader
 from synergy.data.annotated_crops import ATTRIBUTES
 from synergy.data.reader import SampleError
+from synergy.data.sample import FaceSample
 from synergy.errors import UserError
 from synergy.geometry import flip_y
 from synergy.shards import ALL, Shard
@@ -92,38 +93,39 @@ def read_observations(reader: FaceReader, limit: int | None = None, shard: Shard
     Raises:
         UserError: no face is readable.
     """
-    indices, names, points, visibility, boxes, identity, attributes = [], [], [], [], [], [], []
+    indices: list[int] = []
+    samples: list[FaceSample] = []
     for i, name in enumerate(reader.names[:limit]):
         if name not in shard:
             continue
         try:
-            sample = reader.read(i, image=False)
+            samples.append(reader.read(i, image=False))
         except SampleError as error:
             reader.skip(name, str(error))
             continue
-        observed = np.full((N_OBSERVED, 3), np.nan)
-        observed[:68, : sample.landmarks68.shape[1]] = sample.landmarks68
-        if sample.points21 is not None:
-            observed[68:, :2] = sample.points21
         indices.append(i)
-        names.append(sample.name)
-        points.append(observed)
-        visibility.append(sample.visibility68)
-        identity.append(sample.identity)
-        attributes.append([sample.attributes.get(attribute, -1) for attribute in ATTRIBUTES])
-        boxes.append(sample.box if reader.is_cropped and sample.box is not None else np.full(4, np.nan))
-    if not names:
+    if not samples:
         raise UserError(f"{reader.tree.path}: no readable face in it ({len(reader.problems)} broken)")
+    boxes = [s.box if reader.is_cropped and s.box is not None else np.full(4, np.nan) for s in samples]
     return Observations(
         reader,
         np.array(indices),
-        names,
-        flip_y(np.stack(points)),
-        np.stack(visibility),
+        [s.name for s in samples],
+        flip_y(np.stack([_observed_points(s) for s in samples])),
+        np.stack([s.visibility68 for s in samples]),
         np.stack(boxes),
-        np.array(identity, np.int32),
-        np.array(attributes, np.int8),
+        np.array([s.identity for s in samples], np.int32),
+        np.array([[s.attributes.get(name, -1) for name in ATTRIBUTES] for s in samples], np.int8),
     )
+
+
+def _observed_points(sample: FaceSample) -> NDArray[np.float64]:
+    """Return the observed points (89, 3) of a sample in image pixels, y down; NaN where unknown."""
+    points = np.full((N_OBSERVED, 3), np.nan)
+    points[:68, : sample.landmarks68.shape[1]] = sample.landmarks68
+    if sample.points21 is not None:
+        points[68:, :2] = sample.points21
+    return points
 
 
 def point_order_warnings(points: NDArray[np.floating], model: MorphableModel) -> list[str]:

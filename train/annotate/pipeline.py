@@ -35,12 +35,10 @@ from train.annotate.teachers import (
     measure_disagreement,
 )
 from train.packs.duplicates import Bits, find_copies, find_repeats, image_hash
-from train.packs.pack import CROP_SIZE, Pack, PackWriter, describe_contents, photo_name
+from train.packs.pack import CROP_SIZE, MIN_WEIGHT, Pack, PackWriter, describe_contents, photo_name
 
 # Faces per part of the pack: an interrupted run repeats at most one part.
 _PART = 256
-# Labels with a smaller weight are counted as failed.
-_FAILED_WEIGHT = 0.05
 
 
 @dataclass(frozen=True)
@@ -132,9 +130,9 @@ def build_pack(
             "the teachers next to the first one have no weight; faces with fewer than 20 annotated points do not count "
             "in the estimate, but --teacher-weights gives the weights of another pack"
         )
-    if failed := int((labelled.labels.weight < _FAILED_WEIGHT).sum()):
-        warn(f"{failed} of {len(observations)} faces could not be labelled well; they have a weight below 0.05")
-    rows = RowMaker(model, labelled, {"sources": name, "split": split}, options.profile_step_deg)
+    if failed := int((labelled.labels.weight < MIN_WEIGHT).sum()):
+        warn(f"{failed} of {len(observations)} faces could not be labelled well; they have a weight below {MIN_WEIGHT}")
+    rows = RowMaker(model, labelled, name, split, options.profile_step_deg)
     reader = observations.reader
     problems = _lines(reader)
     for part, start in enumerate(range(0, len(observations), _PART)):

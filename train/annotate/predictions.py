@@ -35,7 +35,8 @@ from synergy.errors import UserError
 from synergy.geometry import decompose_pose
 from synergy.parameters import split_pose
 from synergy.predictor import FacePredictor
-from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, Pack
+from train.blendshape_scores import NAMES
+from train.packs.pack import CROP_SIZE, Pack
 
 Floats = NDArray[np.float64]
 
@@ -135,8 +136,8 @@ def read_blendshapes(
         labelled = read_arrays(rows_of, ("names",), "prediction file")["names"].tolist()
     except ModelFileError as error:
         raise UserError(str(error)) from None
-    if scores.shape != (len(labelled), N_BLENDSHAPES):
-        raise UserError(f"{path}: {key} is {scores.shape}, expected {(len(labelled), N_BLENDSHAPES)}")
+    if scores.shape != (len(labelled), len(NAMES)):
+        raise UserError(f"{path}: {key} is {scores.shape}, expected {(len(labelled), len(NAMES))}")
     order = _match(rows_of, labelled, names)
     return np.where(order[:, None] < 0, np.float16(np.nan), scores[order])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,8 @@ from synergy.geometry import flip_y, matrix_to_euler
 from train.annotate.faces import FaceParameters, PointModel
 from train.annotate.fusion import Labels
 from train.annotate.observations import Observations
-from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, Row
+from train.blendshape_scores import NAMES
+from train.packs.pack import CROP_SIZE, Row
 from train.profiling.profiler import FaceProfiler
 
 Floats = NDArray[np.floating]
@@ -53,12 +53,18 @@ class RowMaker:
     Args:
         model: the morphable model of the labels.
         labelled: the data set.
-        constant: values of the columns that all rows share, and of `split` (N,).
+        source: name of the data set in the pack.
+        split: (N,) "train" or "val".
         profile_step_deg: step of yaw between profiled images; None makes none.
     """
 
     def __init__(
-        self, model: MorphableModel, labelled: Labelled, constant: Mapping[str, Any], profile_step_deg: float | None
+        self,
+        model: MorphableModel,
+        labelled: Labelled,
+        source: str,
+        split: NDArray[np.object_],
+        profile_step_deg: float | None,
     ) -> None:
         observations, labels = labelled.observations, labelled.labels
         self._reader, self._indices = observations.reader, observations.indices
@@ -77,10 +83,11 @@ class RowMaker:
         if labelled.predicted is not None:
             predicted = labelled.predicted.centre_depth(self._model)
             teacher68 = transform_points(self._crop, predicted.landmarks(self._model))
-        blendshapes = np.full((n, N_BLENDSHAPES), np.nan) if labelled.blendshapes is None else labelled.blendshapes
+        blendshapes = np.full((n, len(NAMES)), np.nan) if labelled.blendshapes is None else labelled.blendshapes
         self._columns: dict[str, Any] = {
-            **{name: np.broadcast_to(value, n) for name, value in constant.items()},
             "names": observations.names,
+            "sources": [source] * n,
+            "split": split,
             "landmarks68": transform_points(self._crop, self._landmarks),
             "visibility68": observations.visibility,
             "params": self._vectors(self._faces.transform(self._crop)),

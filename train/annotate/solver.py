@@ -23,7 +23,7 @@ from train.annotate.faces import N_LOCAL_POSE, UPPER_TRIANGLE, FaceParameters, P
 # Starting yaws in degrees where no prior gives a starting pose.
 _START_YAWS_DEG = (0.0, -50.0, 50.0)
 # Mahalanobis distance at which a point starts to lose weight (Cauchy).
-CUTOFF = 3.0
+_CUTOFF = 3.0
 # Largest change of rotation (radians) and log scale in one iteration.
 _LARGEST_STEP = 0.5
 
@@ -108,7 +108,6 @@ def fit(
     precision: Tensor,
     prior: Prior | None = None,
     iterations: int = 15,
-    cutoff: float = CUTOFF,
 ) -> Fit:
     """Minimise the robust squared Mahalanobis distances of the points plus the prior's cost, for each of N faces.
 
@@ -119,15 +118,14 @@ def fit(
         prior: the fit starts at its centre. By default it is the morphable model's own prior, and the cheapest of
             three fits that start at different yaws is returned.
         iterations: Levenberg-Marquardt steps.
-        cutoff: Mahalanobis distance at which a point starts to lose weight (Cauchy).
     """
     points = points.nan_to_num()
     if prior is not None:
-        return _minimise(model, points, precision, prior.centre, prior, iterations, cutoff)
+        return _minimise(model, points, precision, prior.centre, prior, iterations)
     fits = []
     for yaw_deg in _START_YAWS_DEG:
         start = _start_faces(model, points, precision, yaw_deg)
-        fits.append(_minimise(model, points, precision, start, Prior.of_coefficients(start), iterations, cutoff))
+        fits.append(_minimise(model, points, precision, start, Prior.of_coefficients(start), iterations))
     best = fits[0]
     for other in fits[1:]:
         best = best.where(best.cost <= other.cost, other)
@@ -156,15 +154,14 @@ def _minimise(
     start: FaceParameters,
     prior: Prior,
     iterations: int,
-    cutoff: float,
 ) -> Fit:
     """Run Levenberg-Marquardt from `start`; faces that have converged are left out of further steps."""
 
     def evaluate(faces: FaceParameters, rows: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
         residual = faces.project(model) - points[rows]
-        squared = ((precision[rows] @ residual[..., None])[..., 0] * residual).sum(-1) / cutoff**2
+        squared = ((precision[rows] @ residual[..., None])[..., 0] * residual).sum(-1) / _CUTOFF**2
         prior_cost, prior_weight = prior[rows].cost(faces)
-        return cutoff**2 * torch.log1p(squared).sum(-1) + prior_cost, 1 / (1 + squared), prior_weight
+        return _CUTOFF**2 * torch.log1p(squared).sum(-1) + prior_cost, 1 / (1 + squared), prior_weight
 
     start = start.clamp(model)
     state = Fit(start, *evaluate(start, slice(None)), torch.zeros(len(start), dtype=torch.bool))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from torch import Tensor
 from synergy.errors import UserError
 from synergy.geometry import flip_y
 from train.annotate.calibration import CanonicalFrame, ErrorModel, yaw_deg
-from train.annotate.faces import N_LOCAL_POSE, FaceParameters, PointModel
+from train.annotate.faces import FaceParameters, PointModel
 from train.annotate.predictions import Prediction
 from train.annotate.solver import Prior, fit
 
@@ -163,17 +163,12 @@ def align_teachers(model: PointModel, predictions: Sequence[Prediction]) -> Teac
     canonical = frame.convert(base)
     others = [p for p in predictions if p is not with_depth[0]]
     difference = [_difference(model, p, base, frame, canonical) for p in others]
-    stacked = torch.stack(difference, 1) if others else base.rotation.new_empty(len(base), 0, canonical_size(model))
+    stacked = torch.stack(difference, 1) if others else base.rotation.new_empty(len(base), 0, model.n_local)
     angle_deg = stacked[..., :3].norm(dim=-1).rad2deg()
     present = (angle_deg < _LARGEST_ANGLE_DEG) & (stacked[..., 4:6].norm(dim=-1) < _LARGEST_SHIFT)
     stacked = torch.where(present[..., None], stacked, torch.zeros_like(stacked))
     pose_only = torch.tensor([p.landmarks is None for p in others], dtype=torch.bool)
     return Teachers(tuple(p.name for p in others), base, stacked, present, pose_only)
-
-
-def canonical_size(model: PointModel) -> int:
-    """Return Q, the number of local coordinates."""
-    return N_LOCAL_POSE + model.n_coefficients
 
 
 def _faces_of_3d_teacher(model: PointModel, prediction: Prediction) -> FaceParameters:
@@ -212,9 +207,7 @@ def _difference(
     """Return local coordinates (N, Q) from the base to a teacher, NaN where either has no prediction."""
     if prediction.landmarks is None:
         assert prediction.rotation is not None
-        rotated = FaceParameters(
-            frame.rotation @ torch.from_numpy(prediction.rotation), *list(vars(canonical).values())[1:]
-        )
+        rotated = replace(canonical, rotation=frame.rotation @ torch.from_numpy(prediction.rotation))
         return rotated.local_coordinates(canonical)
     if prediction.rotation is not None:
         return frame.convert(_faces_of_3d_teacher(model, prediction)).local_coordinates(canonical)
@@ -227,7 +220,7 @@ def _fit_2d_teacher(
 ) -> Tensor:  # fmt: skip
     """Fit the base to 2D landmarks (N, 68, 2); returns local coordinates (N, Q), NaN where there are none."""
     known = torch.from_numpy(np.isfinite(landmarks).all((1, 2))) & base.log_scale.isfinite()
-    out = torch.full((len(base), canonical_size(model)), torch.nan, dtype=torch.float64)
+    out = torch.full((len(base), model.n_local), torch.nan, dtype=torch.float64)
     landmark_model = PointModel.create(model.morphable_model)
     errors = ErrorModel.default(landmark_model)
     errors = ErrorModel(errors.bias, torch.eye(2).double().expand_as(errors.noise) * _FIT_NOISE**2, errors.covariance)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.open_face.arrays import Floats, Indices
+from train.open_face.exact import cross, dot, length
 
 BORDER_WEIGHT = 10.0
 """Weight of the planes that keep border edges in place, relative to the planes of the triangles."""
@@ -40,25 +41,10 @@ def _monomials(points: Floats) -> Floats:
     return np.stack([x * x, 2 * x * y, 2 * x * z, 2 * x, y * y, 2 * y * z, 2 * y, z * z, 2 * z, one], -1)
 
 
-def _cross(a: Floats, b: Floats) -> Floats:
-    return np.stack(
-        [
-            a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1],
-            a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2],
-            a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0],
-        ],
-        -1,
-    )
-
-
-def _dot(a: Floats, b: Floats) -> Floats:
-    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
-
-
 def _unit(a: Floats) -> tuple[Floats, Floats]:
     """Return unit vectors (..., 3) and lengths (...)."""
-    length = np.sqrt(_dot(a, a))
-    return a / np.maximum(length, 1e-12)[..., None], length
+    size = length(a)
+    return a / np.maximum(size, 1e-12)[..., None], size
 
 
 def border_edges(triangles: Indices) -> Indices:
@@ -115,14 +101,14 @@ class Simplifier:
         owners = np.array([owner[a, b] for a, b in edges.tolist()], np.intp)
         for p, points in enumerate(poses):
             a, b, c = (points[triangles[:, i]] for i in range(3))
-            normal, area = _unit(_cross(b - a, c - a))
-            planes = plane_quadrics(normal, -_dot(normal, a), area / 2)
+            normal, area = _unit(cross(b - a, c - a))
+            planes = plane_quadrics(normal, -dot(normal, a), area / 2)
             for corner in range(3):
                 np.add.at(quadrics[:, p], triangles[:, corner], planes)
             if len(edges):
                 start, along = points[edges[:, 0]], points[edges[:, 1]] - points[edges[:, 0]]
-                wall, _ = _unit(_cross(along, normal[owners]))
-                planes = plane_quadrics(wall, -_dot(wall, start), BORDER_WEIGHT * _dot(along, along))
+                wall, _ = _unit(cross(along, normal[owners]))
+                planes = plane_quadrics(wall, -dot(wall, start), BORDER_WEIGHT * dot(along, along))
                 for end in range(2):
                     np.add.at(quadrics[:, p], edges[:, end], planes)
         return quadrics
@@ -140,7 +126,7 @@ class Simplifier:
         joint = self.quadrics[removed][None] + self.quadrics[targets]
         errors = (joint * self.factors[targets]).sum(-1).sum(-1)
         offset = self.neutral[targets] - self.neutral[removed]
-        squared = _dot(offset, offset)
+        squared = dot(offset, offset)
         cost = self.detail[removed] * (np.maximum(errors, 0) + self.length_weight * squared * squared)
         return [(c, removed, v, self.stamp[removed]) for c, v in zip(cost.tolist(), targets, strict=True)]
 
@@ -158,10 +144,10 @@ class Simplifier:
         normals = []
         for rows in (before, after):
             a, b, c = (self.neutral[rows[:, i]] for i in range(3))
-            normal, area = _unit(_cross(b - a, c - a))
+            normal, area = _unit(cross(b - a, c - a))
             normals.append(normal)
-        longest = np.max([_dot(q, q) for q in (b - a, c - b, a - c)], 0)
-        return bool((_dot(*normals) > 0.25).all() and (area > 0.06 * longest).all())
+        longest = np.max([dot(q, q) for q in (b - a, c - b, a - c)], 0)
+        return bool((dot(*normals) > 0.25).all() and (area > 0.06 * longest).all())
 
     def run(self, count: int) -> Indices:
         """Collapse until `count` vertices are left, or none can go.

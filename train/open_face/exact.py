@@ -1,4 +1,4 @@
-"""Linear algebra with the same result on every machine.
+"""Geometry and linear algebra with the same result on every machine.
 
 Sums of floating-point numbers depend on their order, and the order depends on the processor and on the number of
 threads. Here matrix products are taken of whole numbers so small that every partial sum is exact in float64, and the
@@ -14,6 +14,28 @@ from train.open_face.arrays import Floats
 
 _EXACT = 2.0**53
 _SWEEPS = 40
+
+
+def cross(a: Floats, b: Floats) -> Floats:
+    """Return the cross products (..., 3) of vectors (..., 3)."""
+    return np.stack(
+        [
+            a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1],
+            a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2],
+            a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0],
+        ],
+        -1,
+    )
+
+
+def dot(a: Floats, b: Floats) -> Floats:
+    """Return the scalar products (...) of vectors (..., 3), summed in the order of the axes."""
+    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
+
+
+def length(a: Floats) -> Floats:
+    """Return the lengths (...) of vectors (..., 3)."""
+    return np.asarray(np.sqrt(dot(a, a)))
 
 
 def product(a: Floats, b: Floats) -> Floats:

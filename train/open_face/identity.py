@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.open_face.arrays import Floats
-from train.open_face.exact import eigenvectors, product
+from train.open_face.exact import cross, eigenvectors, length, product
 from train.open_face.mesh import Mesh
 from train.open_face.source import MIRROR, SCLERAS, SKIN, Source
 
@@ -65,18 +65,11 @@ def _principal(fields: Floats, weight: Floats, count: int) -> tuple[Floats, Floa
 
 def _weights(neutral: Floats, mesh: Mesh) -> Floats:
     """Return the weight (V,) of each vertex: equal for all landmarks, and in proportion to its area for the rest."""
-    corners = [neutral[mesh.triangles[:, i]] for i in range(3)]
-    first, second = corners[1] - corners[0], corners[2] - corners[0]
-    normal = np.stack(
-        [
-            first[:, (i + 1) % 3] * second[:, (i + 2) % 3] - first[:, (i + 2) % 3] * second[:, (i + 1) % 3]
-            for i in range(3)
-        ]
-    )
-    area = np.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2]) / 6
+    a, b, c = (neutral[mesh.triangles[:, i]] for i in range(3))
+    third = length(cross(b - a, c - a)) / 6
     total = np.zeros(len(neutral))
     for i in range(3):
-        np.add.at(total, mesh.triangles[:, i], area)
+        np.add.at(total, mesh.triangles[:, i], third)
     total *= mesh.within(SKIN)
     weight = (1 - LANDMARK_WEIGHT) * total / np.cumsum(total)[-1]
     weight[mesh.landmarks] += LANDMARK_WEIGHT / len(mesh.landmarks)
@@ -94,8 +87,7 @@ def _bump_fields(neutral: Floats, mesh: Mesh, bumps: Bumps) -> Floats:
         inside = mesh.within(ball)
         at[inside] = (at[inside].min(0) + at[inside].max(0)) / 2
     centres = neutral[mesh.landmarks]
-    offset = at[None] - centres[:, None]
-    ratio = np.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2 + offset[..., 2] ** 2) / bumps.radius
+    ratio = length(at[None] - centres[:, None]) / bumps.radius
     rest = np.maximum(1 - ratio, 0)
     height = rest * rest * rest * rest * (4 * ratio + 1)
     height = bumps.std * height / np.maximum(np.sqrt(np.cumsum(height * height, 0)[-1]), 1)

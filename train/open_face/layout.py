@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from train.open_face.arrays import Floats, Indices
 from train.open_face.decimate import border_edges
+from train.open_face.exact import cross, length
 from train.open_face.mesh import Mesh
 from train.open_face.source import NARROW_FACE, TEETH_END, TEETH_STARTS
 
@@ -93,10 +94,7 @@ def flatten(vertices: Floats, triangles: Indices, zoom: Floats, centre: int | No
         fan = [(b, a, middle) for a, b in zip(hole, hole[1:] + hole[:1], strict=True)]
         triangles = np.concatenate([triangles, np.array(fan, np.intp)])
     edges = np.unique(np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
-    offset = vertices[edges[:, 1]] - vertices[edges[:, 0]]
-    wanted = np.sqrt(offset[:, 0] ** 2 + offset[:, 1] ** 2 + offset[:, 2] ** 2) * (
-        zoom[edges[:, 0]] + zoom[edges[:, 1]]
-    )
+    wanted = length(vertices[edges[:, 1]] - vertices[edges[:, 0]]) * (zoom[edges[:, 0]] + zoom[edges[:, 1]])
     wanted = np.maximum(wanted, 1e-3)
     flat = np.zeros((len(vertices), 2))
     flat[rim] = _circle(vertices[rim])
@@ -136,10 +134,8 @@ def _untangled(flat: Floats, triangles: Indices, edges: Indices, free: NDArray[n
 def _areas(vertices: Floats, triangles: Indices) -> Floats:
     """Return a third of the area of the triangles around each vertex (N,)."""
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
-    u, v = b - a, c - a
-    x, y, z = (u[:, (i + 1) % 3] * v[:, (i + 2) % 3] - u[:, (i + 2) % 3] * v[:, (i + 1) % 3] for i in range(3))
-    sixth = np.sqrt(x * x + y * y + z * z) / 6
-    return np.asarray(sum(np.bincount(triangles[:, i], sixth, len(vertices)) for i in range(3)))
+    third = length(cross(b - a, c - a)) / 6
+    return np.asarray(sum(np.bincount(triangles[:, i], third, len(vertices)) for i in range(3)))
 
 
 def _centred(flat: Floats, middle: Floats) -> Floats:
@@ -169,8 +165,7 @@ def _spread(flat: Floats, area: Floats) -> Floats:
 
 def _circle(points: Floats) -> Floats:
     """Return positions (K, 2) on the unit circle, in proportion to the lengths along a closed border (K, 3)."""
-    step = np.roll(points, -1, axis=0) - points
-    along = np.cumsum(np.sqrt(step[:, 0] ** 2 + step[:, 1] ** 2 + step[:, 2] ** 2))
+    along = np.cumsum(length(np.roll(points, -1, axis=0) - points))
     # The border's front, where z is largest near x = 0, goes to the bottom of the disc.
     start = int(np.argmax(np.where(np.abs(points[:, 0]) <= np.abs(points[:, 0]).min() + 1e-9, points[:, 2], -np.inf)))
     turn = (np.concatenate([[0.0], along[:-1]]) - np.concatenate([[0.0], along[:-1]])[start]) / along[-1]
@@ -194,8 +189,7 @@ def _loops(edges: Indices) -> list[list[int]]:
 
 
 def _length(vertices: Floats, loop: list[int]) -> float:
-    step = vertices[loop] - np.roll(vertices[loop], 1, axis=0)
-    return float(np.cumsum(np.sqrt(step[:, 0] ** 2 + step[:, 1] ** 2 + step[:, 2] ** 2))[-1])
+    return float(np.cumsum(length(vertices[loop] - np.roll(vertices[loop], 1, axis=0)))[-1])
 
 
 def _settle(flat: Floats, edges: Indices, weight: Floats, free: NDArray[np.bool_]) -> Floats:
@@ -212,7 +206,7 @@ def _settle(flat: Floats, edges: Indices, weight: Floats, free: NDArray[np.bool_
         drawn = np.bincount(first, weight * x[second], count) + np.bincount(second, weight * x[first], count)
         return np.where(free, total * x - drawn, 0.0)
 
-    def dot(x: Floats, y: Floats) -> float:
+    def inner(x: Floats, y: Floats) -> float:
         return float(np.cumsum(x * y)[-1])
 
     out = flat.copy()
@@ -220,17 +214,17 @@ def _settle(flat: Floats, edges: Indices, weight: Floats, free: NDArray[np.bool_
         x = flat[:, axis].copy()
         residual = -pull(x)
         scaled = residual / total
-        direction, power = scaled, dot(residual, scaled)
+        direction, power = scaled, inner(residual, scaled)
         goal = 1e-16 * power + 1e-24
         for _ in range(2000):
             if power <= goal:
                 break
             image = pull(direction)
-            length = power / dot(direction, image)
-            x = x + length * direction
-            residual = residual - length * image
+            distance = power / inner(direction, image)
+            x = x + distance * direction
+            residual = residual - distance * image
             scaled = residual / total
-            previous, power = power, dot(residual, scaled)
+            previous, power = power, inner(residual, scaled)
             direction = scaled + power / previous * direction
         out[:, axis] = x
     return out

@@ -42,30 +42,41 @@ COUNTS = {"skin": 3750, "gums": 260, "tooth": 24}
 
 
 @dataclass(frozen=True, eq=False)
-class Mesh:
-    """A symmetric mesh whose vertices are some of ICT-FaceKit's, and points on its edges where the neck is cut.
+class EdgePoints:
+    """Points on the edges of ICT-FaceKit's mesh.
 
     Attributes:
-        ends: (V, 2) ICT-FaceKit's vertices at the ends of the edge that each vertex lies on; equal for a vertex of
-            ICT-FaceKit's. The left half's vertices come first, then the mirrored ones of the right half.
+        ends: (V, 2) ICT-FaceKit's vertices at the ends of the edge that each point lies on; equal for a vertex of
+            ICT-FaceKit's.
         fraction: (V,) where on the edge, 0 at its first end.
+    """
+
+    ends: Indices
+    fraction: Floats
+
+    def sample(self, field: Floats) -> Floats:
+        """Return values (..., V, 3) of a field (..., W, 3) that is known at ICT-FaceKit's vertices."""
+        first, second = field[..., self.ends[:, 0], :], field[..., self.ends[:, 1], :]
+        return np.asarray(first + self.fraction[:, None] * (second - first))
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh(EdgePoints):
+    """A symmetric mesh whose vertices are some of ICT-FaceKit's, and points on its edges where the neck is cut.
+
+    The left half's vertices come first, then the mirrored ones of the right half.
+
+    Attributes:
         rim_copy: (V,) the copies, for the linings of mouth and eye sockets, of the skin's vertices at their rims.
         mirror: (V,) index of each vertex's mirror image.
         triangles: (F, 3) counter-clockwise seen from outside.
         landmarks: (68,) vertex indices in iBUG order.
     """
 
-    ends: Indices
-    fraction: Floats
     rim_copy: NDArray[np.bool_]
     mirror: Indices
     triangles: Indices
     landmarks: Indices
-
-    def sample(self, field: Floats) -> Floats:
-        """Return values (..., V, 3) of a field (..., W, 3) that is known at ICT-FaceKit's vertices."""
-        first, second = field[..., self.ends[:, 0], :], field[..., self.ends[:, 1], :]
-        return np.asarray(first + self.fraction[:, None] * (second - first))
 
     def within(self, *ranges: range) -> NDArray[np.bool_]:
         """Return whether (V,) each vertex has a number in ICT-FaceKit within any of the ranges."""
@@ -76,25 +87,15 @@ class Mesh:
         return self.rim_copy | self.within(MOUTH_SOCKET, EYE_SOCKETS)
 
 
-@dataclass(frozen=True, eq=False)
-class _Half:
-    """Points of the left half: ICT-FaceKit's vertices, then further points on its edges (see `Mesh`)."""
-
-    ends: Indices
-    fraction: Floats
-
-    def sample(self, field: Floats) -> Floats:
-        first, second = field[self.ends[:, 0]], field[self.ends[:, 1]]
-        return np.asarray(first + self.fraction[:, None] * (second - first))
-
-
 def build_mesh(source: Source) -> Mesh:
     """Cut, simplify and mirror ICT-FaceKit's left half (x >= 0)."""
     neutral = source.neutral
     left = source.triangles[(neutral[source.triangles, 0] >= 0).all(1)]
     skin, edges, fraction = cut(neutral, _among(left, SKIN, MOUTH_SOCKET, EYE_SOCKETS), NECK_HEIGHT_MM, NECK_SLOPE)
     own = np.arange(len(neutral))
-    half = _Half(np.concatenate([np.stack([own, own], 1), edges]), np.concatenate([np.zeros(len(neutral)), fraction]))
+    half = EdgePoints(
+        np.concatenate([np.stack([own, own], 1), edges]), np.concatenate([np.zeros(len(neutral)), fraction])
+    )
     triangles = np.concatenate(
         [
             _simplified(source, half, part, count)
@@ -168,7 +169,7 @@ def _eyeball(source: Source) -> Indices:
     return np.concatenate(found)
 
 
-def _split_linings(half: _Half, triangles: Indices) -> tuple[_Half, Indices]:
+def _split_linings(half: EdgePoints, triangles: Indices) -> tuple[EdgePoints, Indices]:
     """Give the linings of mouth and eye socket rim vertices of their own, so that they can be textured apart."""
     first = half.ends[:, 0]
     in_lining = (first >= MOUTH_SOCKET.start) & (first < EYE_SOCKETS.stop)
@@ -176,7 +177,7 @@ def _split_linings(half: _Half, triangles: Indices) -> tuple[_Half, Indices]:
     rim = np.unique(triangles[lining][~in_lining[triangles[lining]]])
     copy = np.arange(len(first))
     copy[rim] = len(first) + np.arange(len(rim))
-    split = _Half(np.concatenate([half.ends, half.ends[rim]]), np.concatenate([half.fraction, half.fraction[rim]]))
+    split = EdgePoints(np.concatenate([half.ends, half.ends[rim]]), np.concatenate([half.fraction, half.fraction[rim]]))
     return split, np.concatenate([triangles[~lining], copy[triangles[lining]]])
 
 
@@ -237,11 +238,11 @@ def _among(triangles: Indices, *ranges: range) -> Indices:
     return triangles[inside[triangles].all(1)]
 
 
-def _simplified(source: Source, half: _Half, triangles: Indices, count: int) -> Indices:
+def _simplified(source: Source, half: EdgePoints, triangles: Indices, count: int) -> Indices:
     """Return the triangles of a simplified part of the left half, in the half's numbers."""
     used, corners = np.unique(triangles, return_inverse=True)
     corners = corners.reshape(-1, 3)
-    part = _Half(half.ends[used], half.fraction[used])
+    part = EdgePoints(half.ends[used], half.fraction[used])
     neutral = part.sample(source.neutral)
     poses = np.stack([neutral, *(neutral + part.sample(source.expressions[name]) for name in POSES)])
     on_axis = (source.mirror[part.ends] == part.ends).all(1)

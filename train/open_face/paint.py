@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.open_face.arrays import Floats
+from train.open_face.exact import dot, length
 from train.open_face.mesh import IRIS_RINGS, PUPIL_RINGS, Mesh, eyeball_rings
 from train.open_face.source import (
     FULL_FACE,
@@ -61,8 +62,7 @@ def region_weights(source: Source, mesh: Mesh) -> NDArray[np.uint8]:
     on_skin, in_face = mesh.within(SKIN), mesh.within(NARROW_FACE)
     for centre, radius, strength in BLUSH:
         offset = folded - centre
-        squared = offset[:, 0] ** 2 + offset[:, 1] ** 2 + offset[:, 2] ** 2
-        lay("blush", strength * np.maximum(1 - squared / (4 * radius * radius), 0) ** 2, on_skin)
+        lay("blush", strength * np.maximum(1 - dot(offset, offset) / (4 * radius * radius), 0) ** 2, on_skin)
     lay("hair", _hair(folded, mesh), on_skin)
     lay("brows", _brow(folded, landmarks), in_face)
     lay("lips", _lips(folded, landmarks), in_face)
@@ -153,11 +153,8 @@ def _distance_to_path(points: Floats, path: Floats) -> tuple[Floats, Floats]:
     for i in range(len(path) - 1):
         step = path[i + 1] - path[i]
         offset = points - path[i]
-        length = max(float((step**2).sum()), 1e-12)
-        fraction = (offset[:, 0] * step[0] + offset[:, 1] * step[1] + offset[:, 2] * step[2]) / length
-        fraction = np.clip(fraction, 0, 1)
-        rest = offset - fraction[:, None] * step
-        distance = np.sqrt(rest[:, 0] ** 2 + rest[:, 1] ** 2 + rest[:, 2] ** 2)
+        fraction = np.clip(dot(offset, step) / max(float((step**2).sum()), 1e-12), 0, 1)
+        distance = length(offset - fraction[:, None] * step)
         nearer = distance < best
         best, along = np.where(nearer, distance, best), np.where(nearer, i + fraction, along)
     return best, along

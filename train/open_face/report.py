@@ -17,7 +17,7 @@ from train.open_face.arrays import Floats
 SAMPLES = 500
 DEPTH_POINTS = {"nose tip": [30], "chin": [8], "brows": list(range(17, 27)), "eye corners": [36, 39, 42, 45]}
 NEAR_FRONTAL_DEG = 15.0
-ACTIVE_SHARE = 0.15
+ACTIVE_PROBABILITY = 0.15
 
 
 def report(
@@ -57,16 +57,16 @@ def random_faces(model: MorphableModel, count: int, expressive: bool = True) -> 
     """Draw landmarks (N, 68, 3) in mm of random people of a model, with random expressions or none.
 
     Identities follow the model's prior, and so do expressions of principal components. Of named expressions, whose
-    coefficients are weights from 0 to 1, each is active with probability 0.15 and uniform.
+    coefficients are weights from 0 to 1, each is active with the probability `ACTIVE_PROBABILITY`, and uniform then.
     """
     rng = np.random.default_rng(1)
-    who = rng.normal(size=(count, model.n_shape)) * model.shape_std
+    shape = rng.normal(size=(count, model.n_shape)) * model.shape_std
     if model.expression_names:
-        strength = rng.uniform(size=(count, model.n_expression))
-        how = strength * (rng.uniform(size=strength.shape) < ACTIVE_SHARE)
+        weights = rng.uniform(size=(count, model.n_expression))
+        expression = weights * (rng.uniform(size=weights.shape) < ACTIVE_PROBABILITY)
     else:
-        how = rng.normal(size=(count, model.n_expression)) * model.expression_std
-    points = model.landmark_model().vertices(who, how if expressive else 0 * how)
+        expression = rng.normal(size=(count, model.n_expression)) * model.expression_std
+    points = model.landmark_model().vertices(shape, expression if expressive else 0 * expression)
     return points.astype(np.float64) * model.mm_per_unit
 
 

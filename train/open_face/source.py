@@ -8,7 +8,6 @@ x to the subject's left, y up, z forward.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,7 @@ MOLARS = (0, 1, 14, 15, 16, 17, 30, 31)
 def tooth(index: int) -> range:
     """Return the vertices of a tooth, numbered as in ICT-FaceKit's README."""
     starts = (*TEETH_STARTS, TEETH_END)
-    return [range(first, last) for first, last in pairwise(starts)][index]
+    return range(starts[index], starts[index + 1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ _BINS = (-90.0, -60.0, -30.0, 0.0, 30.0, 60.0, 90.1)
 _ANNOTATED, _OUTLINE = (255, 60, 60), (255, 210, 80)
 
 
-def show_pack(pack: str | Path, out_png: str | Path, columns: int = 10, worst: bool = False, seed: int = 0) -> Path:
+def show_pack(pack: str | Path, out_png: str | Path, columns: int = 10, worst: bool = False) -> Path:
     """Draw a contact sheet of a pack.
 
     Green lines are the label, red points the manual annotations, the yellow line is the outline of the fitted mesh, and
@@ -37,7 +37,6 @@ def show_pack(pack: str | Path, out_png: str | Path, columns: int = 10, worst: b
         out_png: picture to write.
         columns: number of samples of each range of yaw.
         worst: draw the labels with the smallest weights instead.
-        seed: of the random choice of samples.
 
     Returns:
         The path of the picture.
@@ -50,7 +49,7 @@ def show_pack(pack: str | Path, out_png: str | Path, columns: int = 10, worst: b
         rank = np.asarray(opened.weight) - 1e-3 * np.nan_to_num(np.asarray(opened.residual)).clip(0, 100)
         chosen = np.argsort(rank, kind="stable")[: 6 * columns]
     else:
-        chosen = _sample_yaws(np.asarray(opened.pose_deg)[:, 1], columns, seed)
+        chosen = _sample_yaws(np.asarray(opened.pose_deg)[:, 1], columns)
     fitter = SurfaceFitter(open_face())
     rotation = euler_to_matrix(torch.from_numpy(opened.pose_deg[chosen]).deg2rad()).numpy()
     surfaces = fitter.surfaces(opened.landmarks68[chosen], rotation)
@@ -62,9 +61,9 @@ def show_pack(pack: str | Path, out_png: str | Path, columns: int = 10, worst: b
     return Path(out_png)
 
 
-def _sample_yaws(yaw_deg: NDArray[np.floating], per_bin: int, seed: int) -> NDArray[np.int64]:
-    """Return the indices of `per_bin` random samples from each range of yaw, fewer where there are fewer."""
-    rng = np.random.default_rng(seed)
+def _sample_yaws(yaw_deg: NDArray[np.floating], per_bin: int) -> NDArray[np.int64]:
+    """Return the indices of `per_bin` samples from each range of yaw, fewer where there are fewer, always the same."""
+    rng = np.random.default_rng(0)
     inside = [np.flatnonzero((yaw_deg >= low) & (yaw_deg < high)) for low, high in pairwise(_BINS)]
     return np.concatenate([rng.choice(some, min(per_bin, len(some)), replace=False) for some in inside])
 

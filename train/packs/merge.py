@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from synergy.errors import UserError
-from train.packs.pack import ROW, Pack, write_manifest
+from train.packs.pack import Pack, write_arrays
 
 # Entries of the manifest that all packs share.
 _MODEL_KEYS = ("model", "model_digest", "n_shape", "n_expression", "mm_per_unit", "attribute_names", "made_by")
@@ -32,16 +32,13 @@ def merge_packs(packs: Sequence[str | Path], out: str | Path) -> Path:
         raise UserError("the packs are of different models: " + ", ".join(p.manifest["model"] for p in opened))
     _require_all_parts(opened)
     out = Path(out)
-    if (out / "manifest.json").exists():
+    if Pack.is_at(out):
         raise UserError(f"{out} already holds a pack; choose another --out or remove it")
     out.mkdir(parents=True, exist_ok=True)
     with (out / "images.bin").open("wb") as images:
         for pack in opened:
             images.write(pack.arrays["images"].tobytes())
     lengths = np.concatenate([np.diff(pack.offsets) for pack in opened])
-    np.save(out / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    for name in ROW:
-        np.save(out / f"{name}.npy", np.concatenate([pack.arrays[name] for pack in opened]))
     first = opened[0].manifest
     manifest = {
         "n": len(lengths),
@@ -53,7 +50,7 @@ def merge_packs(packs: Sequence[str | Path], out: str | Path) -> Path:
             for p in opened
         ],
     }
-    write_manifest(out, manifest, [*ROW, "offsets"])
+    write_arrays(out, manifest, lengths, lambda name: np.concatenate([pack.arrays[name] for pack in opened]))
     return out
 
 

@@ -38,14 +38,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 import synergy
 from bfm_assets import MorphableModel
@@ -55,7 +55,8 @@ from train.packs.duplicates import Bits, image_hash, mirrored_hash
 
 CROP_SIZE = 120
 VERSION = 3
-N_BLENDSHAPES = 52
+# Labels with a smaller weight are not used: their fit has failed.
+MIN_WEIGHT = 0.05
 
 # What the name of a profiled image adds to that of its photo.
 _PROFILED = re.compile(r"#yaw[+-]\d+$")
@@ -171,7 +172,7 @@ class PackWriter:
     def __init__(self, path: str | Path, identity: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self.identity = json.loads(json.dumps(identity, sort_keys=True, default=str))
-        if (self.path / "manifest.json").exists():
+        if Pack.is_at(self.path):
             raise UserError(f"{self.path} already holds a complete pack; choose another --out or remove it")
         self._parts = self.path / "parts"
         self._parts.mkdir(parents=True, exist_ok=True)
@@ -240,11 +241,8 @@ class PackWriter:
         if not keep.any():
             raise UserError(f"{self.path}: nothing to write, all {len(keep)} faces are held out or repeated")
         self._join_images(files, [part["lengths"] for part in loaded], keep)
-        arrays = {name: joined[name][keep] for name in ROW}
-        arrays["offsets"] = np.concatenate([[0], np.cumsum(joined["lengths"][keep])]).astype(np.int64)
-        for name, array in arrays.items():
-            np.save(self.path / f"{name}.npy", array)
-        write_manifest(self.path, {**manifest, "n": int(keep.sum()), "identity": self.identity}, list(arrays))
+        content = {**manifest, "n": int(keep.sum()), "identity": self.identity}
+        write_arrays(self.path, content, joined["lengths"][keep], lambda name: joined[name][keep])
         for file in self._parts.iterdir():
             file.unlink()
         self._parts.rmdir()
@@ -278,14 +276,27 @@ def describe_contents(model: MorphableModel) -> dict[str, Any]:
     }
 
 
-def write_manifest(path: Path, manifest: Mapping[str, Any], arrays: list[str]) -> None:
-    """Write manifest.json with a SHA-256 of every file that it names, and of all together."""
+def write_arrays(
+    path: Path, manifest: Mapping[str, Any], lengths: ArrayLike, column: Callable[[str], NDArray[Any]]
+) -> None:
+    """Write the arrays of a pack next to its images.bin, and then manifest.json, which makes it complete.
+
+    Args:
+        path: directory of the pack.
+        manifest: entries of manifest.json, without the names of the arrays and the digests of the files.
+        lengths: (N,) number of bytes of each image.
+        column: returns the array (N, ...) of a name of `ROW`.
+    """
+    for name in ROW:
+        np.save(path / f"{name}.npy", column(name))
+    np.save(path / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    arrays = sorted([*ROW, "offsets"])
     digests = {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in (*(path / f"{name}.npy" for name in sorted(arrays)), path / "images.bin")
+        for file in (*(path / f"{name}.npy" for name in arrays), path / "images.bin")
     }
     whole = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-    content = {"version": VERSION, **manifest, "arrays": sorted(arrays), "sha256": digests, "hash": whole[:16]}
+    content = {"version": VERSION, **manifest, "arrays": arrays, "sha256": digests, "hash": whole[:16]}
     temporary = path / "manifest.tmp"
     temporary.write_text(json.dumps(content, indent=1, default=str))
     temporary.rename(path / "manifest.json")

@@ -10,7 +10,8 @@ import numpy as np
 import synergy
 from bfm_assets import MorphableModel
 from synergy.data.annotated_crops import ATTRIBUTES
-from train.packs.pack import CROP_SIZE, N_BLENDSHAPES, PackWriter, Row, describe_contents
+from train.blendshape_scores import NAMES
+from train.packs.pack import CROP_SIZE, PackWriter, Row, describe_contents
 from train.synthetic import SyntheticFace, render_face, require_mesh
 
 SOURCE = "synthetic"
@@ -53,13 +54,13 @@ def render_pack(
     return writer.finish(manifest).path
 
 
-def make_row(face: SyntheticFace, name: str, split: str = "train") -> Row:
-    """Return the row of a pack of a rendered face."""
+def make_row(face: SyntheticFace, name: str) -> Row:
+    """Return the row of a rendered face in a pack. It is for training."""
     return {
         "image": face.image,
         "names": name,
         "sources": SOURCE,
-        "split": split,
+        "split": "train",
         "landmarks68": face.landmarks68,
         "visibility68": face.visibility68,
         "params": face.params,
@@ -71,6 +72,6 @@ def make_row(face: SyntheticFace, name: str, split: str = "train") -> Row:
         "teacher68": np.full((68, 3), np.nan),
         "identity": -1,
         "attributes": np.full(len(ATTRIBUTES), -1),
-        "blendshapes": np.full(N_BLENDSHAPES, np.nan),
+        "blendshapes": np.full(len(NAMES), np.nan),
         "crop": np.full(3, np.nan),
     }

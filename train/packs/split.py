@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synergy.errors import UserError
-from train.packs.pack import ROW, Pack, encode_jpeg, write_manifest
+from train.packs.pack import ROW, Pack, encode_jpeg, write_arrays
 
 
 def split_pack(
@@ -33,7 +34,8 @@ def split_pack(
         The folders of the parts.
 
     Raises:
-        UserError: an unknown source, no row is left, or a folder already holds a part.
+        UserError: an unknown source, no row is left, the parts are too small for a sample, or a folder already holds a
+            part.
     """
     pack = Pack.open(pack_path)
     rows = _kept_rows(pack, fractions or {})
@@ -41,24 +43,31 @@ def split_pack(
     per_row = sum(pack.arrays[name].dtype.itemsize * pack.arrays[name][0].size for name in ROW)
     # Headers of the arrays and hashes take less than 64 KiB next to the manifest.
     room = mebibytes * 2**20 - 65536 - (pack.path / "manifest.json").stat().st_size
-    sizes = np.cumsum([len(image) + per_row for image in images])
-    count = int(np.ceil(sizes[-1] / max(room, 1)))
-    edges = [0, *(np.searchsorted(sizes, sizes[-1] * np.arange(1, count) / count)), len(rows)]
+    sizes = np.array([len(image) + per_row for image in images])
+    if sizes.max() > room:
+        raise UserError(f"--mebibytes {mebibytes:g}: a part has no room for the manifest and one sample; give more")
+    ends = np.cumsum(sizes)
+    count = int(np.ceil(ends[-1] / room))
+    edges = [0, *(np.searchsorted(ends, ends[-1] * np.arange(1, count) / count)), len(rows)]
     folders = []
     for part, (start, stop) in enumerate(pairwise(edges), 1):
         folder = Path(out) / f"part-{part}-of-{count}"
         if folder.exists():
             raise UserError(f"{folder} already exists; choose another --out or remove it")
-        folder.mkdir(parents=True)
-        (folder / "images.bin").write_bytes(b"".join(images[start:stop]))
-        lengths = [len(image) for image in images[start:stop]]
-        np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-        for name in ROW:
-            np.save(folder / f"{name}.npy", pack.arrays[name][rows[start:stop]])
-        manifest = {**pack.manifest, "n": int(stop - start), "part": [part, count, pack.manifest["hash"]]}
-        write_manifest(folder, manifest, [*ROW, "offsets"])
+        about = {"n": int(stop - start), "part": [part, count, pack.manifest["hash"]]}
+        _write_part(pack, rows[start:stop], images[start:stop], about, folder)
         folders.append(folder)
     return folders
+
+
+def _write_part(
+    pack: Pack, rows: NDArray[np.intp], images: Sequence[bytes], about: Mapping[str, Any], folder: Path
+) -> None:
+    """Write some rows of a pack, with the encoded images of these rows, as a pack with own entries of the manifest."""
+    folder.mkdir(parents=True)
+    (folder / "images.bin").write_bytes(b"".join(images))
+    lengths = [len(image) for image in images]
+    write_arrays(folder, {**pack.manifest, **about}, lengths, lambda name: pack.arrays[name][rows])
 
 
 def _kept_rows(pack: Pack, fractions: Mapping[str, float]) -> NDArray[np.intp]:

@@ -91,10 +91,10 @@ class FaceProfiler:
         return [profiler.view(rotation_to_yaw(rotation, yaw_deg)) for yaw_deg in yaws_deg]
 
 
-def outward_yaws(yaw_deg: float, step_deg: float, limit_deg: float = 90.0) -> list[float]:
-    """Return the yaws beyond `yaw_deg` on its own side, in equal steps up to `limit_deg`."""
+def outward_yaws(yaw_deg: float, step_deg: float) -> list[float]:
+    """Return the yaws beyond `yaw_deg` on its own side, in equal steps up to 90 degrees."""
     side = 1.0 if yaw_deg >= 0 else -1.0
-    steps = int((limit_deg - abs(yaw_deg)) / step_deg + 1e-9)
+    steps = int((90 - abs(yaw_deg)) / step_deg + 1e-9)
     return [side * (abs(yaw_deg) + step_deg * (i + 1)) for i in range(steps)]
 
 

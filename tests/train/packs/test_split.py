@@ -40,6 +40,12 @@ def test_parts_are_joined_to_the_same_pack(whole: Path, tmp_path: Path) -> None:
         split_pack(whole, tmp_path / "parts", limit)
 
 
+def test_parts_that_are_too_small_for_a_sample_are_refused(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--mebibytes 0\.01: a part has no room"):
+        split_pack(whole, tmp_path / "parts", 0.01)
+    assert not (tmp_path / "parts").exists()
+
+
 def test_quality_and_fraction(whole: Path, tmp_path: Path) -> None:
     command = ["label", "split", str(whole), "--out", str(tmp_path / "parts"), "--quality", "60"]
     CliRunner().invoke(app, [*command, "--fraction", "synthetic=0.25"], catch_exceptions=False)
