@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bfm_assets import MorphableModel
+from bfm_assets import MorphableModel, open_face
 from synergy.blendshapes import blendshape_weights
 from synergy.crop import affine_scale, compose_affine, invert_affine, transform_points
+from synergy.errors import UserError, describe
 from synergy.geometry import decompose_pose, euler_to_matrix, flip_y, matrix_to_euler
 from synergy.head_pose import likely_angles
 from synergy.models.face_model import LinearFaceModel
-from synergy.parameters import join_parameters, split_parameters, split_pose
+from synergy.parameters import count_parameters, join_parameters, split_parameters, split_pose
 
 Floats = NDArray[np.float32]
 
@@ -180,6 +181,53 @@ class Face:
             "model_id": self.model_id,
             "morphable_model": self.morphable_model.name,
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], morphable_model: MorphableModel | None = None) -> Face:
+        """Return the face that `to_dict` described, with its rounded numbers.
+
+        Args:
+            values: what `to_dict` returned, or a face of the JSON files of `Faces.save` and `synergy predict`.
+            morphable_model: the 3DMM of its parameters; the bundled open face by default.
+
+        Raises:
+            UserError: a value is missing or not valid, or the face belongs to another morphable model.
+
+        Example:
+            >>> from synergy.demo import random_face
+            >>> face = random_face((0, 30, 0), seed=0)
+            >>> Face.from_dict(face.to_dict()).pose.yaw == round(face.pose.yaw, 3)
+            True
+        """
+        model = open_face() if morphable_model is None else morphable_model
+        try:
+            if values["morphable_model"] != model.name:
+                named = f"the face belongs to the morphable model '{values['morphable_model']}', not to '{model.name}'"
+                raise UserError(f"{named}: give it as morphable_model")
+            std, covariance = values.get("landmarks68_std"), values.get("rotation_covariance")
+            pitch, yaw, roll = (float(values["pose_deg"][name]) for name in ("pitch", "yaw", "roll"))
+            return cls(
+                box=_array(values["box"], 4),
+                score=float(values["score"]),
+                landmarks68=_array(values["landmarks68"], 68, 3),
+                pose=Pose(pitch, yaw, roll, _array(values["rotation"], 3, 3), float(values["scale"])),
+                params=_array(values["params"], count_parameters(model)),
+                crop=np.array(values["crop_affine"], np.float64).reshape(2, 3),
+                crop_size=int(values["crop_size"]),
+                model_id=str(values["model_id"]),
+                morphable_model=model,
+                landmarks68_std=None if std is None else _array(std, 68),
+                rotation_covariance=None if covariance is None else _array(covariance, 3, 3),
+                confidence=values.get("confidence"),
+                track_id=values.get("track_id"),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"not a face as Face.to_dict gives it ({describe(error)})") from None
+
+
+def _array(values: Any, *shape: int) -> Floats:
+    """Return numbers as float32 of a shape, or raise `ValueError`."""
+    return np.array(values, np.float32).reshape(shape)
 
 
 def _rounded(array: NDArray[np.floating], digits: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -9,8 +10,10 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from synergy.errors import UserError
+from bfm_assets import MorphableModel
+from synergy.errors import UserError, describe
 from synergy.face import Face, dense_vertices
+from synergy.outputs import require_writable_file
 
 Floats = NDArray[np.float32]
 
@@ -161,6 +164,36 @@ class Faces(Sequence[Face]):
         """Return `{"faces": [...]}` in plain lists and numbers, ready for JSON."""
         return {"faces": [face.to_dict() for face in self._faces]}
 
+    @classmethod
+    def load(
+        cls, path: str | Path, image_name: str | None = None, morphable_model: MorphableModel | None = None
+    ) -> Faces:
+        """Read the faces of one image from JSON.
+
+        Args:
+            path: a file of `save`, or `predictions.json` of `synergy predict`.
+            image_name: what the file calls the image. It may be left out if the file has one image.
+            morphable_model: the 3DMM of the faces; the bundled open face by default.
+
+        Raises:
+            UserError: the file cannot be read, has other contents, or does not have this image.
+        """
+        try:
+            images = {row["name"]: row["faces"] for row in json.loads(Path(path).read_bytes())["images"]}
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: cannot be read as JSON ({describe(error)})") from None
+        except (KeyError, TypeError):
+            raise UserError(f"{path}: not a file of Faces.save or of synergy predict") from None
+        if image_name is None and len(images) != 1:
+            raise UserError(f"{path}: has {len(images)} images; give image_name")
+        name = next(iter(images)) if image_name is None else image_name
+        if name not in images:
+            raise UserError(f"{path}: has no image '{name}'")
+        try:
+            return cls(Face.from_dict(face, morphable_model) for face in images[name])
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
     def save(self, path: str | Path, image_name: str = "") -> None:
         """Write the faces as JSON or CSV, by the suffix of the path.
 
@@ -169,7 +202,7 @@ class Faces(Sequence[Face]):
             image_name: what the file calls the image.
 
         Raises:
-            UserError: another suffix.
+            UserError: another suffix, or a file that cannot be written.
         """
         from synergy.export import write_csv, write_json
 
@@ -177,4 +210,5 @@ class Faces(Sequence[Face]):
         write = writers.get(Path(path).suffix.lower())
         if write is None:
             raise UserError(f"{path}: faces are saved as {' or '.join(writers)}")
+        require_writable_file(Path(path))
         write(path, {image_name: self})

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 # Pillow's own limit belongs to the whole process: one thread at a time lifts it.
 _PILLOW_LIMIT = threading.Lock()
 
-ImageSource: TypeAlias = NDArray[np.uint8] | Image.Image | str | Path | bytes
+ImageSource: TypeAlias = NDArray[np.uint8] | Image.Image | str | Path | bytes | bytearray | memoryview | IO[bytes]
 
 
 def as_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -49,7 +49,8 @@ def as_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> NDArray[np.ui
 
     Args:
         source: an array (H, W, 3) uint8 RGB, which is returned as it is; a PIL image of any mode; the path of an image
-            file; or the bytes of one. PIL images and files are rotated upright by their EXIF orientation.
+            file; its content, as `bytes`, `bytearray` or `memoryview`; or a file that is open for reading bytes, such
+            as `io.BytesIO`. PIL images and files are rotated upright by their EXIF orientation.
         max_pixels: files and PIL images with more pixels are refused. Arrays are taken as they are.
 
     Raises:
@@ -62,11 +63,15 @@ def as_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> NDArray[np.ui
     """
     if isinstance(source, (str, Path, bytes)):
         return read_image(source, max_pixels=max_pixels)
+    if isinstance(source, (bytearray, memoryview)):
+        return read_image(bytes(source), max_pixels=max_pixels)
     if isinstance(source, Image.Image):
         if 0 in source.size:
             raise ValueError(f"an image has at least one pixel, got {source.width}x{source.height}")
         check_pixels(source.width, source.height, max_pixels, "image")
         return to_rgb(_upright(source))
+    if hasattr(source, "read") and isinstance(content := source.read(), bytes):
+        return read_image(content, max_pixels=max_pixels)
     return check_image(source)
 
 
@@ -213,11 +218,24 @@ def check_image(image: object) -> NDArray[np.uint8]:
         ValueError: anything else.
     """
     if not isinstance(image, np.ndarray):
-        kinds = "an array (H, W, 3) uint8 RGB, a PIL image, a path or bytes"
+        kinds = "an array (H, W, 3) uint8 RGB, a PIL image, a path, bytes or an open file"
         raise ValueError(f"an image is {kinds}, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"an image is (H, W, 3) uint8 RGB, got {image.dtype} {image.shape}")
+        raise ValueError(f"an image is (H, W, 3) uint8 RGB, got {image.dtype} {image.shape}{_conversion(image)}")
     return image
+
+
+def _conversion(image: NDArray[np.generic]) -> str:
+    """Return how an array of another type or shape may become an image, for an error message; empty if unknown."""
+    if image.dtype.kind == "f":
+        return "; floats in 0..1 become an image by (255 * image).round().astype(np.uint8)"
+    if image.dtype != np.uint8 or 0 in image.shape:
+        return ""
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 4):
+        return "; PIL.Image.fromarray(image) is accepted"
+    if image.ndim == 3 and image.shape[0] == 3:
+        return "; use image.transpose(1, 2, 0)"
+    return ""
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from PIL.Image import Image as PillowImage
 from torch import nn
 
 from synergy.crop import affine_scale, invert_affine, landmark_box, square_crop, transform_points, warp
@@ -26,9 +28,12 @@ from synergy.weights import load
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+T = TypeVar("T")
 
 # Boxes with larger coordinates belong to no image. The arithmetic of crops would overflow.
 MAX_COORDINATE = 1e6
+# The first calls from several threads make one default detector.
+_DETECTOR_LOCK = threading.Lock()
 
 
 class FacePredictor:
@@ -42,7 +47,7 @@ class FacePredictor:
         net: the network, or what `--model` takes: the name of bundled weights or the path of a file. The default
             network by default. A network that needs a Basel Face Model is opened by
             `synergy.registry.open_network(name, bfm)` and given here.
-        detector: finds faces where none are given; CenterFace by default, made at its first use.
+        detector: finds faces where none are given; `CenterFace(threads=threads)` by default, made at its first use.
         device: "cpu", "cuda", or another device of torch.
         batch_size: how many crops go through the network at once.
         mirror: predict every crop's mirror image too and take the mean. This is a little more accurate and takes
@@ -59,7 +64,8 @@ class FacePredictor:
         engine: what runs the network, a name of `synergy.engines.ENGINES`. "auto" is onnxruntime on the CPU if the
             extra `onnx` is installed, and torch otherwise. Both give the same results up to rounding. The engine copies
             the weights.
-        threads: number of threads for one batch of crops; see `synergy.engines.make_engine` for the default.
+        threads: number of threads for one batch of crops, and for one image in the default detector. See
+            `synergy.engines.make_engine` and `synergy.detect.networks.centerface_network` for the defaults.
         max_pixels: image files, bytes and PIL images with more pixels are refused before they are decoded.
 
     Example:
@@ -74,7 +80,8 @@ class FacePredictor:
         'synergynet_small'
 
     Raises:
-        UserError: unknown weights, device, engine or roll, a batch size below 1, or a file that cannot be read.
+        UserError: unknown weights, device, engine or roll, a batch size or a number of threads below 1, a
+            `min_confidence` outside 0..1, or a file that cannot be read.
     """
 
     def __init__(
@@ -92,6 +99,10 @@ class FacePredictor:
     ) -> None:
         if batch_size < 1:
             raise UserError(f"a batch needs at least 1 crop, got batch_size {batch_size}")
+        if not 0 <= min_confidence <= 1:
+            raise UserError(f"min_confidence is a probability in 0..1, got {min_confidence:g}")
+        if detector is not None and not callable(detector):
+            raise TypeError(f"a detector is an object such as CenterFace(), got {type(detector).__name__}")
         if net is None:
             net = load()
         self.net = open_network(str(net)) if isinstance(net, str | Path) else net
@@ -104,6 +115,10 @@ class FacePredictor:
         self.max_pixels = max_pixels
         self._detector = detector
         self.engine = self._make_engine(engine)
+
+    def __repr__(self) -> str:
+        where = f"engine={self.engine.name!r}, device={self.device!r}, threads={self.threads}"
+        return f"FacePredictor({self.net.model_id!r}, {where}, roll={self.roll!r}, mirror={self.mirror})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickle, with the name of the engine. An engine itself cannot always be pickled."""
@@ -121,8 +136,9 @@ class FacePredictor:
     @property
     def detector(self) -> Detector:
         """The detector that finds faces where none are given."""
-        if self._detector is None:
-            self._detector = CenterFace()
+        with _DETECTOR_LOCK:
+            if self._detector is None:
+                self._detector = CenterFace(threads=self.threads)
         return self._detector
 
     def __call__(self, image: ImageSource, boxes: ArrayLike | None = None, landmarks: ArrayLike | None = None) -> Faces:
@@ -153,9 +169,10 @@ class FacePredictor:
         """Predict the faces of several images, whose crops share the network's batches.
 
         Args:
-            images: arrays (H, W, 3) uint8 RGB of any size, PIL images, or paths or contents of image files.
+            images: arrays (H, W, 3) uint8 RGB of any size, PIL images, paths or contents of image files, or open files
+                (`synergy.images.as_image`).
             boxes: per image (K, 4) x0, y0, x1, y1 around the 68 landmarks (brows to chin), in pixels of the upright
-                image. The detector does not run.
+                image; an empty list for an image without faces. The detector does not run.
             landmarks: per image (K, N, 2 or 3) points in such pixels, whose bounding box is taken as such a box. NaN is
                 unknown; two points of a face must be known.
 
@@ -165,10 +182,11 @@ class FacePredictor:
 
         Raises:
             UserError: a file cannot be read as an image.
-            ValueError: boxes and landmarks are both given, arrays of other shapes, boxes without area, or boxes outside
-                their image.
+            ValueError: boxes and landmarks are both given, arrays of other shapes, or boxes that are smaller than a
+                pixel or outside their image.
         """
-        if isinstance(images, str | Path | bytes):
+        is_array = isinstance(images, np.ndarray) and images.ndim == 3
+        if is_array or isinstance(images, str | Path | bytes | PillowImage):
             raise ValueError("predict_batch takes a sequence of images; for one image call the predictor itself")
         if boxes is not None and landmarks is not None:
             raise ValueError("give boxes or landmarks, not both")
@@ -180,20 +198,10 @@ class FacePredictor:
             faces = self.predict_located(arrays, [self.detect(image) for image in arrays])
             return [self.remove_unlikely(one) for one in faces]
         if boxes is not None:
-            return self.predict_located(arrays, [self.given_boxes(*pair) for pair in zip(arrays, boxes, strict=True)])
+            return self.predict_located(arrays, _for_each(self.given_boxes, arrays, boxes))
         assert landmarks is not None
-        found: list[FaceLocations] = []
-        crops: list[NDArray[np.float64]] = []
-        for image, one in zip(arrays, landmarks, strict=True):
-            given_faces = self.given_boxes(image, _boxes_of(one))
-            maps = self._square_crops(given_faces.boxes)
-            if np.shape(one)[1:2] == (68,) and self.roll != "upright":
-                points = np.asarray(one, np.float32)
-                given_faces = given_faces._replace(points5=five_points(points))
-                maps = landmark_crops(points, self.net.size, self.net.margin)
-            found.append(given_faces)
-            crops.append(maps)
-        return self.predict_located(arrays, found, crops)
+        given_faces = _for_each(self._given_landmarks, arrays, landmarks)
+        return self.predict_located(arrays, [found for found, _ in given_faces], [crops for _, crops in given_faces])
 
     def given_boxes(self, image: Image, boxes: ArrayLike) -> FaceLocations:
         """Take given boxes (K, 4) of an image (`predict_batch`), or raise `ValueError` if they cannot be used."""
@@ -201,6 +209,14 @@ class FacePredictor:
         _check_boxes(array, image)
         points5 = np.full((len(array), 5, 2), np.nan, np.float32)
         return FaceLocations(array, np.ones(len(array), np.float32), array, points5)
+
+    def _given_landmarks(self, image: Image, landmarks: ArrayLike) -> tuple[FaceLocations, NDArray[np.float64]]:
+        """Take given landmarks (K, N, 2 or 3) of an image; return the faces and the maps (K, 2, 3) to their crops."""
+        found = self.given_boxes(image, _boxes_of(landmarks))
+        if np.shape(landmarks)[1:2] != (68,) or self.roll == "upright":
+            return found, self._square_crops(found.boxes)
+        points = np.asarray(landmarks, np.float32)
+        return found._replace(points5=five_points(points)), landmark_crops(points, self.net.size, self.net.margin)
 
     def remove_unlikely(self, faces: Faces) -> Faces:
         """Remove faces below `min_confidence`; `Faces.n_removed` is their number."""
@@ -373,6 +389,17 @@ class FaceLocations(NamedTuple):
         return FaceLocations(*(array[index] for array in self))
 
 
+def _for_each(take: Callable[[Image, ArrayLike], T], images: Sequence[Image], given: Sequence[ArrayLike]) -> list[T]:
+    """Call a function with each image and what is given for it. Errors name the number of the image."""
+    taken = []
+    for i, pair in enumerate(zip(images, given, strict=True)):
+        try:
+            taken.append(take(*pair))
+        except ValueError as error:
+            raise ValueError(f"image {i}: {error}" if len(images) > 1 else str(error)) from None
+    return taken
+
+
 def _as_boxes(boxes: ArrayLike) -> Floats:
     """Convert given boxes to (K, 4), or raise `ValueError`."""
     try:
@@ -402,7 +429,7 @@ def _boxes_of(landmarks: ArrayLike) -> Floats:
 
 
 def _check_boxes(boxes: Floats, image: Image) -> None:
-    """Raise `ValueError` unless every box has an area and overlaps the image."""
+    """Raise `ValueError` unless every box has sides of at least a pixel and overlaps the image."""
     height, width = image.shape[:2]
     for box in boxes:
         x0, y0, x1, y1 = (float(value) for value in box)
@@ -411,6 +438,8 @@ def _check_boxes(boxes: Floats, image: Image) -> None:
             raise ValueError(f"{label} is not finite")
         if x1 <= x0 or y1 <= y0:
             raise ValueError(f"{label} has no area: boxes are x0, y0, x1, y1")
+        if x1 - x0 < 1 or y1 - y0 < 1:
+            raise ValueError(f"{label} is smaller than a pixel: boxes are in pixels of the image")
         if max(abs(x0), abs(y0), abs(x1), abs(y1)) > MAX_COORDINATE:
             raise ValueError(f"{label} has coordinates beyond {MAX_COORDINATE:g} pixels")
         if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:

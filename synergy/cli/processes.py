@@ -41,7 +41,9 @@ def choose_workers(wanted: int | None, n_images: int) -> int:
     """
     if wanted is not None:
         return wanted
-    n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from synergy.threads import available_cores
+
+    n_processors = available_cores()
     return n_processors if n_images >= AUTO_MIN_IMAGES and n_processors > 1 else 0
 
 

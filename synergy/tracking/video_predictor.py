@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,8 @@ class VideoPredictor:
     One instance serves one video, in one thread.
 
     Args:
-        predictor: predicts the faces; `FacePredictor()` by default.
+        predictor: predicts the faces, or weights as `FacePredictor` takes them; `FacePredictor()` by default. Several
+            trackers may share one predictor.
         detect_every: number of frames from one run of the detector to the next.
         memory: how many seconds a person may be out of sight.
         fps: frames per second of frames without a timestamp.
@@ -135,14 +137,16 @@ class VideoPredictor:
 
     def __init__(
         self,
-        predictor: FacePredictor | None = None,
+        predictor: FacePredictor | str | Path | None = None,
         detect_every: int = 15,
         memory: float = 2.0,
         fps: float = 30.0,
     ) -> None:
         if detect_every < 1 or not fps > 0:
             raise ValueError(f"detect_every and fps are positive, got {detect_every} and {fps}")
-        self.predictor = FacePredictor() if predictor is None else predictor
+        self.predictor = (
+            FacePredictor(predictor) if predictor is None or isinstance(predictor, str | Path) else predictor
+        )
         self.detect_every = detect_every
         self.memory = memory
         self.fps = fps
@@ -194,7 +198,8 @@ class VideoPredictor:
         if seconds is None:
             seconds = 0.0 if self._seconds is None else self._seconds + 1 / self.fps
         if self._seconds is not None and not seconds > self._seconds:
-            raise ValueError(f"a frame at {seconds:g} s cannot follow one at {self._seconds:g} s")
+            problem = f"a frame at {seconds:g} s cannot follow one at {self._seconds:g} s"
+            raise ValueError(f"{problem}; each video needs a VideoPredictor of its own")
         self._seconds = seconds
         return seconds
 

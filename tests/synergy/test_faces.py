@@ -104,6 +104,62 @@ def test_save_by_suffix(tmp_path, faces):
         assert [round(float(row["yaw"])) for row in csv.DictReader(file)] == list(YAWS)
     with pytest.raises(UserError, match=r"faces\.xlsx: faces are saved as \.json or \.csv"):
         faces.save(tmp_path / "faces.xlsx")
+    with pytest.raises(UserError, match=r"faces\.json: there is no folder .*nowhere"):
+        faces.save(tmp_path / "nowhere" / "faces.json")
+
+
+def test_saved_faces_can_be_read_back(tmp_path, faces):
+    file = tmp_path / "faces.json"
+    std, covariance = np.linspace(1, 2, 68, dtype=np.float32), np.diag(np.float32([0.01, 0.02, 0.03]))
+    known = Faces(
+        replace(face, landmarks68_std=std, rotation_covariance=covariance, confidence=0.75, track_id=3)
+        for face in faces
+    )
+    for written in (faces, known):
+        written.save(file, "a.jpg")
+        for back in (Faces.load(file), Faces.load(str(file), "a.jpg")):
+            for name in ("boxes", "score", "confidence", "landmarks68", "landmarks68_std", "track_id"):
+                np.testing.assert_allclose(getattr(back, name), getattr(written, name), atol=1e-3)
+            for values, expected in zip(back.pose, written.pose, strict=True):
+                np.testing.assert_allclose(values, expected, atol=1e-3)
+            np.testing.assert_allclose(back.vertices(), written.vertices(), atol=0.01)
+            assert back[0].morphable_model is faces[0].morphable_model
+    np.testing.assert_allclose(back[1].rotation_covariance, covariance)
+
+
+def test_faces_of_other_models_are_read_with_their_model(tmp_path, faces):
+    model = replace(faces[0].morphable_model, name="my model")
+    Faces([replace(faces[0], morphable_model=model)]).save(tmp_path / "faces.json")
+    assert Faces.load(tmp_path / "faces.json", morphable_model=model)[0].morphable_model is model
+    with pytest.raises(UserError, match=r"faces\.json: the face belongs to the morphable model 'my model', not to"):
+        Faces.load(tmp_path / "faces.json")
+
+
+UNREADABLE = [
+    # content                                             message
+    ("{", "cannot be read as JSON"),
+    ("[]", "not a file of Faces.save"),
+    ('{"images": [{"name": "a"}]}', "not a file of Faces.save"),
+    ('{"images": []}', "has 0 images; give image_name"),
+    ('{"images": [{"name": "a", "faces": [{}]}]}', "not a face as Face.to_dict gives it .*morphable_model"),
+    ('{"images": [{"name": "a", "faces": [3]}]}', "not a face as Face.to_dict gives it"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), UNREADABLE, ids=[message for _, message in UNREADABLE])
+def test_other_files_are_one_line(tmp_path, content, message):
+    (tmp_path / "faces.json").write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        Faces.load(tmp_path / "faces.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_that_a_file_does_not_have_is_named(tmp_path, faces):
+    faces.save(tmp_path / "faces.json", "a.jpg")
+    with pytest.raises(UserError, match=r"faces\.json: has no image 'b\.jpg'"):
+        Faces.load(tmp_path / "faces.json", "b.jpg")
+    with pytest.raises(UserError, match=r"nothing\.json: cannot be read"):
+        Faces.load(tmp_path / "nothing.json")
 
 
 def test_faces_pickle_small_and_come_back_whole(faces):

@@ -137,6 +137,30 @@ def test_arrays_of_another_kind_are_refused(image):
         check_image(image)
 
 
+@pytest.mark.parametrize(
+    ("image", "hint"),
+    [
+        (RGB / 255, r"by \(255 \* image\)\.round\(\)\.astype\(np\.uint8\)$"),
+        (RGB[..., 0], r"PIL\.Image\.fromarray\(image\) is accepted$"),
+        (np.zeros((5, 6, 4), np.uint8), r"PIL\.Image\.fromarray\(image\) is accepted$"),
+        (RGB.transpose(2, 0, 1), r"use image\.transpose\(1, 2, 0\)$"),
+        (RGB.astype(int), r"got int64 \([0-9, ]+\)$"),
+    ],
+    ids=["float", "grey", "alpha", "channels first", "integers"],
+)
+def test_the_message_says_how_an_array_becomes_an_image(image, hint):
+    with pytest.raises(ValueError, match=hint):
+        check_image(image)
+
+
+def test_an_open_file_is_an_image_and_a_text_is_not(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    with (tmp_path / "a.png").open("rb") as file:
+        np.testing.assert_array_equal(as_image(file), RGB)
+    with pytest.raises(ValueError, match="got StringIO"):
+        as_image(io.StringIO("text"))
+
+
 def test_arrays_paths_bytes_and_pil_images_are_the_same_image(tmp_path):
     image = Image.fromarray(RGB)
     image.save(tmp_path / "a.png")
@@ -145,6 +169,9 @@ def test_arrays_paths_bytes_and_pil_images_are_the_same_image(tmp_path):
         tmp_path / "a.png",
         str(tmp_path / "a.png"),
         encoded(image),
+        bytearray(encoded(image)),
+        memoryview(encoded(image)),
+        io.BytesIO(encoded(image)),
         image,
         Image.open(tmp_path / "a.png"),
     ):

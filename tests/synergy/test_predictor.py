@@ -1,4 +1,5 @@
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 
@@ -82,6 +83,7 @@ def test_the_network_may_be_a_name_or_a_file(small_net, images, tmp_path):
         ({"threads": 0}, "at least 1 thread"),
         ({"engine": "steam"}, "unknown engine 'steam'"),
         ({"roll": "over"}, "unknown roll 'over'"),
+        ({"min_confidence": 50}, r"a probability in 0\.\.1, got 50"),
     ],
 )
 def test_options_that_cannot_be_used_are_one_line(small_net, options, message):
@@ -104,9 +106,48 @@ def test_a_device_may_be_an_object_of_torch(small_net):
     assert predictor.engine.name == FacePredictor(small_net).engine.name
 
 
-def test_one_path_is_no_batch(predictor):
+@pytest.mark.parametrize("image", ["photo.jpg", np.zeros((9, 9, 3), np.uint8), Image.new("L", (9, 9))], ids=type)
+def test_one_image_is_no_batch(predictor, image):
     with pytest.raises(ValueError, match="takes a sequence of images"):
-        predictor.predict_batch("photo.jpg")
+        predictor.predict_batch(image)
+
+
+def test_a_name_is_no_detector(small_net):
+    with pytest.raises(TypeError, match=r"a detector is an object such as CenterFace\(\), got str"):
+        FacePredictor(small_net, detector="retinaface")
+
+
+def test_the_number_of_threads_is_also_that_of_the_default_detector(small_net):
+    assert FacePredictor(small_net, threads=3).detector.threads == 3
+
+
+def test_threads_that_begin_together_share_one_detector(small_net, monkeypatch):
+    made = []
+
+    def make(**options):
+        made.append(options)
+        time.sleep(0.05)
+        return FixedDetector()
+
+    monkeypatch.setattr("synergy.predictor.CenterFace", make)
+    predictor = FacePredictor(small_net)
+    with ThreadPoolExecutor(4) as pool:
+        detectors = set(pool.map(lambda _: predictor.detector, range(4)))
+    assert len(made) == len(detectors) == 1
+
+
+def test_a_predictor_is_shown_with_its_settings():
+    shown = "FacePredictor('synergynet_small', engine='torch', device='cpu', threads=None, roll='any', mirror=False)"
+    assert repr(FacePredictor("synergynet_small", engine="torch", roll="any")) == shown
+
+
+def test_errors_of_given_faces_name_the_image(predictor, images):
+    with pytest.raises(ValueError, match=r"^image 1: boxes are \(K, 4\)"):
+        predictor.predict_batch(images, boxes=[[BOX], None, []])
+    with pytest.raises(ValueError, match=r"^image 2: a face needs at least two finite landmarks"):
+        predictor.predict_batch(images, landmarks=[[], [], [[[np.nan, 1]]]])
+    with pytest.raises(ValueError, match=r"^box \[0\.1, 0\.2, 0\.5, 0\.7\] is smaller than a pixel"):
+        predictor(images[0], boxes=[[0.1, 0.2, 0.5, 0.7]])
 
 
 def test_faces_are_shown_in_a_few_words(predictor, images):

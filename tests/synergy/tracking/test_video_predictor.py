@@ -192,12 +192,16 @@ def test_frames_of_another_size_start_with_the_detector(person, make_world):
     assert world.n_detections == 2
 
 
+def test_the_predictor_may_be_a_name_of_weights():
+    assert VideoPredictor("synergynet_small").predictor.net.model_id == "synergynet_small"
+
+
 def test_times_are_checked(make_world):
     world = make_world([])
     tracker = VideoPredictor(world, fps=10)
     image = world.frame(0.0)
     tracker(image, 1.0)
-    with pytest.raises(ValueError, match=r"0.5 s cannot follow one at 1 s"):
+    with pytest.raises(ValueError, match=r"0.5 s cannot follow one at 1 s; each video needs a VideoPredictor"):
         tracker(image, 0.5)
     tracker(image)
     with pytest.raises(ValueError, match=r"cannot follow one at 1.1 s"):
