@@ -12,8 +12,10 @@ def require_writable_folder(folder: Path) -> None:
     """Create a folder for results and check that files can be created in it.
 
     Raises:
-        UserError: they cannot.
+        UserError: they cannot, or the folder is called "-", which stands for standard output in other programs.
     """
+    if folder == Path("-"):
+        raise UserError("-: results are files, which cannot go to standard output; give a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()

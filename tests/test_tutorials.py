@@ -7,13 +7,17 @@ import sys
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from markdown_it import MarkdownIt
+from scipy.spatial.transform import Rotation
 
 from synergy.cli import main
+from synergy.geometry import euler_to_matrix
 from synergy.images import read_image, write_image
 
 TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
@@ -54,6 +58,23 @@ def test_tutorial(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             assert language in SHOWN_ONLY, f"{page}, line {line}: a block of '{language}' is neither run nor shown only"
     for result in CASES[page]:
         assert (tmp_path / result).stat().st_size > 0
+
+
+def test_the_faq_gives_the_angles_of_other_projects() -> None:
+    page = TUTORIALS.parent / "faq.md"
+    (code,) = [code for language, code, _ in _blocks(page) if language == "python" and "angles_3ddfa_v2" in code]
+    variables: dict[str, Any] = {}
+    exec(compile(code, str(page), "exec"), variables)  # noqa: S102
+    ours = np.radians(np.random.default_rng(0).uniform(-40, 40, (50, 3)))
+    matrices = euler_to_matrix(torch.from_numpy(ours)).numpy()
+    for (pitch, _, roll), matrix in zip(np.degrees(ours), matrices, strict=True):
+        # 3DDFA_V2: rotations about the fixed axes x, y, z by the right-hand rule, and the yaw with the other sign.
+        x, y, z = Rotation.from_matrix(matrix).as_euler("xyz", degrees=True)
+        np.testing.assert_allclose(variables["angles_3ddfa_v2"](matrix), [-y, x, z], atol=1e-6)
+        np.testing.assert_allclose(variables["angles_synergynet"](matrix), [-y, pitch, roll], atol=1e-6)
+    straight = euler_to_matrix(torch.tensor([0.0, 0.5, 0.0])).numpy()
+    for angles in (variables["angles_3ddfa_v2"], variables["angles_synergynet"]):
+        np.testing.assert_allclose(angles(straight), np.degrees([0.5, 0, 0]), atol=1e-5)
 
 
 def _blocks(path: Path) -> list[tuple[str, str, int]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 import synergy
 from bfm_assets import ModelFileError
@@ -17,8 +20,21 @@ from synergy.cli.console import error_console, say
 from synergy.errors import UserError, describe, is_fatal
 from synergy.extras import explain_opencv
 
+
+class _Commands(TyperGroup):
+    """The commands of `synergy`. An input without a command gives the command line that was probably meant."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the first argument names."""
+        if args[0] not in self.commands and Path(args[0]).exists():
+            meant = shlex.join(["synergy", "predict", *args])
+            ctx.fail(f"No such command '{args[0]}'. Did you mean: {meant}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="synergy",
+    cls=_Commands,
     help="3D face landmarks, head pose and a face mesh from one image.",
     no_args_is_help=True,
     add_completion=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,18 +21,8 @@ _CALIBRATION_CROPS = 256
 _VALIDATION_CROPS = 1000
 
 
-class FormatName(StrEnum):
-    """Names of `synergy.deploy.formats.FORMATS` and `UNAVAILABLE`."""
-
-    ONNX = "onnx"
-    TORCHSCRIPT = "torchscript"
-    OPENVINO = "openvino"
-    TFLITE = "tflite"
-    COREML = "coreml"
-
-
 def export(
-    kind: Annotated[FormatName, typer.Argument(metavar="FORMAT", help="onnx, torchscript or openvino.")],
+    kind: Annotated[str, typer.Argument(metavar="FORMAT", help="onnx, torchscript or openvino.")],
     out: Annotated[Path, typer.Option(help="The file to write. Its description FILE.json is written next to it.")],
     model: Annotated[str, typer.Option(help=WEIGHTS_HELP)] = "synergynet",
     bfm: BfmOption = None,
@@ -63,22 +52,24 @@ def export(
     from synergy.outputs import require_writable_file
     from synergy.registry import open_network
 
-    if kind.value in UNAVAILABLE:
-        raise UserError(f"{kind.value}: {UNAVAILABLE[kind.value]}")
-    if int8 and kind is not FormatName.ONNX:
-        raise UserError(f"--int8 is written as onnx, not as {kind.value}")
+    if kind in UNAVAILABLE:
+        raise UserError(f"{kind}: {UNAVAILABLE[kind]}")
+    if kind not in FORMATS:
+        raise UserError(f"unknown format {kind}; choose from {', '.join(FORMATS)}")
+    if int8 and kind != "onnx":
+        raise UserError(f"--int8 is written as onnx, not as {kind}")
     if int8 != (calibrate is not None):
         raise UserError("--int8 and --calibrate PACK go together")
-    suffix = FORMATS[kind.value].suffix
+    suffix = FORMATS[kind].suffix
     if out.suffix != suffix:
-        raise UserError(f"--out {out}: files of {kind.value} end in {suffix}")
+        raise UserError(f"--out {out}: files of {kind} end in {suffix}")
     for path in (out, description_path(out), out.with_suffix(".bases.bin")):
         require_writable_file(path)
     network = open_network(model, bfm)
     if not isinstance(network, nn.Module):
         raise UserError(f"--model {model}: is an exported model already")
     crop_model = CropModel(network, mirror)
-    if kind is FormatName.ONNX:
+    if kind == "onnx":
         with needs_extra("onnx", "synergy export onnx"):
             import onnx  # noqa: F401
             import onnxruntime  # noqa: F401
@@ -88,7 +79,7 @@ def export(
         typer.echo(f"NME on validation crops: fp32 {errors['fp32']} %, int8 {errors['int8']} % of the face box")
         typer.echo(f"the last {n_float} convolutions stay in fp32")
     else:
-        facts = export_fp32(kind.value, crop_model, out, _noise(crop_model.size))
+        facts = export_fp32(kind, crop_model, out, _noise(crop_model.size))
         typer.echo(f"largest distance of landmarks to torch's: {facts['largest_landmark_distance_px']} px")
     typer.echo(f"written: {out}, {description_path(out).name} and {out.with_suffix('.bases.bin').name}")
 

@@ -52,8 +52,8 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="IMAGE|DIR|VIDEO|LIST|ARCHIVE|-",
-            help="What to read. LIST is a .txt file with one path per line, ARCHIVE is a tar, zip or Parquet file with "
-            "images, - is one image on stdin.",
+            help="What to read. LIST is a .txt file with one path per line, relative to the current folder, without "
+            "quotes and comments. ARCHIVE is a tar, zip or Parquet file with images, - is one image on stdin.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
@@ -240,9 +240,12 @@ def _wanted_formats(formats: str, on: Place) -> list[str]:
     """Return the names in `--format` that can be written.
 
     Raises:
-        UserError: an unknown name, a package that it needs is not installed, or Ray is to write more than tables.
+        UserError: no name, an unknown name, a package that it needs is not installed, or Ray is to write more than
+            tables.
     """
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    if not wanted:
+        raise UserError(f"--format: give at least one format, of {', '.join(RESULT_FORMATS)}")
     if unknown := sorted(set(wanted) - set(RESULT_FORMATS)):
         raise UserError(f"unknown format {', '.join(unknown)}; choose from {', '.join(RESULT_FORMATS)}")
     if "parquet" in wanted:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synergy.cli.sources import output_stem
-from synergy.errors import describe, is_fatal
+from synergy.cli.sources import STDIN, output_stem
+from synergy.errors import UserError, describe, is_fatal
 from synergy.result_formats import MESH_FORMATS, PICTURE_FORMATS
 
 if TYPE_CHECKING:
@@ -118,7 +118,14 @@ class ImageWorker:
         warning = ""
         if (n_frames := count_frames(task.content)) > 1:
             warning = f"an animation, only the first of its {n_frames} pictures is used"
-        image = read_image(task.content, task.name, self.predictor.max_pixels)
+        try:
+            image = read_image(task.content, task.name, self.predictor.max_pixels)
+        except UserError:
+            # Text on standard input has no byte of zero. It is probably a list of paths.
+            if task.name != STDIN or not isinstance(task.content, bytes) or b"\0" in task.content:
+                raise
+            message = f"{STDIN}: not an image that can be read (- is one image; write paths into a .txt file)"
+            raise UserError(message) from None
         boxes: Any = task.boxes
         found = self.predictor.detect(image) if boxes is None else self.predictor.given_boxes(image, boxes)
         return _Loaded(task, image, found, warning)

@@ -90,7 +90,8 @@ def find_sources(
 
     Args:
         inputs: paths of images, videos, folders and archives; of text files (.txt) with one path per line; and "-" for
-            standard input. Paths in a list are relative to the working folder, as on the command line.
+            standard input. Paths in a list are relative to the working folder, as on the command line. They have no
+            quotes, and blanks around a path are left out unless a file has them in its name.
         problem: called with one line per folder or file that cannot be read and is left out.
         note: called with one line per folder with files that are left out because they have names of our results.
         shard: files that belong to other parts are left out. Archives are not, because their images are divided.
@@ -142,10 +143,16 @@ def _read_list(path: str) -> list[str]:
         lines = os.fsdecode(Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)).splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({describe(error)})") from None
-    files = [str(Path(line)) for line in lines if line.strip()]
+    files = [_path_in_line(line) for line in lines if line.strip()]
     if not files:
         raise UserError(f"{path}: the list is empty, expected one path per line")
     return files
+
+
+def _path_in_line(line: str) -> str:
+    """Return the path in a line of a list, without blanks around it unless they belong to the name of a file."""
+    path = line.strip()
+    return str(Path(line if line != path and os.path.lexists(line) else path))
 
 
 def _images_below(folder: str, problem: Callable[[str], None], note: Callable[[str], None]) -> list[str]:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from synergy.errors import UserError
@@ -23,6 +25,13 @@ def test_folders_that_cannot_be_written_to(tmp_path, place):
     with pytest.raises(UserError, match="cannot be written to") as caught:
         require_writable_folder(tmp_path / place)
     assert "\n" not in str(caught.value)
+
+
+def test_standard_output_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^-: results are files, which cannot go to standard output; give a folder$"):
+        require_writable_folder(Path("-"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

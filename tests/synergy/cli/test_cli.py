@@ -31,6 +31,23 @@ def test_a_users_mistake_is_one_line_and_status_2():
     assert result.stderr.strip() == "error: gone.jpg: no such file or folder"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["a b.jpg", "--format", "csv"], "synergy predict 'a b.jpg' --format csv"),
+        (["photos"], "synergy predict photos"),
+    ],
+)
+def test_an_input_without_a_command_gives_the_command_that_was_meant(tmp_path, monkeypatch, arguments, meant):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a b.jpg").write_bytes(b"x")
+    (tmp_path / "photos").mkdir()
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+    assert result.exit_code == 2
+    assert f"No such command '{arguments[0]}'. Did you mean: {meant}" in result.stderr
+    assert "Did you mean: synergy predict" not in CliRunner().invoke(app, ["gone.jpg"]).stderr
+
+
 def fail_with(monkeypatch, error):
     def fail():
         raise error

@@ -348,6 +348,15 @@ def test_standard_input(tmp_path, model):
     assert images_of(out) == {"stdin": []}
 
 
+def test_paths_on_standard_input_are_explained(tmp_path, photos, model):
+    result = run("-", "--out", "out", "--model", model, input=b"photos/a.jpg\nphotos/more/b.png\n")
+    assert result.exit_code != 0
+    message = "stdin: not an image that can be read (- is one image; write paths into a .txt file)"
+    assert " ".join(result.stderr.split()).startswith(f"skipped: {message}")
+    (row,) = csv.DictReader((tmp_path / "out" / "skipped.csv").open())
+    assert list(row.values())[:2] == ["stdin", message.removeprefix("stdin: ")]
+
+
 @pytest.fixture
 def clip(tmp_path, monkeypatch):
     """The working folder has `clip.mp4`, 8 grey frames at 10 per second, on which one face is always detected."""
@@ -629,10 +638,13 @@ MISTAKES = [
     (["{photo}", "--camera", "0"], "give files or folders, or --camera, not both"),
     (["{empty}"], "no images or videos in this folder"),
     (["{photo}", "--format", "json,fbx"], "unknown format fbx"),
+    (["{photo}", "--format", ""], "--format: give at least one format, of json, csv, "),
+    (["{photo}", "--format", " , "], "give at least one format"),
     (["{photo}", "--model", "nothing"], "no weights 'nothing'"),
     (["{photo}", "--boxes", "gone.json"], "cannot be read as JSON"),
     (["{photo}", "--out", "{photo}"], "cannot be written to (it is a file"),
     (["{photo}", "--out", "{photo}/out"], "cannot be written to (Not a directory)"),
+    (["{photo}", "--out", "-"], "-: results are files, which cannot go to standard output; give a folder"),
     (["{photo}", "--device", "nonsense"], "device 'nonsense' cannot be used"),
     (["x" * 300], "cannot be read (File name too long)"),
     (["{photo}", "--shard", "3/2"], "--shard 3/2: expected i/n with i from 1 to n, for example 1/4"),

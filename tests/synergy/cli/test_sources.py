@@ -147,6 +147,14 @@ def test_a_list_gives_its_paths_as_they_are_written(tmp_path, monkeypatch, mark)
     assert found[2].content == Path(odd)
 
 
+def test_blanks_around_a_path_in_a_list_are_left_out_unless_they_are_in_the_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b.jpg ").write_bytes(b"x")
+    (tmp_path / "list.txt").write_text("  a b.jpg \nb.jpg \n\tgone.jpg\t\n")
+    found = find_sources(["list.txt"], pytest.fail, pytest.fail)
+    assert [source.location for source in found] == ["a b.jpg", "b.jpg ", "gone.jpg"]
+
+
 @pytest.mark.parametrize("content", [b"", b"\n \n\n"])
 def test_an_empty_list_is_one_line(tmp_path, content):
     (tmp_path / "list.txt").write_bytes(content)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from synergy.cli import app
 from synergy.deploy.exported import ExportedNetwork, description_path
-from synergy.deploy.formats import FORMATS, Labelled, export_fp32, export_onnx_int8
+from synergy.deploy.formats import FORMATS, UNAVAILABLE, Labelled, export_fp32, export_onnx_int8
 from synergy.deploy.int8 import equalise_channels
 from synergy.engines import CropModel, make_engine
 from synergy.errors import UserError
@@ -171,6 +171,7 @@ WRONG = [
     # arguments, what is said
     (["tflite", "--out", "a.tflite"], "litert-torch"),
     (["coreml", "--out", "a.mlpackage"], "coremltools"),
+    (["caffe", "--out", "a.caffe"], "unknown format caffe; choose from onnx, torchscript, openvino"),
     (["onnx", "--out", "a.pt"], "files of onnx end in .onnx"),
     (["torchscript", "--out", "a.pt", "--int8", "--calibrate", "."], "--int8 is written as onnx"),
     (["onnx", "--out", "a.onnx", "--int8"], "--int8 and --calibrate PACK go together"),
@@ -185,6 +186,12 @@ def test_wrong_options_are_one_line(arguments, message, tmp_path, monkeypatch):
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_help_names_only_formats_that_can_be_written():
+    text = CliRunner().invoke(app, ["export", "--help"]).output
+    assert "openvino" in text
+    assert not any(name in text for name in UNAVAILABLE)
 
 
 def test_the_command_writes_three_files(tmp_path):
