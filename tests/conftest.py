@@ -28,6 +28,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("pytorch3d is not installed: make pytorch3d SRC=...")
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Seed torch, so that a test draws the same numbers whichever tests run before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder of real data; tests that ask for it are skipped where it is absent."""

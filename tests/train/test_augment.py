@@ -58,7 +58,11 @@ def test_landmarks_lie_where_the_image_shows_them(
     ticks = (torch.arange(size) + 0.5) * SIDE / size - 0.5
     gray = moved.image.mean(1)
     shown = torch.stack([(gray.sum(1) * ticks).sum(-1), (gray.sum(2) * ticks).sum(-1)], -1) / gray.sum((1, 2))[:, None]
-    assert (shown - moved.landmarks[:, point, :2]).abs().max() < 0.3
+    expected = moved.landmarks[:, point, :2]
+    # Close-ups and shifts move some of the dots to the border of the crop, which cuts them off.
+    is_whole = ((expected > 16) & (expected < SIDE - 17)).all(-1)
+    assert is_whole.sum() >= 3
+    assert (shown - expected)[is_whole].abs().max() < 0.3
 
 
 @pytest.mark.parametrize("is_mirrored", [False, True])
