@@ -28,6 +28,7 @@ from train.data import PackData, validation_loader
 from train.export import export_checkpoint
 from train.synthetic import SyntheticSet
 from train.uncertainty import (
+    NEW_PHOTOS,
     face_loss,
     fit_temperatures,
     landmark_nll,
@@ -194,7 +195,7 @@ def test_temperatures_correct_the_standard_deviations(tiny_model: MorphableModel
     net.truth = Batch(image, landmarks, torch.zeros(n, 68), params, known, landmarks[..., :2], known)
     fit_temperatures(net, [net.truth])
     landmark, rotation, _ = net.uncertainty.temperature.tolist()
-    assert landmark == pytest.approx(3, rel=0.02)
+    assert landmark == pytest.approx(3 * NEW_PHOTOS, rel=0.02)
     assert rotation == pytest.approx(0.5, rel=0.05)
 
 
