@@ -6,22 +6,25 @@ import pytest
 
 from synergy.threads import available_cores
 
+# The sums of small integers are exact, whatever the number of threads is.
 FORK = """
 import os, torch
 import synergy.predictor
 torch.set_num_threads(2)
-numbers = torch.rand(4_000_000)
-total = numbers.exp().sum()
+numbers = torch.arange(4_000_000) % 7
+total = int((numbers + 1).sum())
 if (child := os.fork()) == 0:
-    os._exit(0 if torch.allclose(numbers.exp().sum(), total) else 1)
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), torch.get_num_threads())
+    print("child", torch.get_num_threads(), int((numbers + 1).sum()) == total, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print("parent", torch.get_num_threads(), total > 0)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
 def test_torch_computes_in_a_forked_process_although_its_parent_used_threads():
     result = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, check=False)
-    assert (result.stdout, result.returncode) == ("0 2\n", 0), result.stderr
+    assert result.stdout == "child 1 True\nparent 2 True\n", result.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no processor affinity")
