@@ -61,10 +61,10 @@ def as_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> NDArray[np.ui
         >>> as_image(Image.new("L", (30, 20))).shape
         (20, 30, 3)
     """
+    if isinstance(source, (bytearray, memoryview)):
+        source = bytes(source)
     if isinstance(source, (str, Path, bytes)):
         return read_image(source, max_pixels=max_pixels)
-    if isinstance(source, (bytearray, memoryview)):
-        return read_image(bytes(source), max_pixels=max_pixels)
     if isinstance(source, Image.Image):
         if 0 in source.size:
             raise ValueError(f"an image has at least one pixel, got {source.width}x{source.height}")

@@ -1,14 +1,8 @@
-"""How many threads may run, and what torch does in a forked process."""
+"""How many threads may run."""
 
 from __future__ import annotations
 
 import os
-
-import torch
-
-# The threads of OpenMP do not exist in a forked process. torch would wait for them for ever.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def available_cores() -> int:

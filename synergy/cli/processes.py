@@ -18,6 +18,7 @@ from types import ModuleType
 
 from synergy.cli.predict_images import BATCH_IMAGES, ImageTask, ImageWorker, Outcome
 from synergy.errors import UserError
+from synergy.threads import available_cores
 
 # With fewer images, starting the processes takes longer than they save (docs/scale.md).
 AUTO_MIN_IMAGES = 200
@@ -41,8 +42,6 @@ def choose_workers(wanted: int | None, n_images: int) -> int:
     """
     if wanted is not None:
         return wanted
-    from synergy.threads import available_cores
-
     n_processors = available_cores()
     return n_processors if n_images >= AUTO_MIN_IMAGES and n_processors > 1 else 0
 

@@ -9,7 +9,7 @@ from synergy.threads import available_cores
 # The sums of small integers are exact, whatever the number of threads is.
 FORK = """
 import os, torch
-import synergy.predictor
+import synergy.models
 torch.set_num_threads(2)
 numbers = torch.arange(4_000_000) % 7
 total = int((numbers + 1).sum())
