@@ -34,7 +34,8 @@ from synergy.data.opening import open_reader
 from synergy.errors import UserError
 from synergy.extras import needs_extra
 from train.packs.pack import MIN_WEIGHT, Pack
-from train.recipe import RecipeRun, read_recipe
+from train.recipe import read_recipe
+from train.recipe_run import RecipeRun
 
 SOURCE = "automatic"
 """Name of the automatic labels among the sources of a pack."""

@@ -105,7 +105,8 @@ def recipe(
 ) -> None:
     """Run all steps from data files to weights (docs/training.md). Finished steps are skipped."""
     with needs_extra("train", "training"):
-        from train.recipe import RecipeRun, read_recipe
+        from train.recipe import read_recipe
+        from train.recipe_run import RecipeRun
     run = RecipeRun(read_recipe(plan, scale), data, out, execute, typer.echo, redo, time_limit)
     if list_:
         run.show(only or ())
