@@ -12,6 +12,7 @@ from synergy.geometry import (
     flip_y,
     geodesic_angle,
     matrix_to_euler,
+    rotation_vector,
     transform_pose,
 )
 
@@ -89,6 +90,22 @@ def test_geodesic_angle_of_a_known_rotation(degrees):
     turned = base * Rotation.from_rotvec(np.radians(degrees) * np.array([0.6, 0.0, 0.8]))
     angle = geodesic_angle(torch.from_numpy(base.as_matrix()), torch.from_numpy(turned.as_matrix()))
     assert np.degrees(angle.item()) == pytest.approx(degrees, abs=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (2, 3, 4)])
+def test_angles_and_vectors_of_rotations_agree_with_scipy_over_any_batch_shape(shape):
+    first, second = euler_to_matrix(random_angles(2, *shape))
+    expected = [Rotation.from_matrix(one.reshape(-1, 3, 3).numpy()) for one in (first, second)]
+    angles = (expected[0].inv() * expected[1]).magnitude()
+    np.testing.assert_allclose(geodesic_angle(first, second), angles.reshape(shape), atol=1e-9)
+    np.testing.assert_allclose(rotation_vector(first), expected[0].as_rotvec().reshape(*shape, 3), atol=1e-7)
+
+
+@pytest.mark.parametrize("radians", [0, 1e-9, 1e-5, 0.1, 3])
+def test_rotation_vectors_of_small_and_large_angles(radians):
+    vector = radians * np.array([0.6, 0.0, 0.8])
+    rotation = torch.from_numpy(Rotation.from_rotvec(vector).as_matrix())
+    np.testing.assert_allclose(rotation_vector(rotation), vector, rtol=1e-7)
 
 
 FLIPS = [
