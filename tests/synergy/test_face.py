@@ -12,7 +12,7 @@ from synergy.demo import random_face
 from synergy.face import Face, nose_direction, pose_from_params, resize_face
 from synergy.geometry import matrix_to_euler
 from synergy.images import read_image
-from synergy.parameters import split_parameters
+from synergy.parameters import join_parameters, split_parameters
 from synergy.predictor import FacePredictor
 
 
@@ -111,11 +111,33 @@ def test_a_landmark_model_has_no_mesh(face):
         sparse.vertices()
 
 
+def test_the_neutral_mesh_has_the_shape_and_the_pose_but_no_expression(face):
+    model = face.morphable_model
+    pose, shape, expression = split_parameters(face.params, model.n_shape)
+    other = dataclasses.replace(face, params=join_parameters(pose, shape, np.ones_like(expression)))
+    neutral = face.vertices(neutral=True)
+    np.testing.assert_array_equal(other.vertices(neutral=True), neutral)
+    assert np.abs(neutral - face.vertices()).max() > 1
+    in_model_space = (neutral - neutral.mean(0)) * [1, -1, 1] @ face.pose.matrix / face.pose.scale
+    expected = model.vertices(shape, np.zeros(model.n_expression))
+    np.testing.assert_allclose(in_model_space, expected - expected.mean(0), atol=1e-3)
+
+
 def test_dictionary_survives_json(face):
+    more = {"landmarks68_std": np.linspace(1, 2, 68, dtype=np.float32), "confidence": 0.25, "track_id": 7}
+    more["rotation_covariance"] = np.diag([0.1, 0.2, 0.3]).astype(np.float32)
+    face = dataclasses.replace(face, **more)
     read = json.loads(json.dumps(face.to_dict()))
-    np.testing.assert_allclose(read["landmarks68"], face.landmarks68, atol=1e-3)
     assert read["pose_deg"]["yaw"] == pytest.approx(-40, abs=1e-2)
-    assert len(read["params"]) == len(face.params)
+    back = Face.from_dict(read)
+    for field in dataclasses.fields(Face):
+        if field.name not in ("pose", "model_id", "morphable_model"):
+            np.testing.assert_allclose(getattr(back, field.name), getattr(face, field.name), rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(back.vertices(), face.vertices(), atol=1e-2)
+    np.testing.assert_allclose(back.pose.matrix, face.pose.matrix, atol=1e-6)
+    for name in ("pitch", "yaw", "roll", "scale"):
+        assert getattr(back.pose, name) == pytest.approx(getattr(face.pose, name), abs=1e-3)
+    assert (back.model_id, back.morphable_model) == (face.model_id, face.morphable_model)
 
 
 ANGLES = [(p, y, r) for p in (-60, 0, 35) for y in (-120, -90, -30, 0, 60, 89.9) for r in (-75, 0, 20)]
