@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from synergy.crop import invert_affine, transform_points, warp
 from synergy.demo import random_face
 from synergy.face import Face, nose_direction, pose_from_params, resize_face
-from synergy.geometry import matrix_to_euler
+from synergy.geometry import euler_to_matrix, matrix_to_euler
 from synergy.images import read_image
 from synergy.parameters import join_parameters, split_parameters
 from synergy.predictor import FacePredictor
@@ -90,6 +90,18 @@ def test_the_pose_in_a_crop_that_is_upside_down(face):
     np.testing.assert_allclose(exact.matrix, almost.matrix, atol=1e-4)
     assert (exact.pitch, exact.yaw, exact.roll) == pytest.approx((almost.pitch, almost.yaw, almost.roll), abs=0.01)
     np.testing.assert_allclose(exact.matrix, np.diag([-1, -1, 1]) @ face.pose.matrix, atol=1e-6)
+
+
+@pytest.mark.parametrize("degrees", [-90, -30, 0, 45, 180])
+def test_the_pose_in_a_rotated_crop_places_the_mesh(face, degrees):
+    crop = 1.5 * rotated_crop(degrees)
+    pose = pose_from_params(face.params, crop)
+    mesh = dataclasses.replace(face, crop=crop).vertices()
+    _, shape, expression = split_parameters(face.params, face.morphable_model.n_shape)
+    placed = pose.scale * face.morphable_model.vertices(shape, expression) @ pose.matrix.T * [1, -1, 1]
+    np.testing.assert_allclose(placed - placed.mean(0), mesh - mesh.mean(0), atol=1e-3)
+    angles = torch.tensor([pose.pitch, pose.yaw, pose.roll], dtype=torch.float64).deg2rad()
+    np.testing.assert_allclose(euler_to_matrix(angles), pose.matrix, atol=1e-3)
 
 
 def rotated_crop(degrees):
