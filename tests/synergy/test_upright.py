@@ -113,6 +113,29 @@ def test_faces_end_in_upright_crops(search_unknown):
     assert network.count <= len(degrees) * (6 if search_unknown else 3)
 
 
+class Unsure(Clock):
+    """A network that takes every crop for an upright face, with a confidence that shows which one is upright."""
+
+    def __call__(self, rows, affine):
+        self.count += len(rows)
+        turn = np.degrees(np.arctan2(affine[:, 0, 1], affine[:, 0, 0]))
+        error = np.abs((self.degrees[rows] - turn + 180) % 360 - 180)
+        landmarks = np.repeat(np.c_[self.points + 59.5, np.zeros(68)][None], len(rows), 0).astype(np.float32)
+        params = np.repeat(pose(0)[None], len(rows), 0)
+        return CropPredictions(landmarks, params, confidence=(0.9 - error / 200).astype(np.float32))
+
+
+def test_of_unlikely_orientations_the_most_confident_one_is_taken():
+    degrees = np.array([0.0, 90, 180, -90])
+    affine = np.repeat(square_crop(np.array([[10.0, 10, 110, 110]]), 120), 4, 0)
+    unknown = np.full((4, 5, 2), np.nan)
+    network = Unsure(degrees)
+    found, predicted = predict_upright(network, affine, unknown, 120, search_unknown=True)
+    np.testing.assert_allclose(predicted.confidence, 0.9, atol=1e-6)
+    turn = np.degrees(np.arctan2(found[:, 0, 1], found[:, 0, 0]))
+    np.testing.assert_allclose((turn - degrees + 180) % 360 - 180, 0, atol=1e-6)
+
+
 @pytest.mark.parametrize(("degrees", "is_different"), [(0, False), (15, False), (60, True), (90, True), (180, True)])
 def test_points_of_another_orientation_have_another_shape(degrees, is_different):
     landmarks = np.random.default_rng(0).uniform(40, 80, (1, 68, 3))
