@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from synergy import FacePredictor
+from synergy import FacePredictor, Faces
 from synergy.cli.label import app
 from synergy.crop import landmark_box, square_crop, warp
 from synergy.data import open_reader
+from synergy.demo import random_face
 from synergy.errors import UserError
 from synergy.images import read_image
 from train.annotate.photos import find_faces
@@ -45,9 +46,9 @@ def test_photos_of_one_name_keep_their_faces_apart(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     (photos / "a").mkdir(parents=True)
     for name in ("a.jpg", "a.png", "a/b.png", "a_b.png"):
-        cv2.imwrite(str(photos / name), np.zeros((200, 200, 3), np.uint8))
-    face = FacePredictor()(np.zeros((200, 200, 3), np.uint8), boxes=[[50, 50, 150, 150]])
-    assert find_faces(photos, tmp_path / "faces.tar", lambda image: face, lambda *_: None, print) == 4
+        cv2.imwrite(str(photos / name), np.zeros((256, 256, 3), np.uint8))
+    faces = Faces([random_face((0, 0, 0), seed=0)])
+    assert find_faces(photos, tmp_path / "faces.tar", lambda image: faces, lambda *_: None, print) == 4
     assert len(open_reader(tmp_path / "faces.tar").names) == 4
 
 
