@@ -1,5 +1,9 @@
 """Mirrored parameters project to mirrored landmarks."""
 
+import dataclasses
+
+import numpy as np
+import pytest
 import torch
 
 from bfm_assets import open_face
@@ -8,8 +12,12 @@ from synergy.models import SynergyNet
 from synergy.parameters import join_parameters, make_pose_rigid, split_pose
 
 
-def test_mirrored_parameters_give_mirrored_landmarks():
+@pytest.mark.parametrize("mean_expression", [0.0, 0.5])
+def test_mirrored_parameters_give_mirrored_landmarks(mean_expression):
+    """Also with a mean face that is not symmetric, which has one-sided expressions."""
     model = open_face()
+    weights = mean_expression * np.array([name.endswith("Left") for name in model.expression_names], np.float32)
+    model = dataclasses.replace(model, mean=model.mean + model.expression_basis @ weights)
     net = SynergyNet(model, width=0.25).eval()
     generator = torch.Generator().manual_seed(0)
     pose = torch.randn(4, 12, generator=generator) + torch.tensor([0.0, 0, 0, 60] * 3)
