@@ -75,3 +75,8 @@ def test_temperature_hardly_depends_on_gross_errors():
     squares = draws(2)
     squares[:200] = 1e6
     assert fit_temperature(squares, 2) == pytest.approx(1, rel=0.04)
+
+
+def test_a_temperature_without_errors_is_refused():
+    with pytest.raises(ValueError, match="there are no errors to calibrate with"):
+        fit_temperature([np.nan, np.inf], 2)

@@ -90,10 +90,20 @@ def random_points(seed: int, dims: int = 2) -> torch.Tensor:
     return 60 + 20 * torch.randn(2, 68, dims, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("error", "expected"), [(0.0, 0.0), (0.5, 0.125), (-1.0, 0.5), (3.0, 2.5)])
-def test_smooth_l1_values(error: float, expected: float) -> None:
+@pytest.mark.parametrize("beta", [1.0, 3.0])
+@pytest.mark.parametrize("error", [0.0, 0.5, -1.0, 3.0, -4.0])
+def test_smooth_l1_is_that_of_torch(error: float, beta: float) -> None:
     target = torch.zeros(1, 68, 2)
-    assert smooth_l1(target + error, target, ONE).item() == pytest.approx(expected)
+    expected = torch.nn.functional.smooth_l1_loss(target + error, target, beta=beta)
+    assert smooth_l1(target + error, target, ONE, beta).item() == pytest.approx(expected.item())
+
+
+def test_direction_loss_is_quadratic_near_the_target() -> None:
+    target = random_points(0)
+    for error, expected in ((0.5, 0.5**2 / 6), (4.0, 4 - 1.5)):
+        moved = target + torch.tensor([error, 0.0], dtype=torch.float64)
+        found = direction_loss(moved, target, torch.ones(2), anisotropy=1.0, smooth=3.0)
+        assert found.item() == pytest.approx(expected)
 
 
 def test_gaussian_nll_is_that_of_torch() -> None:

@@ -166,8 +166,20 @@ def test_gradients_reach_the_heads_alone_and_nothing_else_changes(start: Path, s
     assert torch.equal(module.net(images).landmarks, small_net(images).landmarks)
 
 
+def calibrated_logits(mean: float, n: int) -> torch.Tensor:
+    """Logits (n,) of one of two classes whose logits have the means 2 and -2, and the variance 4.
+
+    The logarithm of the ratio of their two normal densities is the logit itself.
+    """
+    return mean + 2 * torch.special.ndtri((torch.arange(n) + 0.5) / n)
+
+
 class KnownErrors(SynergyNet):
-    """A network whose landmarks and rotations miss the labels by draws that are wider than its uncertainty says."""
+    """A network with known mistakes in what it says of its uncertainty.
+
+    Landmarks miss the labels by draws three times as wide as it says, and rotations by draws half as wide. The logits
+    of faces are 1.6 times too large.
+    """
 
     truth: Batch
 
@@ -180,10 +192,12 @@ class KnownErrors(SynergyNet):
         vectors = Rotation.from_rotvec(0.5 * 0.05 * np.random.default_rng(0).normal(size=(n, 3)))
         rotations = Rotation.from_matrix(self.truth.params[:, :12].reshape(n, 3, 4)[..., :3].numpy() / 1.5)
         params = torch.cat([poses(vectors * rotations), self.truth.params[:, 12:]], -1)
-        return SynergyOutput(landmarks, landmarks, params, params, *uncertainty)
+        logits = 1.6 * calibrated_logits(2, n)
+        return SynergyOutput(landmarks, landmarks, params, params, *uncertainty[:2], logits)
 
 
-def test_temperatures_correct_the_standard_deviations(tiny_model: MorphableModel) -> None:
+def test_temperatures_correct_the_uncertainty(tiny_model: MorphableModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.uncertainty.no_face_logits", lambda _, image: 1.6 * calibrated_logits(-2, len(image)))
     torch.manual_seed(0)
     n = 400
     net = KnownErrors(tiny_model, width=0.25, uncertainty=True).eval()
@@ -194,9 +208,10 @@ def test_temperatures_correct_the_standard_deviations(tiny_model: MorphableModel
     known = torch.ones(n)
     net.truth = Batch(image, landmarks, torch.zeros(n, 68), params, known, landmarks[..., :2], known)
     fit_temperatures(net, [net.truth])
-    landmark, rotation, _ = net.uncertainty.temperature.tolist()
+    landmark, rotation, face = net.uncertainty.temperature.tolist()
     assert landmark == pytest.approx(3 * NEW_PHOTOS, rel=0.02)
     assert rotation == pytest.approx(0.5, rel=0.05)
+    assert face == pytest.approx(1.6, rel=0.05)
 
 
 def test_calibration_photos_are_held_out_together_with_their_profiled_images(model_file: Path, pack: Path) -> None:
