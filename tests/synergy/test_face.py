@@ -140,7 +140,9 @@ def test_dictionary_survives_json(face):
     more["rotation_covariance"] = np.diag([0.1, 0.2, 0.3]).astype(np.float32)
     face = dataclasses.replace(face, **more)
     read = json.loads(json.dumps(face.to_dict()))
+    np.testing.assert_allclose(read["landmarks68"], face.landmarks68, atol=1e-3)
     assert read["pose_deg"]["yaw"] == pytest.approx(-40, abs=1e-2)
+    assert len(read["params"]) == len(face.params)
     back = Face.from_dict(read)
     for field in dataclasses.fields(Face):
         if field.name not in ("pose", "model_id", "morphable_model"):

@@ -17,14 +17,14 @@ if (child := os.fork()) == 0:
     print("child", torch.get_num_threads(), int((numbers + 1).sum()) == total, flush=True)
     os._exit(0)
 os.waitpid(child, 0)
-print("parent", torch.get_num_threads(), total > 0)
+print("parent", torch.get_num_threads())
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
 def test_torch_computes_in_a_forked_process_although_its_parent_used_threads():
     result = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, check=False)
-    assert result.stdout == "child 1 True\nparent 2 True\n", result.stderr
+    assert (result.stdout, result.returncode) == ("child 1 True\nparent 2\n", 0), result.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no processor affinity")

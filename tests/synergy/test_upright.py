@@ -81,6 +81,15 @@ def test_the_orientation_that_agrees_with_both_neighbours_is_the_first():
         assert sorted(order_orientations(points)[0]) == [0, 1, 2, 3]
 
 
+def turns(affine):
+    """Angles (N,) in degrees by which crops (N, 2, 3) are rotated."""
+    return np.degrees(np.arctan2(affine[:, 0, 1], affine[:, 0, 0]))
+
+
+def between_half_turns(degrees):
+    return (degrees + 180) % 360 - 180
+
+
 class Clock:
     """A network that sees the rotation of its crop exactly, but only within 90 degrees, and counts its crops."""
 
@@ -90,8 +99,7 @@ class Clock:
 
     def __call__(self, rows, affine):
         self.count += len(rows)
-        turn = np.degrees(np.arctan2(affine[:, 0, 1], affine[:, 0, 0]))
-        angle = (self.degrees[rows] - turn + 180) % 360 - 180
+        angle = between_half_turns(self.degrees[rows] - turns(affine))
         angle = np.where(np.abs(angle) <= 100, angle, angle * 0.1)
         c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
         turned = self.points @ np.stack([np.stack([c, s], -1), np.stack([-s, c], -1)], -2)
@@ -108,8 +116,7 @@ def test_faces_end_in_upright_crops(search_unknown):
     found, predicted = predict_upright(network, affine, unknown, 120, search_unknown=search_unknown)
     left = up_angles(predicted.params)
     assert np.abs(left).max() <= MAX_UPRIGHT_ROLL_DEG + 0.01
-    turn = np.degrees(np.arctan2(found[:, 0, 1], found[:, 0, 0]))
-    np.testing.assert_allclose((turn + left - degrees + 180) % 360 - 180, 0, atol=1e-3)
+    np.testing.assert_allclose(between_half_turns(turns(found) + left - degrees), 0, atol=1e-3)
     assert network.count <= len(degrees) * (6 if search_unknown else 3)
 
 
@@ -117,9 +124,7 @@ class Unsure(Clock):
     """A network that takes every crop for an upright face, with a confidence that shows which one is upright."""
 
     def __call__(self, rows, affine):
-        self.count += len(rows)
-        turn = np.degrees(np.arctan2(affine[:, 0, 1], affine[:, 0, 0]))
-        error = np.abs((self.degrees[rows] - turn + 180) % 360 - 180)
+        error = np.abs(between_half_turns(self.degrees[rows] - turns(affine)))
         landmarks = np.repeat(np.c_[self.points + 59.5, np.zeros(68)][None], len(rows), 0).astype(np.float32)
         params = np.repeat(pose(0)[None], len(rows), 0)
         return CropPredictions(landmarks, params, confidence=(0.9 - error / 200).astype(np.float32))
@@ -129,11 +134,9 @@ def test_of_unlikely_orientations_the_most_confident_one_is_taken():
     degrees = np.array([0.0, 90, 180, -90])
     affine = np.repeat(square_crop(np.array([[10.0, 10, 110, 110]]), 120), 4, 0)
     unknown = np.full((4, 5, 2), np.nan)
-    network = Unsure(degrees)
-    found, predicted = predict_upright(network, affine, unknown, 120, search_unknown=True)
+    found, predicted = predict_upright(Unsure(degrees), affine, unknown, 120, search_unknown=True)
     np.testing.assert_allclose(predicted.confidence, 0.9, atol=1e-6)
-    turn = np.degrees(np.arctan2(found[:, 0, 1], found[:, 0, 0]))
-    np.testing.assert_allclose((turn - degrees + 180) % 360 - 180, 0, atol=1e-6)
+    np.testing.assert_allclose(between_half_turns(turns(found) - degrees), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("degrees", "is_different"), [(0, False), (15, False), (60, True), (90, True), (180, True)])
@@ -189,7 +192,7 @@ def test_rotating_the_photo_rotates_the_result(astronaut, predictors, roll, degr
     assert np.abs(transform_points(affine, face.landmarks68) - other.landmarks68)[:, :2].mean() < 0.03 * size
     assert np.abs(transform_points(affine, face.vertices()) - other.vertices()).mean() < 0.05 * size
     np.testing.assert_allclose(other.vertices()[other.morphable_model.landmarks], other.landmarks68, atol=0.1 * size)
-    assert (other.pose.roll - face.pose.roll - degrees + 180) % 360 - 180 == pytest.approx(0, abs=12)
+    assert between_half_turns(other.pose.roll - face.pose.roll - degrees) == pytest.approx(0, abs=12)
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     expected = torch.from_numpy(np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]]) @ face.pose.matrix)
     angle = geodesic_angle(expected, torch.from_numpy(other.pose.matrix).double())

@@ -90,6 +90,12 @@ def random_points(seed: int, dims: int = 2) -> torch.Tensor:
     return 60 + 20 * torch.randn(2, 68, dims, generator=generator, dtype=torch.float64)
 
 
+@pytest.mark.parametrize(("error", "expected"), [(0.0, 0.0), (0.5, 0.125), (-1.0, 0.5), (3.0, 2.5)])
+def test_smooth_l1_values(error: float, expected: float) -> None:
+    target = torch.zeros(1, 68, 2)
+    assert smooth_l1(target + error, target, ONE).item() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("beta", [1.0, 3.0])
 @pytest.mark.parametrize("error", [0.0, 0.5, -1.0, 3.0, -4.0])
 def test_smooth_l1_is_that_of_torch(error: float, beta: float) -> None:
